@@ -1,1 +1,43 @@
-//! placeholder
+//! The nouns of Tollgate, and nothing that acts on them.
+//!
+//! Every other crate speaks in these types, so a concept has one name and one definition from the YAML file to
+//! the journal. There is no IO, no clock and no randomness here: what changes with time takes a [`Timestamp`].
+//! Keeping the nouns alone at the bottom is what lets `dialects`, `routing` and `metering` stay strangers to each
+//! other and still agree (see `docs/adr/0001-crates-by-purity.md`).
+
+pub mod attempt;
+pub mod catalog;
+pub mod declaration;
+pub mod dialect;
+pub mod failure;
+pub mod fault;
+pub mod id;
+pub mod limits;
+pub mod money;
+pub mod names;
+pub mod operation;
+pub mod policy;
+pub mod price;
+pub mod provider;
+pub mod receipt;
+pub mod secret;
+pub mod snapshot;
+pub mod time;
+pub mod usage;
+
+pub use attempt::AttemptRecord;
+pub use dialect::{Dialect, Surface};
+pub use failure::{Failure, FailureClass};
+pub use fault::{Fault, FaultKind};
+pub use id::{CallId, CredentialId, KeyId, UpstreamId, UserId};
+pub use money::Money;
+pub use names::NamePattern;
+pub use operation::Operation;
+pub use policy::Policy;
+pub use price::{Price, Rates};
+pub use provider::Provider;
+pub use receipt::{Ending, Receipt, UsageSource};
+pub use secret::Secret;
+pub use snapshot::Snapshot;
+pub use time::Timestamp;
+pub use usage::Usage;

@@ -1,0 +1,73 @@
+//! What is known about providers and models without asking anybody: two dated tables compiled into the binary.
+//!
+//! `providers.toml` is written by hand; `models.toml` is generated from a published price list by
+//! `cargo xtask catalog` and carries the date and the source it was read from. Configuration overrides both.
+
+mod models;
+
+use std::sync::{Arc, LazyLock};
+
+pub use models::{ModelFacts, ModelCatalog};
+
+use crate::Provider;
+
+/// The built-in provider profiles.
+///
+/// # Panics
+/// Never in a binary that passed its tests: the table is parsed in one.
+pub fn providers() -> &'static [Arc<Provider>] {
+    static PROVIDERS: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| {
+        #[derive(serde::Deserialize)]
+        struct Table {
+            provider: Vec<Provider>,
+        }
+        let table: Table =
+            toml::from_str(include_str!("catalog/providers.toml")).expect("providers.toml is parsed in a test");
+        table.provider.into_iter().map(Arc::new).collect()
+    });
+    &PROVIDERS
+}
+
+/// A built-in provider by its name.
+pub fn provider(name: &str) -> Option<&'static Arc<Provider>> {
+    providers().iter().find(|provider| provider.name.eq_ignore_ascii_case(name))
+}
+
+/// The built-in model catalog.
+pub fn models() -> &'static ModelCatalog {
+    static MODELS: LazyLock<ModelCatalog> = LazyLock::new(ModelCatalog::builtin);
+    &MODELS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dialect, Operation, Surface};
+
+    #[test]
+    fn the_tables_parse_and_name_the_main_providers() {
+        let openai = provider("OpenAI").expect("openai");
+        assert_eq!(openai.path(Surface::new(Operation::Chat, Dialect::OpenaiChat)), Some("/chat/completions"));
+        for name in ["anthropic", "gemini", "deepseek", "mistral", "demo"] {
+            assert!(provider(name).is_some(), "{name}");
+        }
+        for provider in providers() {
+            assert!(!provider.surfaces.is_empty(), "{} offers nothing", provider.name);
+            for path in provider.surfaces.values() {
+                assert!(path.starts_with('/'), "{}: {path}", provider.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_models_of_today_have_a_price_and_limits() {
+        for (provider, model) in [
+            ("openai", "gpt-4o"), ("openai", "gpt-5"), ("openai", "text-embedding-3-small"),
+            ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-pro"), ("deepseek", "deepseek-chat"),
+        ] {
+            let facts = models().find(provider, model).unwrap_or_else(|| panic!("{provider}/{model} is not listed"));
+            assert!(!facts.price.as_ref().expect("price").rates.input.is_spent(), "{model} is free");
+            assert!(facts.context > 0, "{model} has no context window");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Models, their list prices and limits.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::price::LongContext;
+use crate::{Money, Price, Rates};
+
+/// What is known of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// The provider whose list it stands in.
+    pub provider: String,
+    /// Its name there.
+    pub name: String,
+    /// Tokens that a prompt may have; 0 where not known.
+    pub context: u64,
+    /// Tokens that an answer may have; 0 where not known.
+    pub max_output: u64,
+    /// `chat`, `embedding` and the like, as the source says.
+    pub mode: String,
+    /// Its list price; `None` where the source gives none.
+    pub price: Option<Price>,
+}
+
+/// Every known model, found by provider and name, or by name alone.
+#[derive(Debug, Default)]
+pub struct ModelCatalog {
+    /// Where the figures come from, and of which day.
+    pub source: String,
+    models: Vec<ModelFacts>,
+    /// `provider/name` in lower case → index.
+    by_name: HashMap<String, usize>,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    source: String,
+    model: Vec<Row>,
+}
+
+/// One block of `models.toml`. Prices are strings of dollars per million tokens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    provider: String,
+    name: String,
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    context: u64,
+    #[serde(default)]
+    max_output: u64,
+    #[serde(default)]
+    price: Option<RatesRow>,
+    #[serde(default)]
+    long_context_above: u64,
+    #[serde(default)]
+    long_context: Option<RatesRow>,
+    #[serde(default)]
+    tiers: std::collections::BTreeMap<String, RatesRow>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RatesRow {
+    input: Money,
+    #[serde(default)]
+    output: Money,
+    #[serde(default)]
+    cache_read: Option<Money>,
+    #[serde(default)]
+    cache_write_5m: Option<Money>,
+    #[serde(default)]
+    cache_write_1h: Option<Money>,
+    #[serde(default)]
+    input_audio: Option<Money>,
+    #[serde(default)]
+    output_audio: Option<Money>,
+    #[serde(default)]
+    web_searches: Money,
+}
+
+impl From<RatesRow> for Rates {
+    fn from(row: RatesRow) -> Self {
+        let cache_write_5m = row.cache_write_5m.unwrap_or(row.input);
+        Self {
+            input: row.input,
+            output: row.output,
+            cache_read: row.cache_read.unwrap_or(row.input),
+            cache_write_5m,
+            cache_write_1h: row.cache_write_1h.unwrap_or(cache_write_5m),
+            input_audio: row.input_audio.unwrap_or(row.input),
+            output_audio: row.output_audio.unwrap_or(row.output),
+            web_searches: row.web_searches,
+        }
+    }
+}
+
+impl ModelCatalog {
+    /// The table that is compiled in.
+    pub(super) fn builtin() -> Self {
+        let table: Table = toml::from_str(include_str!("models.toml")).expect("models.toml is parsed in a test");
+        let models: Vec<ModelFacts> = table.model.into_iter().map(facts).collect();
+        let by_name = models.iter().enumerate().map(|(at, facts)| (key(&facts.provider, &facts.name), at)).collect();
+        Self { source: table.source, models, by_name }
+    }
+
+    /// A model of a provider, by name in any case. A dated name (`gpt-4o-2024-08-06`) that is not listed itself is
+    /// found under the name without the date.
+    pub fn find(&self, provider: &str, model: &str) -> Option<&ModelFacts> {
+        let exact = |name: &str| self.by_name.get(&key(provider, name)).and_then(|at| self.models.get(*at));
+        exact(model).or_else(|| undated(model).and_then(exact))
+    }
+
+    /// Every model of a provider.
+    pub fn of_provider<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a ModelFacts> {
+        self.models.iter().filter(move |facts| facts.provider.eq_ignore_ascii_case(provider))
+    }
+}
+
+fn key(provider: &str, model: &str) -> String {
+    format!("{provider}/{model}").to_ascii_lowercase()
+}
+
+/// The name without a trailing `-2024-08-06`, `-20241022`, `-latest` or `@20241022`.
+fn undated(model: &str) -> Option<&str> {
+    if let Some(name) = model.strip_suffix("-latest") {
+        return Some(name);
+    }
+    let tail = model.rsplit_once(['-', '@']).filter(|(_, date)| date.len() == 8 && is_digits(date));
+    if let Some((name, _)) = tail {
+        return Some(name);
+    }
+    let (rest, day) = model.rsplit_once('-')?;
+    let (rest, month) = rest.rsplit_once('-')?;
+    let (name, year) = rest.rsplit_once('-')?;
+    let dated = day.len() == 2 && month.len() == 2 && year.len() == 4;
+    (dated && [day, month, year].into_iter().all(is_digits)).then_some(name)
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn facts(row: Row) -> ModelFacts {
+    let price = row.price.map(|rates| Price {
+        rates: rates.into(),
+        long_context: row
+            .long_context
+            .map(|rates| LongContext { above: row.long_context_above, rates: rates.into() }),
+        tiers: row.tiers.into_iter().map(|(tier, rates)| (tier, rates.into())).collect(),
+    });
+    ModelFacts {
+        provider: row.provider,
+        name: row.name,
+        context: row.context,
+        max_output: row.max_output,
+        mode: row.mode,
+        price,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::undated;
+
+    #[test]
+    fn a_date_is_taken_off_a_name() {
+        assert_eq!(undated("gpt-4o-2024-08-06"), Some("gpt-4o"));
+        assert_eq!(undated("claude-3-opus-20240229"), Some("claude-3-opus"));
+        assert_eq!(undated("claude-3-5-haiku-latest"), Some("claude-3-5-haiku"));
+        assert_eq!(undated("gpt-4o-mini"), None);
+        assert_eq!(undated("o3"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! What an upstream did wrong on one attempt.
+//!
+//! The class says whom it concerns and what to do next; the table of `docs/ARCHITECTURE.md` ("after the attempts")
+//! is written in these words. A caller's own mistake is not a failure of the upstream and is passed through.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Kinds of failed attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// No connection: refused, unreachable, name not found, TLS, address not allowed.
+    Connect,
+    /// The connection broke before the first content.
+    Reset,
+    /// Neither head nor first content within the time limit, or 408.
+    Silence,
+    /// 429: come back later.
+    RateLimited,
+    /// 429 or 402 that says: the account has no money left. Waiting does not help.
+    OutOfCredit,
+    /// 401 or 403: the credential is not accepted.
+    Auth,
+    /// 500, 502, 503, 504.
+    Server,
+    /// 529, or 503 that says overloaded.
+    Overloaded,
+    /// The answer cannot be understood: not HTTP, not JSON, a stream that begins with nonsense or an error event.
+    Nonsense,
+}
+
+impl FailureClass {
+    /// The name in logs, metrics and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Silence => "silence",
+            Self::RateLimited => "rate_limited",
+            Self::OutOfCredit => "out_of_credit",
+            Self::Auth => "auth",
+            Self::Server => "server",
+            Self::Overloaded => "overloaded",
+            Self::Nonsense => "nonsense",
+        }
+    }
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind.
+    pub class: FailureClass,
+    /// The status, where there was one.
+    pub status: Option<u16>,
+    /// When the provider says to come back.
+    pub retry_after: Option<Duration>,
+    /// For the operator's eyes (log, request detail); never for the caller, and without secrets.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure without a status.
+    pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        Self { class, status: None, retry_after: None, detail: detail.into() }
+    }
+}

@@ -1,0 +1,95 @@
+//! A kind of service, as data.
+//!
+//! A provider that speaks a known dialect is a block of `catalog/providers.toml` and no Rust. Code asks the profile
+//! what to do (`auth`, `surfaces`, quirks) and never which provider it is.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{Dialect, NamePattern, Operation, Surface};
+
+/// How a credential is presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthScheme {
+    /// `authorization: Bearer …`
+    #[default]
+    Bearer,
+    /// `x-api-key: …` (Anthropic)
+    XApiKey,
+    /// `api-key: …` (Azure)
+    ApiKey,
+    /// `x-goog-api-key: …` (Gemini)
+    XGoogApiKey,
+    /// Nothing is sent: a local server.
+    None,
+}
+
+/// A provider profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// The name in configuration.
+    pub name: String,
+    /// Where its API begins; surfaces' paths are appended. Empty: each upstream must say.
+    #[serde(default)]
+    pub base_url: String,
+    /// How a credential is presented.
+    #[serde(default)]
+    pub auth: AuthScheme,
+    /// Environment variables that hold a key; found ones become upstreams of a server without configuration.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Headers sent unless the client sends them.
+    #[serde(default)]
+    pub default_headers: BTreeMap<String, String>,
+    /// Path per surface (`chat.openai_chat = "/chat/completions"`). `{model}` and `{method}` are filled in.
+    #[serde(default, deserialize_with = "surfaces")]
+    pub surfaces: BTreeMap<Surface, String>,
+    /// Models it serves where neither the upstream nor discovery says.
+    #[serde(default)]
+    pub models: Vec<NamePattern>,
+    /// Further paths that keys with `passthrough: true` may use, as globs below `base_url`.
+    #[serde(default)]
+    pub passthrough: Vec<NamePattern>,
+    /// Whether it understands `stream_options.include_usage` (it must not be sent to those who answer 400 to it).
+    #[serde(default = "yes")]
+    pub include_usage: bool,
+    /// Whether a call may cost nothing at all (a server of one's own): no price is needed under policy `hard`.
+    #[serde(default)]
+    pub free: bool,
+    /// The catalog's name for its models, where it is not its own name (`vertex` sells Gemini's).
+    #[serde(default)]
+    pub catalog: Option<String>,
+    /// Whether the gateway answers itself: the built-in demonstration.
+    #[serde(default)]
+    pub builtin: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Provider {
+    /// The path of a surface below the base URL; `None` where it does not offer it.
+    pub fn path(&self, surface: Surface) -> Option<&str> {
+        self.surfaces.get(&surface).map(String::as_str)
+    }
+
+    /// The catalog section that lists its models.
+    pub fn catalog_name(&self) -> &str {
+        self.catalog.as_deref().unwrap_or(&self.name)
+    }
+}
+
+fn surfaces<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Surface, String>, D::Error> {
+    let written = BTreeMap::<Operation, BTreeMap<Dialect, String>>::deserialize(deserializer)?;
+    Ok(written
+        .into_iter()
+        .flat_map(|(operation, paths)| {
+            paths.into_iter().map(move |(dialect, path)| (Surface::new(operation, dialect), path))
+        })
+        .collect())
+}

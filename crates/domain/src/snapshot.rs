@@ -1,0 +1,192 @@
+//! The data plane's view of the world: immutable, complete, cheap to read.
+//!
+//! A call takes one `Arc<Snapshot>` at its start and keeps it to its end, so that a change half-way through never
+//! mixes two worlds. Everything a call needs to look up is a hash map hit; what changes with every call (balances,
+//! counters, health) is not in here.
+//!
+//! [`build`](Snapshot::build) turns declared resources into it. A resource that is bad all the same (a row written by
+//! an older version, a secret that cannot be unsealed) is set aside with a [`Problem`]; it never freezes the rest.
+
+mod build;
+mod lookup;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow};
+
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, Strategy};
+use crate::limits::Limits;
+use crate::provider::AuthScheme;
+use crate::{CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, Timestamp, UpstreamId, UserId};
+
+/// A key's HMAC-SHA-256.
+pub type KeyHash = [u8; 32];
+
+/// Everything that a call needs to know, at one revision.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Grows with every change.
+    pub revision: u64,
+    /// What resources do where they do not say.
+    pub defaults: Defaults,
+    /// By name, ascending.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Keys by their hash.
+    pub keys: HashMap<KeyHash, Arc<Key>>,
+    /// Users by id.
+    pub users: HashMap<UserId, Arc<User>>,
+    /// What was set aside, and why.
+    pub problems: Vec<Problem>,
+    /// Names in lower case → where they go. Holds every concrete name that is known beforehand.
+    routes: HashMap<String, Arc<Route>>,
+    /// Declared models whose name is a glob, most specific first.
+    globs: Vec<(NamePattern, Arc<ModelRow>)>,
+}
+
+/// A resource that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which, as `upstream openai-main`.
+    pub resource: String,
+    /// What is wrong and the mend. No secrets.
+    pub message: String,
+}
+
+/// A configured endpoint at a provider.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Identity.
+    pub id: UpstreamId,
+    /// Name.
+    pub name: String,
+    /// Its profile.
+    pub provider: Arc<Provider>,
+    /// Scheme, host, port and path prefix; no slash at the end.
+    pub base_url: String,
+    /// Who declared the address: the operator's own may be private.
+    pub origin: Origin,
+    /// How credentials are presented.
+    pub auth: AuthScheme,
+    /// Path per surface.
+    pub surfaces: BTreeMap<Surface, String>,
+    /// Lower is tried first.
+    pub priority: i32,
+    /// Share under `weighted`.
+    pub weight: u32,
+    /// Among credentials.
+    pub strategy: Strategy,
+    /// Its credentials; one with an empty secret where none is needed.
+    pub credentials: Vec<Arc<Credential>>,
+    /// What it serves.
+    pub models: Vec<NamePattern>,
+    /// Added to every request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Added to every JSON body: field name and JSON text.
+    pub params: Vec<(String, String)>,
+    /// Proxy to reach it by.
+    pub proxy: Option<String>,
+    /// CA file instead of the public ones.
+    pub ca: Option<PathBuf>,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Breaker settings; `None`: off.
+    pub breaker: Option<BreakerDecl>,
+    /// Cooldown settings; `None`: off.
+    pub cooldown: Option<CooldownDecl>,
+}
+
+/// Time limits of one upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To an open connection, TLS included.
+    pub connect: Duration,
+    /// To the first content.
+    pub first_byte: Duration,
+    /// Between two pieces of a stream.
+    pub idle: Duration,
+    /// For the whole call.
+    pub total: Duration,
+}
+
+/// A secret of an upstream.
+#[derive(Debug)]
+pub struct Credential {
+    /// Identity.
+    pub id: CredentialId,
+    /// Name within the upstream.
+    pub name: String,
+    /// The API key; empty where the upstream needs none.
+    pub secret: Secret,
+    /// Share under `weighted`.
+    pub weight: u32,
+}
+
+/// What a client authenticates with.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Identity.
+    pub id: KeyId,
+    /// Name.
+    pub name: String,
+    /// Its owner.
+    pub user: Arc<User>,
+    /// Models it may use; none named: all.
+    pub models: Vec<NamePattern>,
+    /// Limits, defaults filled in.
+    pub limits: Limits,
+    /// From when it is refused.
+    pub expires: Option<Timestamp>,
+    /// Networks it may be used from; none named: all.
+    pub addresses: Vec<IpNet>,
+    /// Whether it may use provider paths beyond the metered operations.
+    pub passthrough: bool,
+}
+
+/// Who owns keys and money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Identity.
+    pub id: UserId,
+    /// Name.
+    pub name: String,
+    /// What happens when the money ends.
+    pub policy: Policy,
+}
+
+/// Where a model name goes.
+#[derive(Debug)]
+pub struct Route {
+    /// The name as declared or listed.
+    pub model: String,
+    /// Among targets of the same priority.
+    pub strategy: Strategy,
+    /// Where it is served; at least one.
+    pub targets: Vec<Target>,
+    /// The declared price, which goes before the catalog's.
+    pub price: Option<Arc<Price>>,
+}
+
+/// A model at an upstream.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where.
+    pub upstream: Arc<Upstream>,
+    /// The model's name there.
+    pub model: Arc<str>,
+    /// Share under `weighted`.
+    pub weight: u32,
+    /// Lower is tried first.
+    pub priority: i32,
+    /// Declared price, else the catalog's for `model`; `None`: not known.
+    pub price: Option<Arc<Price>>,
+    /// Context window in tokens; 0 where not known.
+    pub context: u64,
+    /// Largest answer in tokens; 0 where not known.
+    pub max_output: u64,
+}

@@ -1,0 +1,396 @@
+//! From declared resources to a [`Snapshot`].
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Credential, Key, KeyHash, Problem, Route, Snapshot, Target, Timeouts, Upstream, User};
+use crate::declaration::{
+    BreakerDecl, CooldownDecl, Defaults, KeyTerms, ModelDecl, Period, Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
+};
+use crate::price::Rates;
+use crate::{
+    CredentialId, Dialect, KeyId, NamePattern, Policy, Price, Provider, Secret, Timestamp, UpstreamId, UserId, catalog,
+};
+
+/// Names of one upstream that are listed and looked up without work, at most: a glob over a provider's whole catalog
+/// stays below this.
+const LISTED_MAX: usize = 10_000;
+
+/// Who declared a resource. Decides which addresses an upstream may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The configuration file or the command line: the operator's own.
+    Operator,
+    /// API or dashboard: its addresses must be public, or inside the allow-list.
+    Remote,
+}
+
+/// An upstream with its identity.
+#[derive(Clone, Debug)]
+pub struct UpstreamRow {
+    /// Identity.
+    pub id: UpstreamId,
+    /// Who declared it.
+    pub origin: Origin,
+    /// The declaration; its `credentials` are not read, `credentials` of this row are.
+    pub decl: UpstreamDecl,
+    /// Unsealed.
+    pub credentials: Vec<CredentialRow>,
+}
+
+/// A credential, unsealed.
+#[derive(Clone, Debug)]
+pub struct CredentialRow {
+    /// Identity.
+    pub id: CredentialId,
+    /// Name within the upstream.
+    pub name: String,
+    /// The API key.
+    pub secret: Secret,
+    /// Share under `weighted`.
+    pub weight: u32,
+}
+
+/// A declared model. Inline targets have been made into upstreams before (see [`ModelDecl`]): a target whose
+/// `upstream` is absent is a problem here.
+#[derive(Clone, Debug)]
+pub struct ModelRow {
+    /// The declaration.
+    pub decl: ModelDecl,
+}
+
+/// A user.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    /// Identity.
+    pub id: UserId,
+    /// Name.
+    pub name: String,
+    /// `None`: as `defaults.policy`.
+    pub policy: Option<Policy>,
+}
+
+/// A key.
+#[derive(Clone, Debug)]
+pub struct KeyRow {
+    /// Identity.
+    pub id: KeyId,
+    /// Name.
+    pub name: String,
+    /// Owner.
+    pub user: UserId,
+    /// HMAC of the key.
+    pub hash: KeyHash,
+    /// What it may do.
+    pub terms: KeyTerms,
+    /// `terms.expires`, read.
+    pub expires: Option<Timestamp>,
+}
+
+/// Everything declared, at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// Grows with every change.
+    pub revision: u64,
+    /// Process-wide defaults.
+    pub defaults: Defaults,
+    /// For the whole call, where an upstream does not say (`server.request_timeout`).
+    pub request_timeout: Option<Duration>,
+    /// Provider presets of the operator's own; they go before the built-in ones.
+    pub providers: Vec<Arc<Provider>>,
+    /// Upstreams.
+    pub upstreams: Vec<UpstreamRow>,
+    /// Models.
+    pub models: Vec<ModelRow>,
+    /// Users.
+    pub users: Vec<UserRow>,
+    /// Keys.
+    pub keys: Vec<KeyRow>,
+    /// What was set aside before.
+    pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    /// Builds the view of these resources. Never fails: what is bad is set aside in `problems`.
+    pub fn build(resources: Resources) -> Self {
+        let mut snapshot =
+            Self { revision: resources.revision, defaults: resources.defaults, problems: resources.problems, ..Self::default() };
+        let request_timeout = resources.request_timeout.unwrap_or(Duration::from_secs(600));
+        for row in resources.upstreams {
+            let name = row.decl.name.clone();
+            match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
+                Ok(upstream) => snapshot.upstreams.push(Arc::new(upstream)),
+                Err(message) => snapshot.problem("upstream", &name, message),
+            }
+        }
+        snapshot.upstreams.sort_by(|a, b| a.name.cmp(&b.name));
+        snapshot.add_implicit_routes();
+        snapshot.add_models(resources.models);
+        snapshot.add_people(resources.users, resources.keys);
+        snapshot
+    }
+
+    fn problem(&mut self, kind: &str, name: &str, message: String) {
+        self.problems.push(Problem { resource: format!("{kind} {name}"), message });
+    }
+
+    /// A route for each name that an upstream is known to serve: what it names itself and what its provider's
+    /// catalog lists.
+    fn add_implicit_routes(&mut self) {
+        let mut served: HashMap<String, (String, Vec<(Arc<Upstream>, String)>)> = HashMap::new();
+        for upstream in &self.upstreams {
+            for model in known_models(upstream) {
+                let entry = served.entry(model.to_ascii_lowercase()).or_insert_with(|| (model.clone(), Vec::new()));
+                entry.1.push((Arc::clone(upstream), model));
+            }
+        }
+        for (lower, (name, targets)) in served {
+            let targets: Vec<_> = targets.iter().map(|(upstream, model)| (Arc::clone(upstream), model.as_str())).collect();
+            self.routes.insert(lower, Arc::new(implicit_route(&name, &targets, &self.defaults)));
+        }
+    }
+
+    fn add_models(&mut self, rows: Vec<ModelRow>) {
+        for row in rows {
+            let pattern = NamePattern::new(row.decl.name.as_str());
+            if pattern.is_glob() {
+                self.globs.push((pattern, Arc::new(row)));
+                continue;
+            }
+            let (route, problems) = declared_route(&row, &row.decl.name, &self.upstreams, &self.defaults);
+            for message in problems {
+                self.problem("model", &row.decl.name, message);
+            }
+            let Some(route) = route.map(Arc::new) else { continue };
+            for name in std::iter::once(&row.decl.name).chain(&row.decl.aliases) {
+                self.routes.insert(name.to_ascii_lowercase(), Arc::clone(&route));
+            }
+        }
+        self.globs.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
+    }
+
+    fn add_people(&mut self, users: Vec<UserRow>, keys: Vec<KeyRow>) {
+        for row in users {
+            let policy = row.policy.unwrap_or(self.defaults.policy);
+            self.users.insert(row.id, Arc::new(User { id: row.id, name: row.name, policy }));
+        }
+        for row in keys {
+            let Some(user) = self.users.get(&row.user).cloned() else {
+                self.problem("key", &row.name, "its user does not exist; remove the key or give it a user".to_owned());
+                continue;
+            };
+            let key = Key {
+                id: row.id,
+                name: row.name,
+                user,
+                models: row.terms.models,
+                limits: row.terms.limits.or(self.defaults.limits),
+                expires: row.expires,
+                addresses: row.terms.addresses,
+                passthrough: row.terms.passthrough,
+            };
+            self.keys.insert(row.hash, Arc::new(key));
+        }
+    }
+}
+
+/// Concrete names that an upstream serves, as far as they are known.
+fn known_models(upstream: &Upstream) -> Vec<String> {
+    let named = upstream.models.iter().filter(|pattern| !pattern.is_glob()).map(|pattern| pattern.as_str().to_owned());
+    let listed = catalog::models()
+        .of_provider(upstream.provider.catalog_name())
+        .filter(|facts| upstream.models.iter().any(|pattern| pattern.is_glob() && pattern.matches(&facts.name)))
+        .map(|facts| facts.name.clone());
+    named.chain(listed).take(LISTED_MAX).collect()
+}
+
+/// The route of a name that only upstreams know.
+pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], defaults: &Defaults) -> Route {
+    let targets = targets
+        .iter()
+        .map(|(upstream, model)| target(upstream, (*model).into(), None))
+        .collect();
+    Route { model: name.to_owned(), strategy: defaults.strategy, targets, price: None }
+}
+
+/// The route of a declared model asked for as `asked`, and what is wrong with its targets.
+pub(super) fn declared_route(
+    row: &ModelRow,
+    asked: &str,
+    upstreams: &[Arc<Upstream>],
+    defaults: &Defaults,
+) -> (Option<Route>, Vec<String>) {
+    let mut problems = Vec::new();
+    let price = declared_price(&row.decl);
+    let mut targets = Vec::new();
+    for decl in &row.decl.targets {
+        match declared_target(&row.decl, decl, asked, upstreams) {
+            Ok(mut target) => {
+                target.price = price.clone().or(target.price);
+                targets.push(target);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if targets.is_empty() {
+        problems.push("no target is usable; name an upstream that exists".to_owned());
+        return (None, problems);
+    }
+    let strategy = row.decl.strategy.unwrap_or(defaults.strategy);
+    (Some(Route { model: asked.to_owned(), strategy, targets, price }), problems)
+}
+
+fn declared_price(decl: &ModelDecl) -> Option<Arc<Price>> {
+    if decl.free {
+        return Some(Arc::new(Price::default()));
+    }
+    decl.price.map(|price| Arc::new(Price::flat(Rates::from(price))))
+}
+
+fn declared_target(
+    model: &ModelDecl,
+    decl: &TargetDecl,
+    asked: &str,
+    upstreams: &[Arc<Upstream>],
+) -> Result<Target, String> {
+    let name = decl.upstream.as_deref().ok_or("a target names no upstream")?;
+    let upstream = upstreams
+        .iter()
+        .find(|upstream| upstream.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("target: there is no upstream `{name}`"))?;
+    let mut target = target(upstream, decl.model.as_deref().unwrap_or(asked).into(), decl.weight);
+    target.priority = decl.priority.unwrap_or(target.priority);
+    target.context = model.context.unwrap_or(target.context);
+    target.max_output = model.max_output.unwrap_or(target.max_output);
+    Ok(target)
+}
+
+fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Target {
+    let facts = catalog::models().find(upstream.provider.catalog_name(), &model);
+    let free = upstream.provider.free.then(|| Arc::new(Price::default()));
+    Target {
+        upstream: Arc::clone(upstream),
+        weight: weight.unwrap_or(upstream.weight),
+        priority: upstream.priority,
+        price: free.or_else(|| facts.and_then(|facts| facts.price.clone()).map(Arc::new)),
+        context: facts.map_or(0, |facts| facts.context),
+        max_output: facts.map_or(0, |facts| facts.max_output),
+        model,
+    }
+}
+
+fn upstream(
+    row: UpstreamRow,
+    presets: &[Arc<Provider>],
+    defaults: &Defaults,
+    request_timeout: Duration,
+) -> Result<Upstream, String> {
+    let decl = row.decl;
+    let provider = profile(&decl, presets)?;
+    let base_url = decl.base_url.as_deref().unwrap_or(&provider.base_url).trim_end_matches('/').to_owned();
+    if base_url.is_empty() && !provider.builtin {
+        return Err("it has no address; add `base_url`".to_owned());
+    }
+    let mut credentials: Vec<_> = row.credentials.into_iter().map(credential).collect();
+    if credentials.is_empty() {
+        credentials.push(no_credential(row.id));
+    }
+    let params = decl.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    Ok(Upstream {
+        id: row.id,
+        name: decl.name,
+        base_url,
+        origin: row.origin,
+        auth: provider.auth,
+        surfaces: provider.surfaces.clone(),
+        priority: decl.priority,
+        weight: decl.weight,
+        strategy: decl.strategy.unwrap_or(defaults.strategy),
+        credentials,
+        models: decl.models.unwrap_or_else(|| provider.models.clone()),
+        headers: headers(decl.headers)?,
+        params,
+        proxy: decl.proxy,
+        ca: decl.ca.map(PathBuf::from),
+        timeouts: timeouts(decl.timeouts, defaults, request_timeout),
+        breaker: switched(decl.breaker, BreakerDecl::default()),
+        cooldown: switched(decl.cooldown, CooldownDecl::default()),
+        provider,
+    })
+}
+
+/// The profile that a declaration names; without a name, the one that speaks its dialect.
+fn profile(decl: &UpstreamDecl, presets: &[Arc<Provider>]) -> Result<Arc<Provider>, String> {
+    let find = |name: &str| {
+        let own = presets.iter().find(|provider| provider.name.eq_ignore_ascii_case(name));
+        own.or_else(|| catalog::provider(name)).cloned()
+    };
+    let by_dialect = match decl.dialect {
+        Some(Dialect::AnthropicMessages) => "anthropic",
+        Some(Dialect::Gemini) => "gemini",
+        Some(Dialect::OpenaiChat | Dialect::OpenaiResponses) => "openai-compatible",
+        Some(Dialect::BedrockConverse) => return Err("the dialect bedrock_converse does not exist yet".to_owned()),
+        None => "",
+    };
+    let named = decl.provider.as_deref();
+    let name = named.or(Some(by_dialect)).filter(|name| !name.is_empty());
+    let name = name.ok_or("it names neither a provider nor a dialect; add `provider`")?;
+    let found = find(name).ok_or_else(|| format!("there is no provider `{name}`"))?;
+    let speaks = |dialect| found.surfaces.keys().any(|surface| surface.dialect == dialect);
+    match decl.dialect {
+        // A preset that does not speak the dialect asked for: its address with the surfaces of one that does.
+        Some(dialect) if named.is_some() && !speaks(dialect) => {
+            let speaker = find(by_dialect).ok_or("no provider speaks this dialect")?;
+            Ok(Arc::new(Provider { base_url: found.base_url.clone(), name: found.name.clone(), ..(*speaker).clone() }))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn credential(row: CredentialRow) -> Arc<Credential> {
+    Arc::new(Credential { id: row.id, name: row.name, secret: row.secret, weight: row.weight })
+}
+
+/// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
+/// negative of the upstream's cannot meet one.
+fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
+    Arc::new(Credential { id: CredentialId(-upstream.0), name: "none".to_owned(), secret: Secret::new(""), weight: 1 })
+}
+
+fn headers(declared: std::collections::BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    declared
+        .into_iter()
+        .map(|(name, value)| {
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is not a header name"))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| format!("the value of header `{name}` cannot be sent"))?;
+            value.set_sensitive(true);
+            Ok((header, value))
+        })
+        .collect()
+}
+
+fn timeouts(own: TimeoutsDecl, defaults: &Defaults, request_timeout: Duration) -> Timeouts {
+    let pick = |own: Option<Period>, default: Duration| own.map_or(default, |period| period.0);
+    Timeouts {
+        connect: pick(own.connect, defaults.connect_timeout.0),
+        first_byte: pick(own.first_byte, defaults.first_byte_timeout.0),
+        idle: pick(own.idle, defaults.idle_timeout.0),
+        total: pick(own.total, request_timeout),
+    }
+}
+
+fn switched<T: Copy>(switch: Option<Switch<T>>, default: T) -> Option<T> {
+    match switch {
+        None => Some(default),
+        Some(Switch::Off(_)) => None,
+        Some(Switch::On(settings)) => Some(settings),
+    }
+}
+
+#[cfg(test)]
+mod tests;
