@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use crate::repo::Repo;
 
 mod bans;
+mod cages;
 mod edges;
 pub(crate) mod generated;
 mod headers;
@@ -38,6 +39,7 @@ type Check = fn(&Repo) -> Vec<Problem>;
 const CHECKS: &[(&str, Check)] = &[
     ("readable", readable),
     ("edges", edges::check),
+    ("cages", cages::check),
     ("purity", purity::check),
     ("bans", bans::check),
     ("manifests", manifests::check),

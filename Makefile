@@ -1,0 +1,37 @@
+# The few commands that a newcomer needs; `make help` lists them. Logic lives in scripts/, not here.
+
+.PHONY: help run build test fmt lint tidy deny doc generate bench
+
+run: ## build and serve, without any configuration
+	cargo run --release -p tollgate -- serve
+
+build: ## the release binary: target/release/tollgate
+	cargo build --release --locked -p tollgate
+
+test: ## everything that CI checks; installs what it needs
+	scripts/test
+
+fmt: ## format the sources
+	cargo fmt --all
+
+lint: ## the fast part of test: format, clippy, rules of the house
+	scripts/test fmt clippy tidy
+
+tidy: ## the rules of the house alone
+	scripts/test tidy
+
+deny: ## licences, bans, sources and advisories of all dependencies
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+	cargo deny --locked check
+
+doc: ## our own documentation, private items too; broken links are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+generate: ## write the generated files anew
+	cargo run -p xtask -- generate
+
+bench: ## load and comparison: see bench/README.md
+	bench/run
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
