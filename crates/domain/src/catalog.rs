@@ -70,4 +70,15 @@ mod tests {
             assert!(facts.context > 0, "{model} has no context window");
         }
     }
+
+    #[test]
+    fn every_listed_model_is_one_that_its_provider_serves() {
+        for provider in providers().iter().filter(|provider| !provider.models.is_empty()) {
+            for facts in models().of_provider(&provider.name) {
+                let served = provider.models.iter().any(|pattern| pattern.matches(&facts.name));
+                assert!(served, "{}/{} is caught by none of its provider's `models`", provider.name, facts.name);
+            }
+        }
+        assert!(models().of_provider("qwen").count() > 10);
+    }
 }

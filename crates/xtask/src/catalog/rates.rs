@@ -1,0 +1,328 @@
+//! Prices as the source writes them, turned into ours: exactly, or not at all.
+//!
+//! The source has a flat key per bucket, step and tier (`input_cost_per_token_above_200k_tokens`); ours are rows of
+//! buckets. A row that misses a bucket which the ordinary row has would be charged by the nearest bucket, which is wrong
+//! by a factor for caches; such a bucket is filled in proportion to the nearest one that both rows have.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context as _, ensure};
+use serde_json::value::RawValue;
+
+use super::Entry;
+
+/// Nano-dollars per million tokens (of searches: per thousand).
+type Nanos = i128;
+
+/// Our bucket, the source's key, and the bucket that is nearest in price.
+const BUCKETS: &[(&str, &str, &str)] = &[
+    ("input", "input_cost_per_token", "input"),
+    ("output", "output_cost_per_token", "input"),
+    ("cache_read", "cache_read_input_token_cost", "input"),
+    ("cache_write_5m", "cache_creation_input_token_cost", "input"),
+    (
+        "cache_write_1h",
+        "cache_creation_input_token_cost_above_1hr",
+        "cache_write_5m",
+    ),
+    ("input_audio", "input_cost_per_audio_token", "input"),
+    ("output_audio", "output_cost_per_audio_token", "output"),
+];
+const SEARCHES: &str = "web_searches";
+
+/// Our name of a service tier, and the source's ending for it.
+const TIERS: &[(&str, &str)] = &[("batch", "_batches"), ("flex", "_flex"), ("priority", "_priority")];
+
+/// From one token to a million, in nano-dollars.
+const TOKENS: i32 = 6 + 9;
+/// From one search to a thousand, in nano-dollars.
+const SEARCHES_EACH: i32 = 3 + 9;
+
+/// Everything that one model costs.
+#[derive(Debug)]
+pub(super) struct Price {
+    pub rates: Rates,
+    pub long_context: Option<Step>,
+    pub tiers: Vec<(&'static str, Rates)>,
+}
+
+/// Rates of prompts longer than `above` tokens.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub above: u64,
+    pub rates: Rates,
+}
+
+/// One row of prices by bucket; always has `input`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rates(BTreeMap<&'static str, Nanos>);
+
+impl Price {
+    /// The price of an entry; `None` where it has none, or one that ours cannot express.
+    pub(super) fn of(entry: &Entry) -> anyhow::Result<Option<Self>> {
+        if entry.raw("tiered_pricing").is_some() {
+            return stepped(entry);
+        }
+        let Some(mut rates) = Rates::of(entry, "")? else {
+            return Ok(None);
+        };
+        if let Some(each) = search(entry)? {
+            rates.0.insert(SEARCHES, each);
+        }
+        let long_context = match above(entry) {
+            Some((above, ending)) => Rates::of(entry, &ending)?.map(|step| Step {
+                above,
+                rates: step.completed(&rates),
+            }),
+            None => None,
+        };
+        let mut tiers = Vec::new();
+        for (tier, ending) in TIERS {
+            if let Some(row) = Rates::of(entry, ending)?
+                .map(|row| row.completed(&rates))
+                .filter(|row| *row != rates)
+            {
+                tiers.push((*tier, row));
+            }
+        }
+        Ok(Some(Self {
+            rates,
+            long_context,
+            tiers,
+        }))
+    }
+}
+
+impl Rates {
+    fn of(entry: &Entry, ending: &str) -> anyhow::Result<Option<Self>> {
+        let mut row = BTreeMap::new();
+        for (bucket, key, _) in BUCKETS {
+            let key = format!("{key}{ending}");
+            if let Some(text) = entry.raw(&key) {
+                row.insert(*bucket, scaled(text, TOKENS).context(key)?);
+            }
+        }
+        Ok(Self::checked(row))
+    }
+
+    /// Drops what says nothing: a row without an input price, an output that costs nothing, and cache writes at zero,
+    /// with which the source means that the provider has no such bucket.
+    fn checked(mut row: BTreeMap<&'static str, Nanos>) -> Option<Self> {
+        row.contains_key("input").then(|| {
+            row.retain(|bucket, nanos| *nanos != 0 || !["output", "cache_write_5m", "cache_write_1h"].contains(bucket));
+            Self(row)
+        })
+    }
+
+    /// With the buckets of the ordinary row that this one misses.
+    fn completed(mut self, ordinary: &Self) -> Self {
+        for (bucket, _, nearest) in BUCKETS {
+            let Some(price) = ordinary.0.get(bucket).filter(|_| !self.0.contains_key(bucket)) else {
+                continue;
+            };
+            let ratio = self
+                .0
+                .get(nearest)
+                .zip(ordinary.0.get(nearest))
+                .filter(|(_, base)| **base != 0);
+            let exact = ratio
+                .filter(|(ours, base)| price * **ours % **base == 0)
+                .map(|(ours, base)| price * ours / base);
+            self.0.insert(bucket, exact.unwrap_or(*price));
+        }
+        if let Some(each) = ordinary.0.get(SEARCHES) {
+            self.0.insert(SEARCHES, *each);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Rates {
+    /// An inline table of TOML, in the order of [`BUCKETS`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = BUCKETS.iter().map(|(bucket, ..)| *bucket).chain([SEARCHES]);
+        let cells: Vec<String> = order
+            .filter_map(|bucket| {
+                self.0
+                    .get(bucket)
+                    .map(|nanos| format!("{bucket} = \"{}\"", decimal(*nanos)))
+            })
+            .collect();
+        write!(f, "{{ {} }}", cells.join(", "))
+    }
+}
+
+/// The first step of a price by prompt length, and the ending of its keys: (200000, `_above_200k_tokens`).
+fn above(entry: &Entry) -> Option<(u64, String)> {
+    let steps = entry.keys().filter_map(|key| {
+        let thousands = key
+            .strip_prefix("input_cost_per_token_above_")?
+            .strip_suffix("k_tokens")?;
+        Some((
+            thousands.parse::<u64>().ok()? * 1000,
+            format!("_above_{thousands}k_tokens"),
+        ))
+    });
+    steps.min()
+}
+
+/// A price written as a list of ranges. Two are ordinary and long; of more, none of ours would be right.
+fn stepped(entry: &Entry) -> anyhow::Result<Option<Price>> {
+    let ranges: Vec<Entry> = serde_json::from_str(entry.raw("tiered_pricing").unwrap_or("[]"))?;
+    let Ok([first, second]) = <[Entry; 2]>::try_from(ranges) else {
+        return Ok(None);
+    };
+    let range: [Box<RawValue>; 2] = serde_json::from_str(first.raw("range").context("a range without its ends")?)?;
+    let above = u64::try_from(scaled(range[1].get(), 0)?)?;
+    let rows = Rates::of(&first, "")?.zip(Rates::of(&second, "")?);
+    Ok(rows.map(|(rates, long)| {
+        let long_context = Some(Step {
+            above,
+            rates: long.completed(&rates),
+        });
+        Price {
+            rates,
+            long_context,
+            tiers: Vec::new(),
+        }
+    }))
+}
+
+/// A thousand searches, where the source has one price for all sizes.
+fn search(entry: &Entry) -> anyhow::Result<Option<Nanos>> {
+    let Some(text) = entry.raw("search_context_cost_per_query") else {
+        return Ok(None);
+    };
+    let sizes: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text)?;
+    let prices = sizes
+        .values()
+        .map(|size| scaled(size.get(), SEARCHES_EACH))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(prices
+        .first()
+        .filter(|first| prices.iter().all(|price| price == *first))
+        .copied())
+}
+
+/// A JSON number times ten to the `shift`, which must come out whole.
+fn scaled(text: &str, shift: i32) -> anyhow::Result<Nanos> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: Nanos = format!("{whole}{fraction}")
+        .parse()
+        .with_context(|| format!("`{text}` is not a number"))?;
+    let shift = exponent.parse::<i32>()? + shift - i32::try_from(fraction.len())?;
+    ensure!(digits >= 0, "{text} is negative");
+    let factor = 10_i128
+        .checked_pow(shift.unsigned_abs())
+        .with_context(|| format!("{text} is out of range"))?;
+    if shift < 0 {
+        ensure!(digits % factor == 0, "{text} is not exact in nano-dollars");
+        return Ok(digits / factor);
+    }
+    digits
+        .checked_mul(factor)
+        .with_context(|| format!("{text} is out of range"))
+}
+
+fn decimal(nanos: Nanos) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(json: &str) -> Option<Price> {
+        Price::of(&serde_json::from_str(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_read_exactly() {
+        for (text, dollars) in [
+            ("1.25e-06", "1.25"),
+            ("3e-06", "3"),
+            ("0.0001", "100"),
+            ("0", "0"),
+            ("0.0", "0"),
+            ("2e-8", "0.02"),
+            ("1.5E-5", "15"),
+            ("2.8e-09", "0.0028"),
+            ("1e-15", "0.000000001"),
+        ] {
+            assert_eq!(decimal(scaled(text, TOKENS).unwrap()), dollars, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_exact_or_not_numbers_are_refused() {
+        for text in ["1.142857142857143e-07", "1e-16", "-1e-06", "\"1\"", "", "1e99"] {
+            assert!(scaled(text, TOKENS).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tier_without_a_bucket_gets_it_in_proportion() {
+        let price = price(
+            r#"{"input_cost_per_token": 4e-06, "cache_read_input_token_cost": 4e-07,
+                "input_cost_per_token_priority": 8e-06}"#,
+        );
+        assert_eq!(
+            price.unwrap().tiers[0].1.to_string(),
+            r#"{ input = "8", cache_read = "0.8" }"#
+        );
+    }
+
+    #[test]
+    fn a_proportion_that_is_not_exact_falls_back_to_the_ordinary_price() {
+        let price = price(
+            r#"{"input_cost_per_token": 3e-06, "cache_read_input_token_cost": 1e-07,
+                "input_cost_per_token_flex": 1e-06}"#,
+        );
+        assert_eq!(
+            price.unwrap().tiers[0].1.to_string(),
+            r#"{ input = "1", cache_read = "0.1" }"#
+        );
+    }
+
+    #[test]
+    fn a_cache_that_is_written_for_nothing_is_no_bucket() {
+        let price = price(r#"{"input_cost_per_token": 2.8e-07, "cache_creation_input_token_cost": 0.0}"#).unwrap();
+        assert_eq!(price.rates.to_string(), r#"{ input = "0.28" }"#);
+    }
+
+    #[test]
+    fn searches_have_a_price_where_all_sizes_cost_the_same() {
+        let one = |high: &str| {
+            price(&format!(
+                r#"{{"input_cost_per_token": 1e-06, "search_context_cost_per_query": {{"low": 0.025, "high": {high}}}}}"#
+            ))
+        };
+        assert_eq!(
+            one("0.025").unwrap().rates.to_string(),
+            r#"{ input = "1", web_searches = "25" }"#
+        );
+        assert_eq!(one("0.03").unwrap().rates.to_string(), r#"{ input = "1" }"#);
+    }
+
+    #[test]
+    fn two_ranges_are_ordinary_and_long_and_three_are_no_price() {
+        let range = |from: u64, to: u64| format!(r#"{{"range": [{from}, {to}.0], "input_cost_per_token": {to}e-12}}"#);
+        let of = |ranges: &[String]| price(&format!(r#"{{"tiered_pricing": [{}]}}"#, ranges.join(",")));
+        let two = of(&[range(0, 256_000), range(256_000, 1_000_000)]).unwrap();
+        let long = two.long_context.unwrap();
+        assert_eq!(
+            (two.rates.to_string(), long.above),
+            (r#"{ input = "0.256" }"#.to_owned(), 256_000)
+        );
+        assert_eq!(long.rates.to_string(), r#"{ input = "1" }"#);
+        assert!(of(&[range(0, 1), range(1, 2), range(2, 3)]).is_none());
+    }
+
+    #[test]
+    fn no_input_price_is_no_price() {
+        assert!(price(r#"{"output_cost_per_token": 1e-06}"#).is_none());
+    }
+}
