@@ -21,7 +21,7 @@ tidy: ## the rules of the house alone
 	scripts/test tidy
 
 deny: ## licences, bans, sources and advisories of all dependencies
-	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --version 0.20.2
 	cargo deny --locked check
 
 doc: ## our own documentation, private items too; broken links are errors
