@@ -39,6 +39,8 @@ pub enum FaultKind {
     UpstreamLimited,
     /// 500: a defect of ours.
     Internal,
+    /// 500: the upstream answered 500 each time it was tried.
+    UpstreamFailed,
     /// 502: the upstream reset the connection or answered nonsense.
     BadGateway,
     /// 503: no candidate could be tried, or each refused our credential.
@@ -67,7 +69,7 @@ impl FaultKind {
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
             Self::RateLimited | Self::UpstreamLimited => 429,
-            Self::Internal => 500,
+            Self::Internal | Self::UpstreamFailed => 500,
             Self::BadGateway => 502,
             Self::Unavailable | Self::Unrecordable | Self::Saturated | Self::Overloaded => 503,
             Self::UpstreamTimeout => 504,
@@ -91,7 +93,7 @@ impl FaultKind {
             Self::RateLimited => "rate_limit_exceeded",
             Self::UpstreamLimited => "upstream_rate_limited",
             Self::Internal => "internal_error",
-            Self::BadGateway => "upstream_error",
+            Self::UpstreamFailed | Self::BadGateway => "upstream_error",
             Self::Unavailable => "upstream_unavailable",
             Self::Unrecordable => "accounting_unavailable",
             Self::Saturated => "gateway_saturated",
