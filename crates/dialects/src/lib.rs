@@ -1,1 +1,25 @@
-//! placeholder
+//! Wire formats: what Tollgate must understand of a request, an answer and a stream, and what it must say itself.
+//!
+//! Where client and upstream speak the same dialect, bytes pass through untouched; this crate then only *looks*: one
+//! skipping scan over a request ([`scan`]), one over a whole answer ([`read_answer`]), one per stream event
+//! ([`StreamTap`]). Nothing is parsed into a document model and written again, because that is where gateways lose
+//! fields, reorder keys before cache markers and spend most of their CPU (see `performance.md`).
+//!
+//! The hub vocabulary for translation between dialects is to live beside these modules; the dialect folders hold
+//! what is particular to one format, the modules at the top what all of them share.
+//!
+//! Deliberately absent: IO, clocks, money, any knowledge of which upstream is asked.
+
+pub mod answer;
+pub mod classify;
+pub mod listing;
+pub mod refusal;
+pub mod request;
+pub mod stream;
+
+pub use answer::{Finish, Nonsense, Report, SideUsage, UsageReport, read_answer};
+pub use classify::{Verdict, classify};
+pub use listing::{ListedModel, model_card, model_list};
+pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal};
+pub use request::{Edits, RequestFacts, ScanError, scan};
+pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
