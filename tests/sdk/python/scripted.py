@@ -8,9 +8,13 @@ import dataclasses
 import json
 import os
 import subprocess
+import time
 import urllib.request
 
 BINARY = os.environ["SCRIPTED_UPSTREAM_BIN"]
+
+# How long an end of a call may take to be noticed.
+ENDED_MAX_S = 5
 
 
 @dataclasses.dataclass
@@ -63,6 +67,16 @@ class Scripted:
         calls = self.received()
         assert len(calls) == 1, [call.target for call in calls]
         return calls[0]
+
+    def ending_of_only_call(self) -> str:
+        """How the one call ended, once it has: `completed`, `cut` or `client_gone`."""
+        deadline = time.monotonic() + ENDED_MAX_S
+        while True:
+            (call,) = self._control("GET", "/__received")["calls"]
+            if call["ending"]:
+                return call["ending"]
+            assert time.monotonic() < deadline, "the call to the upstream goes on"
+            time.sleep(0.02)
 
     def _control(self, method: str, path: str, body=None):
         data = None if body is None else json.dumps(body).encode()

@@ -1,12 +1,13 @@
 """An account from the command line to the last cent, and the books at the end."""
 
+import asyncio
 import re
 import time
 
 import openai
 import pytest
 
-from clients import anthropic_client, genai_client, openai_client, user
+from clients import TIMEOUT_S, anthropic_client, genai_client, openai_client, user
 
 # 12 tokens at $0.001 and 7 at $0.002
 COST = 0.026
@@ -78,6 +79,18 @@ def test_streams_cost_the_same(gateway_process, upstream, carol):
         lambda: list(genai_sdk.models.generate_content_stream(model="smart-gemini", contents="hi", config={"max_output_tokens": 50})),
     ):
         assert spend(gateway_process, carol, call) == COST
+
+
+def test_a_crowd_pays_for_everyone(gateway_process, upstream, carol):
+    async def crowd():
+        address = f"{gateway_process.url}/v1"
+        async with openai.AsyncOpenAI(base_url=address, api_key=carol, max_retries=0, timeout=TIMEOUT_S) as client:
+            ask = {"model": "smart-openai", "messages": user("hi"), "max_tokens": 7}
+            await asyncio.gather(*(client.chat.completions.create(**ask) for _ in range(20)))
+
+    before = balance(gateway_process, carol)
+    asyncio.run(crowd())
+    wait_until("all are settled", lambda: round(before - balance(gateway_process, carol), 9) == round(20 * COST, 9))
 
 
 def test_a_failed_call_costs_nothing(gateway_process, upstream, carol):

@@ -126,6 +126,21 @@ def test_models(gateway_process):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("prefix", ["/api", "/api/proxy"])
+def test_compatibility_paths(gateway_process, upstream, prefix):
+    client = openai_client(gateway_process.url + prefix, KEY)
+    assert client.chat.completions.create(model="smart-openai", messages=user("hi")).choices[0].message.content == TEXT
+    assert upstream.only_call().target == "/v1/chat/completions"
+    assert "smart-openai" in [model.id for model in client.models.list()]
+
+
+@pytest.mark.parametrize("name", ["SMART-OpenAI", "scripted-openai/gpt-4o-mini"])
+def test_a_model_has_several_names(gateway_process, upstream, name):
+    client = openai_client(gateway_process.url, KEY)
+    assert client.chat.completions.create(model=name, messages=user("hi")).choices[0].message.content == TEXT
+    assert upstream.only_call().json["model"] == "gpt-4o-mini"
+
+
 def test_own_headers_tell_where_it_went_and_what_it_cost(gateway_process, upstream):
     wire = Wire()
     client = openai_client(gateway_process.url, KEY, wire)

@@ -33,7 +33,9 @@ def gemini(url, key, model="smart-gemini"):
 
 
 def gemini_stream(url, key, model="smart-gemini"):
-    return list(genai_client(url, key).models.generate_content_stream(model=model, contents="hi"))
+    # The stream is lazy, and a client that nobody holds is closed.
+    client = genai_client(url, key)
+    return list(client.models.generate_content_stream(model=model, contents="hi"))
 
 
 OPENAI = [chat, responses, embeddings]
