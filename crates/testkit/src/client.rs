@@ -380,6 +380,11 @@ impl Exchange {
         &self.body
     }
 
+    /// What each read from the socket brought so far, head and framing included, and when.
+    pub fn reads(&self) -> &[(Duration, usize)] {
+        &self.reads
+    }
+
     /// Reads to the end.
     pub fn finish(self) -> Response {
         self.finish_and_keep().0
