@@ -1,0 +1,560 @@
+//! What one call does next, after each of its failures.
+//!
+//! The machine of the table "after the attempts" (`docs/ARCHITECTURE.md`): it is told what happened and says what to do,
+//! and the gateway's dispatch loop is nothing but that conversation. Each [`Step::Try`] must be answered by exactly one
+//! of [`Attempts::failed`] or [`Attempts::served`]; dropping the machine in between is fine (the client hung up).
+//!
+//! | failure | next |
+//! |---|---|
+//! | 429 | the next candidate at once; none left: wait for the one that is free soonest |
+//! | 401, 402, 403 of the credential, 429 of an empty account | the next candidate |
+//! | 500, 502, 503, 529 | the same credential again after a delay, `retries` times, once if another upstream is healthy; then the next |
+//! | reset before the first content | the same at once (a pooled connection may have died), then as above |
+//! | no connection | the next upstream at once; if there is none, as above |
+//! | silence | the next upstream at once, and this one never again in this call |
+//! | nonsense | the next candidate |
+//!
+//! What bounds it: `attempts_max` tries, [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
+//! 429s of one credential, and the call's deadline, beyond which nothing waits. A time that a provider named is never
+//! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
+
+mod verdict;
+
+use std::time::Duration;
+
+use domain::declaration::Defaults;
+use domain::snapshot::{Credential, Route, Upstream};
+use domain::{Failure, FailureClass, Fault, Timestamp, UpstreamId};
+use rand::Rng;
+use smallvec::SmallVec;
+
+use crate::backoff::Backoff;
+use crate::board::{Board, Canary, Leave};
+use crate::plan::{Choice, Exclusion, Plan};
+use verdict::Verdict;
+
+/// How long one call waits in all before it is answered with what it has. A client that has to wait longer is told so:
+/// most clients come back by themselves, and meanwhile the connection is not held.
+pub const WAITED_MAX: Duration = Duration::from_secs(30);
+/// More tries at an upstream that is not the only healthy one.
+const RETRIES_WITH_ANOTHER: u32 = 1;
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send the call there, and tell what came of it.
+    Try(Choice),
+    /// Do nothing until then, and ask again.
+    Wait {
+        /// When to ask again. Asking earlier gives the same answer.
+        until: Timestamp,
+    },
+    /// Answer the client with this.
+    GiveUp(Fault),
+}
+
+/// The tries of one call.
+#[derive(Debug)]
+pub struct Attempts {
+    plan: Plan,
+    rules: Rules,
+    deadline: Timestamp,
+    phase: Phase,
+    tries: u32,
+    waited: Duration,
+    /// When the running try began.
+    began: Timestamp,
+    /// Held while the running try is the one that probes.
+    canary: Option<Canary>,
+    /// Places in `plan.order` that were not tried yet, in order.
+    untried: SmallVec<[Choice; 4]>,
+    /// Candidates that may be tried after a rest.
+    resting: SmallVec<[Resting; 2]>,
+    troubles: SmallVec<[Trouble; 2]>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    retries: u32,
+    attempts_max: u32,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The next candidate is to be found.
+    Choosing,
+    /// A try is running.
+    Trying(Choice),
+    /// The same, or another, is to be tried then.
+    Waiting { choice: Choice, until: Timestamp },
+    /// It is over.
+    Over(Fault),
+}
+
+/// A candidate whose provider wants us to come back later.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    choice: Choice,
+    until: Timestamp,
+    /// How often it said so in this call.
+    times: u32,
+    /// Whether it was not tried again since.
+    due: bool,
+}
+
+/// What went wrong at one upstream in this call.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    upstream: UpstreamId,
+    failures: u32,
+    /// It did not answer in time: never again in this call.
+    silent: bool,
+    /// It was tried again at once after a reset.
+    reset: bool,
+    /// The last credential tried there, and how often in a row.
+    credential: usize,
+    in_a_row: u32,
+}
+
+impl Attempts {
+    /// The tries of a call with this plan, which must be over by `deadline`.
+    pub fn new(plan: Plan, defaults: &Defaults, deadline: Timestamp) -> Self {
+        let resting = plan.excluded.iter().filter_map(|excluded| match excluded.reason {
+            Exclusion::Cooldown {
+                until,
+                named_by_provider: true,
+            } => Some(Resting {
+                choice: excluded.choice,
+                until,
+                times: 0,
+                due: true,
+            }),
+            _ => None,
+        });
+        Self {
+            rules: Rules {
+                retries: defaults.retries,
+                attempts_max: defaults.attempts_max.max(1),
+                backoff: Backoff::of(defaults),
+            },
+            deadline,
+            phase: Phase::Choosing,
+            tries: 0,
+            waited: Duration::ZERO,
+            began: Timestamp::default(),
+            canary: None,
+            untried: plan.order.clone(),
+            resting: resting.collect(),
+            troubles: SmallVec::new(),
+            verdict: Verdict::default(),
+            plan,
+        }
+    }
+
+    /// What to do now. Asked again without news, it gives the same answer.
+    pub fn next(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        match self.phase {
+            Phase::Trying(choice) => return Step::Try(choice),
+            Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
+            Phase::Waiting { choice, .. } => {
+                self.phase = Phase::Choosing;
+                if self.may_begin(now) && !self.rests_again(route, choice, board, now) {
+                    let leave = leave(route, choice, board, now);
+                    return self.begin(route, choice, leave, board, now);
+                }
+            }
+            Phase::Choosing => {}
+            Phase::Over(ref fault) => return Step::GiveUp(fault.clone()),
+        }
+        self.choose(route, board, now)
+    }
+
+    /// The running try failed before its first content.
+    pub fn failed(
+        &mut self,
+        route: &Route,
+        choice: Choice,
+        failure: &Failure,
+        board: &Board,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        let Some((upstream, credential)) = find(route, choice) else {
+            return;
+        };
+        let canary = self.canary.take();
+        board.failed(upstream, credential, failure, canary.as_ref(), now, rng);
+        drop(canary);
+        self.verdict.note(failure);
+        self.phase = match failure.class {
+            FailureClass::Auth | FailureClass::OutOfCredit => Phase::Choosing,
+            FailureClass::RateLimited => {
+                self.rest(choice, failure.retry_after, now, rng);
+                Phase::Choosing
+            }
+            FailureClass::Silence => {
+                self.trouble(upstream, choice).silent = true;
+                Phase::Choosing
+            }
+            FailureClass::Nonsense => {
+                self.trouble(upstream, choice);
+                Phase::Choosing
+            }
+            FailureClass::Connect | FailureClass::Reset | FailureClass::Server | FailureClass::Overloaded => {
+                self.after_trouble(route, choice, failure, board, now, rng)
+            }
+        };
+    }
+
+    /// The running try was answered: its first content, or the whole of its answer, arrived. An answer that is the
+    /// caller's own fault counts too: the upstream works.
+    pub fn served(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
+        if let Some((upstream, credential)) = find(route, choice) {
+            board.succeeded(upstream, credential, self.began, now);
+        }
+        self.canary = None;
+    }
+
+    /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
+    #[expect(
+        clippy::unused_self,
+        reason = "it ends the machine's conversation like the other two"
+    )]
+    pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
+        if let Some((upstream, _)) = find(route, choice) {
+            board.broke(upstream, None, now);
+        }
+    }
+
+    /// Tries so far, the running one included.
+    pub const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// What was decided at first, for the explanation of the call.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
+    fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        if !self.may_begin(now) {
+            return self.give_up(route, now);
+        }
+        if let Some((choice, leave)) = self.take_untried(route, board, now) {
+            return self.begin(route, choice, leave, board, now);
+        }
+        let may_come_back = |resting: &&Resting| {
+            let trouble = self.trouble_at(route, resting.choice);
+            let troubled = trouble.is_some_and(|trouble| trouble.silent || trouble.failures > self.rules.retries);
+            resting.due && resting.times <= self.rules.retries && !troubled
+        };
+        match self
+            .resting
+            .iter()
+            .filter(may_come_back)
+            .min_by_key(|resting| resting.until)
+            .copied()
+        {
+            Some(Resting { choice, until, .. }) if until <= now => {
+                let leave = leave(route, choice, board, now);
+                self.begin(route, choice, leave, board, now)
+            }
+            Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => self.wait(choice, until, now),
+            _ => self.give_up(route, now),
+        }
+    }
+
+    fn may_begin(&self, now: Timestamp) -> bool {
+        now < self.deadline && self.tries < self.rules.attempts_max
+    }
+
+    /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else
+    /// the first whose upstream may be tried again. What rests since the plan was made is set aside. A candidate whose
+    /// breaker opened since then is passed over, unless that would leave the call without a single try.
+    fn take_untried(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
+        if self.tries > 0 {
+            self.set_resting_aside(route, board, now);
+        }
+        let mut passed_over = None;
+        while let Some(place) = self.next_untried(route, board, now) {
+            let choice = self.untried.remove(place);
+            match leave(route, choice, board, now) {
+                Leave::Refused if !self.plan.last_resort => passed_over = passed_over.or(Some(choice)),
+                leave => return Some((choice, leave)),
+            }
+        }
+        let rather_than_none = passed_over.or_else(|| {
+            let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
+            self.untried.iter().copied().find(guessed)
+        });
+        rather_than_none
+            .filter(|_| self.tries == 0)
+            .map(|choice| (choice, Leave::Free))
+    }
+
+    /// The place of the next candidate among the untried.
+    fn next_untried(&self, route: &Route, board: &Board, now: Timestamp) -> Option<usize> {
+        let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
+        let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
+        let retryable = |choice: &Choice| self.failures_at(route, *choice) <= self.rules.retries && usable(choice);
+        self.untried
+            .iter()
+            .position(untroubled)
+            .or_else(|| self.untried.iter().position(retryable))
+    }
+
+    /// Moves untried candidates that rest by now, because the provider said so to another call, to those that rest.
+    fn set_resting_aside(&mut self, route: &Route, board: &Board, now: Timestamp) {
+        let Self { untried, resting, .. } = self;
+        untried.retain(|choice| {
+            let named = named_rest(route, *choice, board, now);
+            resting.extend(named.map(|until| Resting {
+                choice: *choice,
+                until,
+                times: 0,
+                due: true,
+            }));
+            named.is_none()
+        });
+    }
+
+    /// Whether the candidate that was waited for rests even longer by now. Then it is waited for again, or not.
+    fn rests_again(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
+        let Some(until) = named_rest(route, choice, board, now) else {
+            return false;
+        };
+        match self.resting.iter_mut().find(|resting| resting.choice == choice) {
+            Some(resting) => resting.until = resting.until.max(until),
+            None => self.resting.push(Resting {
+                choice,
+                until,
+                times: 0,
+                due: true,
+            }),
+        }
+        true
+    }
+
+    fn begin(&mut self, route: &Route, choice: Choice, leave: Leave, board: &Board, now: Timestamp) -> Step {
+        // Refused, it goes all the same: as the last resort, or again to an upstream whose breaker this call opened.
+        if let Leave::Canary(canary) = leave {
+            self.canary = Some(canary);
+        }
+        if self.tries > 0 || self.plan.order.first() != Some(&choice) {
+            board.stamp(route, choice);
+        }
+        if let Some(resting) = self.resting.iter_mut().find(|resting| resting.choice == choice) {
+            resting.due = false;
+        }
+        self.tries += 1;
+        self.began = now;
+        self.phase = Phase::Trying(choice);
+        Step::Try(choice)
+    }
+
+    fn wait(&mut self, choice: Choice, until: Timestamp, now: Timestamp) -> Step {
+        self.waited += until.since(now);
+        self.phase = Phase::Waiting { choice, until };
+        Step::Wait { until }
+    }
+
+    fn give_up(&mut self, route: &Route, now: Timestamp) -> Step {
+        let soonest = self
+            .resting
+            .iter()
+            .filter(|resting| resting.due)
+            .map(|resting| resting.until)
+            .min();
+        let fault = self
+            .verdict
+            .fault(&self.plan, route, soonest.map(|until| until.since(now)));
+        self.phase = Phase::Over(fault.clone());
+        Step::GiveUp(fault)
+    }
+
+    /// A candidate was told to come back later.
+    fn rest(&mut self, choice: Choice, named: Option<Duration>, now: Timestamp, rng: &mut impl Rng) {
+        let times = 1 + self
+            .resting
+            .iter()
+            .find(|resting| resting.choice == choice)
+            .map_or(0, |resting| resting.times);
+        let until = now + self.rules.backoff.delay(times, rng).max(named.unwrap_or_default());
+        self.resting.retain(|resting| resting.choice != choice);
+        self.resting.push(Resting {
+            choice,
+            until,
+            times,
+            due: true,
+        });
+    }
+
+    /// Decides whether the upstream that just failed is asked again.
+    fn after_trouble(
+        &mut self,
+        route: &Route,
+        choice: Choice,
+        failure: &Failure,
+        board: &Board,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Phase {
+        let Some((upstream, _)) = find(route, choice) else {
+            return Phase::Choosing;
+        };
+        let another = self.another_is_healthy(route, upstream, board, now);
+        let first_reset = failure.class == FailureClass::Reset && !self.was_reset(upstream);
+        let trouble = *self.trouble(upstream, choice);
+        let own = self.rules.backoff.delay(trouble.failures, rng);
+        let named = failure.retry_after.unwrap_or_default();
+        if trouble.failures > self.retries_at(failure.class, another) {
+            return Phase::Choosing;
+        }
+        if first_reset {
+            if let Some(trouble) = self.trouble_mut(upstream) {
+                trouble.reset = true;
+            }
+            return Phase::Waiting { choice, until: now };
+        }
+        let opened = matches!(
+            board.exclusion_of(upstream, now),
+            Some(Exclusion::BreakerOpen { .. } | Exclusion::ForcedOpen)
+        );
+        if another && (named > own || opened) {
+            return Phase::Choosing;
+        }
+        let delay = own.max(named);
+        if !self.fits(delay, now) {
+            return Phase::Choosing;
+        }
+        self.waited += delay;
+        Phase::Waiting {
+            choice: self.same_or_sibling(route, choice, trouble),
+            until: now + delay,
+        }
+    }
+
+    /// How often an upstream is tried again after a failure of this class.
+    fn retries_at(&self, class: FailureClass, another_is_healthy: bool) -> u32 {
+        let few = self.rules.retries.min(RETRIES_WITH_ANOTHER);
+        match class {
+            FailureClass::Connect if another_is_healthy => 0,
+            _ if another_is_healthy || self.plan.last_resort => few,
+            _ => self.rules.retries,
+        }
+    }
+
+    /// After two tries in a row with one credential another of the same upstream may do better.
+    fn same_or_sibling(&mut self, route: &Route, choice: Choice, trouble: Trouble) -> Choice {
+        if trouble.in_a_row < 2 {
+            return choice;
+        }
+        let sibling = self
+            .untried
+            .iter()
+            .position(|other| upstream_of(route, *other) == Some(trouble.upstream));
+        sibling.map_or(choice, |place| self.untried.remove(place))
+    }
+
+    fn another_is_healthy(&self, route: &Route, upstream: &Upstream, board: &Board, now: Timestamp) -> bool {
+        self.untried.iter().any(|choice| {
+            upstream_of(route, *choice) != Some(upstream.id)
+                && self.failures_at(route, *choice) == 0
+                && self.is_open_to(route, *choice, board, now)
+        })
+    }
+
+    /// Whether nothing is against a candidate now: not in this call, not on the board.
+    fn is_open_to(&self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
+        let silent = self.trouble_at(route, choice).is_some_and(|trouble| trouble.silent);
+        !silent && (self.plan.last_resort || exclusion(route, choice, board, now).is_none())
+    }
+
+    fn failures_at(&self, route: &Route, choice: Choice) -> u32 {
+        self.trouble_at(route, choice).map_or(0, |trouble| trouble.failures)
+    }
+
+    fn trouble_at(&self, route: &Route, choice: Choice) -> Option<&Trouble> {
+        let upstream = upstream_of(route, choice)?;
+        self.troubles.iter().find(|trouble| trouble.upstream == upstream)
+    }
+
+    fn was_reset(&self, upstream: &Upstream) -> bool {
+        self.troubles
+            .iter()
+            .any(|trouble| trouble.upstream == upstream.id && trouble.reset)
+    }
+
+    fn trouble_mut(&mut self, upstream: &Upstream) -> Option<&mut Trouble> {
+        self.troubles.iter_mut().find(|trouble| trouble.upstream == upstream.id)
+    }
+
+    /// Notes one more failure at an upstream.
+    fn trouble(&mut self, upstream: &Upstream, choice: Choice) -> &mut Trouble {
+        let place = self
+            .troubles
+            .iter()
+            .position(|trouble| trouble.upstream == upstream.id)
+            .unwrap_or_else(|| {
+                self.troubles.push(Trouble {
+                    upstream: upstream.id,
+                    failures: 0,
+                    silent: false,
+                    reset: false,
+                    credential: choice.credential,
+                    in_a_row: 0,
+                });
+                self.troubles.len() - 1
+            });
+        let trouble = &mut self.troubles[place];
+        trouble.failures += 1;
+        trouble.in_a_row = if trouble.credential == choice.credential {
+            trouble.in_a_row + 1
+        } else {
+            1
+        };
+        trouble.credential = choice.credential;
+        trouble
+    }
+
+    fn fits(&self, wait: Duration, now: Timestamp) -> bool {
+        self.tries < self.rules.attempts_max && self.waited + wait <= WAITED_MAX && now + wait < self.deadline
+    }
+}
+
+fn find(route: &Route, choice: Choice) -> Option<(&Upstream, &Credential)> {
+    let upstream = &route.targets.get(choice.target)?.upstream;
+    Some((upstream, upstream.credentials.get(choice.credential)?))
+}
+
+fn upstream_of(route: &Route, choice: Choice) -> Option<UpstreamId> {
+    route.targets.get(choice.target).map(|target| target.upstream.id)
+}
+
+/// Asks for leave to call a candidate's upstream.
+fn leave(route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Leave {
+    find(route, choice).map_or(Leave::Refused, |(upstream, _)| board.leave(upstream, now))
+}
+
+/// Why a candidate is not to be tried now.
+fn exclusion(route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Exclusion> {
+    let target = route.targets.get(choice.target)?;
+    board.exclusion(target, target.upstream.credentials.get(choice.credential)?, now)
+}
+
+/// Until when a candidate rests because its provider said so.
+fn named_rest(route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Timestamp> {
+    match exclusion(route, choice, board, now)? {
+        Exclusion::Cooldown {
+            until,
+            named_by_provider: true,
+        } => Some(until),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

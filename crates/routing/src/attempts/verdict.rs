@@ -1,0 +1,162 @@
+//! What the client is told when nothing is left to try.
+//!
+//! The last failure decides, unless it says less than one before it: that a credential was refused, or that no
+//! connection could be made, concerns the operator, while a 429 or a 500 tells the client something it can act on. The
+//! upstream's own words are never passed on: they may show fragments of a key.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use domain::snapshot::Route;
+use domain::{Dialect, Failure, FailureClass, Fault, FaultKind};
+
+use crate::plan::{Exclusion, Plan};
+
+/// The failure that decides.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Verdict {
+    last: Option<Telling>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Telling {
+    class: FailureClass,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+}
+
+impl Verdict {
+    /// Takes note of a failure.
+    pub(super) fn note(&mut self, failure: &Failure) {
+        if self.last.is_none_or(|last| tells(failure.class) || !tells(last.class)) {
+            self.last = Some(Telling {
+                class: failure.class,
+                status: failure.status,
+                retry_after: failure.retry_after,
+            });
+        }
+    }
+
+    /// The refusal. `soonest`: when the first of the candidates that rest is free.
+    pub(super) fn fault(&self, plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
+        let Some(last) = self.last else {
+            return untried(plan, route, soonest);
+        };
+        let model = &route.model;
+        let (kind, message): (_, Cow<'static, str>) = match (last.class, last.status) {
+            (FailureClass::RateLimited, _) => return limited(route, soonest.or(last.retry_after)),
+            (FailureClass::Overloaded, _) => (
+                FaultKind::Overloaded,
+                format!("every upstream of model `{model}` is overloaded; try again later").into(),
+            ),
+            (FailureClass::Server, Some(status)) => (
+                of_status(status),
+                format!("the upstream of model `{model}` answered {status} on every attempt; try again later").into(),
+            ),
+            (FailureClass::Server | FailureClass::Reset, _) => (
+                FaultKind::BadGateway,
+                format!("the upstream of model `{model}` closed the connection; try again").into(),
+            ),
+            (FailureClass::Nonsense, _) => (
+                FaultKind::BadGateway,
+                format!("the upstream of model `{model}` gave an answer that cannot be understood").into(),
+            ),
+            (FailureClass::Silence, _) => (
+                FaultKind::UpstreamTimeout,
+                format!("no upstream of model `{model}` answered in time; try again").into(),
+            ),
+            (FailureClass::Connect, _) => (
+                FaultKind::Unavailable,
+                format!("no upstream of model `{model}` can be reached; try again later").into(),
+            ),
+            (FailureClass::Auth | FailureClass::OutOfCredit, _) => (
+                FaultKind::Unavailable,
+                format!("no upstream of model `{model}` accepts the gateway's credentials; tell the operator").into(),
+            ),
+        };
+        let fault = Fault::new(kind, message);
+        match last.retry_after {
+            Some(wait) => fault.retry_after(wait),
+            None => fault,
+        }
+    }
+}
+
+/// Whether a failure tells the client something about the service, rather than the operator about the set-up.
+const fn tells(class: FailureClass) -> bool {
+    !matches!(
+        class,
+        FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Connect
+    )
+}
+
+/// The kind that has the status of the upstream's last answer; what has no kind is a bad gateway.
+const fn of_status(status: u16) -> FaultKind {
+    match status {
+        500 => FaultKind::UpstreamFailed,
+        503 => FaultKind::Unavailable,
+        504 => FaultKind::UpstreamTimeout,
+        _ => FaultKind::BadGateway,
+    }
+}
+
+/// Nothing was tried at all.
+fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
+    let reasons = || plan.excluded.iter().map(|excluded| excluded.reason);
+    if soonest.is_some() {
+        return limited(route, soonest);
+    }
+    if !plan.order.is_empty() {
+        return Fault::new(
+            FaultKind::UpstreamTimeout,
+            "the time for this request was over before it could be sent",
+        );
+    }
+    if reasons().any(|reason| reason != Exclusion::Dialect) {
+        let message = format!(
+            "no upstream of model `{}` can be used at the moment; tell the operator",
+            route.model
+        );
+        return Fault::new(FaultKind::Unavailable, message);
+    }
+    other_dialect(plan, route)
+}
+
+fn limited(route: &Route, soonest: Option<Duration>) -> Fault {
+    let message = format!(
+        "every upstream of model `{}` is limited by its provider; try again later",
+        route.model
+    );
+    let fault = Fault::new(FaultKind::UpstreamLimited, message);
+    match soonest {
+        Some(wait) => fault.retry_after(wait),
+        None => fault,
+    }
+}
+
+/// 400 and not 404: the model exists and is listed; it is the request's format that has to change, and trying again
+/// without a change cannot help.
+fn other_dialect(plan: &Plan, route: &Route) -> Fault {
+    let operation = plan.surface.operation;
+    let mut spoken: Vec<Dialect> = route
+        .targets
+        .iter()
+        .flat_map(|target| target.upstream.surfaces.keys())
+        .filter(|surface| surface.operation == operation)
+        .map(|surface| surface.dialect)
+        .collect();
+    spoken.sort_unstable();
+    spoken.dedup();
+    let names: Vec<&str> = spoken.into_iter().map(Dialect::name).collect();
+    let (model, asked) = (&route.model, plan.surface.dialect);
+    let message = if names.is_empty() {
+        format!("model `{model}` is not offered for {operation} by any upstream; use another model")
+    } else {
+        let names = names.join(", ");
+        format!(
+            "model `{model}` is served only by upstreams that speak {names}, and this path speaks {asked}; \
+             use a path of that format, or another model (formats are not translated yet)"
+        )
+    };
+    Fault::new(FaultKind::Malformed, message)
+}

@@ -1,0 +1,228 @@
+//! The board's entries, behind its lock.
+
+use std::sync::Arc;
+
+use domain::snapshot::{Credential, Route, Target, Upstream};
+use domain::{CredentialId, Timestamp, UpstreamId};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::{CredentialStatus, UpstreamStatus};
+use crate::breaker::{Breaker, BreakerState, Forced};
+use crate::cooldown::{Cooldown, Rest};
+use crate::plan::{Choice, Exclusion};
+
+/// Routes whose rotation is remembered. Names of routes may come from clients (globs), so they must not grow without
+/// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
+pub(super) const ROUTES_MAX: usize = 4_096;
+/// Models of one credential that rest by themselves, for the same reason; of more, the one that would end first goes.
+pub(super) const RESTING_MODELS_MAX: usize = 64;
+
+#[derive(Default)]
+pub(crate) struct Entries {
+    upstreams: HashMap<UpstreamId, UpstreamEntry>,
+    credentials: HashMap<CredentialId, CredentialEntry>,
+    /// When each target of a route was last chosen, by the route's name. Kept per route and not per upstream: a route
+    /// may name an upstream twice with different models.
+    routes: HashMap<String, SmallVec<[u64; 4]>>,
+    /// The latest sequence number.
+    sequence: u64,
+}
+
+#[derive(Default)]
+pub(super) struct UpstreamEntry {
+    pub(super) breaker: Breaker,
+    open: u32,
+    last_used: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct CredentialEntry {
+    pub(super) cooldown: Cooldown,
+    open: u32,
+    last_used: Timestamp,
+    /// When it was last chosen, as a sequence number.
+    used: u64,
+    resting_models: Vec<(Arc<str>, Timestamp)>,
+}
+
+impl Entries {
+    pub(super) fn upstream_mut(&mut self, id: UpstreamId) -> &mut UpstreamEntry {
+        self.upstreams.entry(id).or_default()
+    }
+
+    pub(super) fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
+        self.credentials.entry(id).or_default()
+    }
+
+    pub(super) fn breaker(&mut self, id: UpstreamId) -> Option<&mut Breaker> {
+        self.upstreams.get_mut(&id).map(|entry| &mut entry.breaker)
+    }
+
+    /// Calls open at an upstream.
+    pub(crate) fn open_at(&self, id: UpstreamId) -> u32 {
+        self.upstreams.get(&id).map_or(0, |entry| entry.open)
+    }
+
+    /// When a credential was last chosen, and the calls open with it.
+    pub(crate) fn load_of(&self, id: CredentialId) -> (u64, u32) {
+        self.credentials
+            .get(&id)
+            .map_or((0, 0), |entry| (entry.used, entry.open))
+    }
+
+    /// When each target of a route was last chosen; empty where none was.
+    pub(crate) fn rotation(&self, route: &Route) -> &[u64] {
+        self.routes.get(route.model.as_str()).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// Why nothing at an upstream is to be tried; `None` where nothing is against it.
+    pub(crate) fn upstream_exclusion(&self, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
+        let breaker = &self.upstreams.get(&upstream.id)?.breaker;
+        if breaker.is_closed() {
+            return None;
+        }
+        match breaker.state(now) {
+            BreakerState::Forced(Forced::Open) => Some(Exclusion::ForcedOpen),
+            _ if upstream.breaker.is_none() => None,
+            BreakerState::Open { until } => Some(Exclusion::BreakerOpen { until }),
+            BreakerState::HalfOpen { probing: true } => Some(Exclusion::Probing),
+            BreakerState::HalfOpen { probing: false } | BreakerState::Closed | BreakerState::Forced(Forced::Closed) => {
+                None
+            }
+        }
+    }
+
+    /// Why a credential is not to be used for a target; `None` where nothing is against it.
+    pub(crate) fn credential_exclusion(
+        &self,
+        target: &Target,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Option<Exclusion> {
+        target.upstream.cooldown?;
+        let entry = self.credentials.get(&credential.id)?;
+        let whole = match entry.cooldown.rest(now) {
+            None => None,
+            Some(Rest::OutOfCredit(until)) => return Some(Exclusion::OutOfCredit { until }),
+            Some(Rest::Named(until)) => Some(Exclusion::Cooldown {
+                until,
+                named_by_provider: true,
+            }),
+            Some(Rest::Guessed(until)) => Some(Exclusion::Cooldown {
+                until,
+                named_by_provider: false,
+            }),
+        };
+        match entry.model_rest(&target.model, now) {
+            Some(until) => Some(Exclusion::Cooldown {
+                until,
+                named_by_provider: true,
+            }),
+            None => whole,
+        }
+    }
+
+    /// Marks a choice as the latest.
+    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let Some(target) = route.targets.get(choice.target) else {
+            return;
+        };
+        if let Some(credential) = target.upstream.credentials.get(choice.credential) {
+            self.credential_mut(credential.id).used = sequence;
+        }
+        if route.targets.len() > 1 {
+            self.rotation_mut(route)[choice.target] = sequence;
+        }
+    }
+
+    fn rotation_mut(&mut self, route: &Route) -> &mut [u64] {
+        let name = route.model.as_str();
+        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(name) {
+            self.routes.clear();
+        }
+        let rotation = self.routes.entry_ref(name).or_default();
+        // A route whose targets were changed keeps the places of those before the change.
+        rotation.resize(route.targets.len(), 0);
+        rotation
+    }
+
+    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: CredentialId, now: Timestamp) {
+        let entry = self.upstream_mut(upstream);
+        entry.open += 1;
+        entry.last_used = now;
+        let entry = self.credential_mut(credential);
+        entry.open += 1;
+        entry.last_used = now;
+    }
+
+    pub(super) fn end(&mut self, upstream: UpstreamId, credential: CredentialId) {
+        if let Some(entry) = self.upstreams.get_mut(&upstream) {
+            entry.open = entry.open.saturating_sub(1);
+        }
+        if let Some(entry) = self.credentials.get_mut(&credential) {
+            entry.open = entry.open.saturating_sub(1);
+        }
+    }
+
+    /// Keeps what is listed (both ascending) and what has open calls.
+    pub(super) fn retain(&mut self, upstreams: &[UpstreamId], credentials: &[CredentialId]) {
+        self.upstreams
+            .retain(|id, entry| entry.open > 0 || upstreams.binary_search(id).is_ok());
+        self.credentials
+            .retain(|id, entry| entry.open > 0 || credentials.binary_search(id).is_ok());
+    }
+
+    pub(super) fn upstreams(&self, now: Timestamp) -> impl Iterator<Item = UpstreamStatus> {
+        self.upstreams.iter().map(move |(id, entry)| UpstreamStatus {
+            upstream: *id,
+            breaker: entry.breaker.state(now),
+            open_calls: entry.open,
+            last_used: entry.last_used,
+        })
+    }
+
+    pub(super) fn credentials(&self, now: Timestamp) -> impl Iterator<Item = CredentialStatus> {
+        self.credentials.iter().map(move |(id, entry)| CredentialStatus {
+            credential: *id,
+            rest: entry.cooldown.rest(now),
+            open_calls: entry.open,
+            last_used: entry.last_used,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn routes_remembered(&self) -> usize {
+        self.routes.len()
+    }
+}
+
+impl CredentialEntry {
+    /// Until when a model rests.
+    fn model_rest(&self, model: &str, now: Timestamp) -> Option<Timestamp> {
+        let resting = self.resting_models.iter().find(|(name, _)| **name == *model)?;
+        (resting.1 > now).then_some(resting.1)
+    }
+
+    /// Lets one model rest; never shorter than it would have anyway.
+    pub(super) fn rest_model(&mut self, model: &Arc<str>, until: Timestamp, now: Timestamp) {
+        if let Some((_, longest)) = self.resting_models.iter_mut().find(|(name, _)| **name == **model) {
+            *longest = until.max(*longest);
+            return;
+        }
+        self.resting_models.retain(|(_, until)| *until > now);
+        if self.resting_models.len() >= RESTING_MODELS_MAX {
+            let soonest = self
+                .resting_models
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, (_, until))| *until);
+            if let Some(soonest) = soonest.map(|(index, _)| index) {
+                self.resting_models.swap_remove(soonest);
+            }
+        }
+        self.resting_models.push((Arc::clone(model), until));
+    }
+}

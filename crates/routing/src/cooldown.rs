@@ -1,0 +1,230 @@
+//! When to let a credential rest.
+//!
+//! Three kinds of rest are kept apart because they allow different things. One that the provider *named* is kept to the
+//! letter: asking earlier is what gets an account banned. One that we *guess* (a 429 without a time, a refused key) only
+//! says "rather another": it is broken if there is no other. One without *credit* is not broken either, since no retry
+//! fills an account.
+//!
+//! A rest is never made shorter by a later, shorter one, and never longer than the upstream's `cooldown.max`.
+
+use std::time::Duration;
+
+use domain::declaration::CooldownDecl;
+use domain::{Failure, FailureClass, Timestamp};
+use rand::Rng;
+
+use crate::backoff::Backoff;
+
+/// After a 429 that names no time, and after a refused key; doubled each time in a row.
+const RATE_LIMITED: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    factor: 2,
+};
+/// See [`RATE_LIMITED`]. A wrong key does not become right by itself; one that is being rotated does within a minute.
+const REFUSED: Backoff = Backoff {
+    first: Duration::from_secs(15),
+    factor: 2,
+};
+
+/// Why a credential rests, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The provider named the time.
+    Named(Timestamp),
+    /// We guess.
+    Guessed(Timestamp),
+    /// Its account has no money.
+    OutOfCredit(Timestamp),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cooldown {
+    named: Timestamp,
+    guessed: Timestamp,
+    out_of_credit: Timestamp,
+    /// When the guess was made.
+    guessed_at: Timestamp,
+    /// Failures in a row that led to guesses.
+    strikes: u32,
+}
+
+impl Cooldown {
+    /// The rest at this moment; of several the one that allows least.
+    pub(crate) fn rest(&self, now: Timestamp) -> Option<Rest> {
+        if self.out_of_credit > now {
+            Some(Rest::OutOfCredit(self.out_of_credit))
+        } else if self.named > now {
+            Some(Rest::Named(self.named))
+        } else if self.guessed > now {
+            Some(Rest::Guessed(self.guessed))
+        } else {
+            None
+        }
+    }
+
+    /// Lets it rest as a failure demands. Failures that are not the credential's change nothing.
+    pub(crate) fn failed(&mut self, settings: CooldownDecl, failure: &Failure, now: Timestamp, rng: &mut impl Rng) {
+        let longest = now + settings.max.0;
+        let within = |wait: Duration| (now + wait).min(longest);
+        match (failure.class, failure.retry_after) {
+            (FailureClass::OutOfCredit, _) => self.out_of_credit = self.out_of_credit.max(longest),
+            (FailureClass::RateLimited, Some(wait)) if !wait.is_zero() => self.named = self.named.max(within(wait)),
+            (FailureClass::RateLimited, _) => self.guess(within(RATE_LIMITED.delay(self.strikes + 1, rng)), now),
+            (FailureClass::Auth, _) => self.guess(within(REFUSED.delay(self.strikes + 1, rng)), now),
+            _ => {}
+        }
+    }
+
+    /// A call that began at `began` was answered: our guesses were wrong, unless they were made meanwhile.
+    pub(crate) fn succeeded(&mut self, began: Timestamp) {
+        if self.strikes > 0 && began >= self.guessed_at {
+            self.guessed = Timestamp::default();
+            self.strikes = 0;
+        }
+    }
+
+    fn guess(&mut self, until: Timestamp, now: Timestamp) {
+        self.guessed = self.guessed.max(until);
+        self.guessed_at = now;
+        self.strikes = self.strikes.saturating_add(1).min(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::declaration::Period;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    const SETTINGS: CooldownDecl = CooldownDecl {
+        max: Period::from_secs(3_600),
+    };
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(1_700_000_000) + Duration::from_secs(secs)
+    }
+
+    fn failure(class: FailureClass, retry_after: Option<u64>) -> Failure {
+        Failure {
+            retry_after: retry_after.map(Duration::from_secs),
+            ..Failure::new(class, "")
+        }
+    }
+
+    fn fail(cooldown: &mut Cooldown, class: FailureClass, retry_after: Option<u64>, now: Timestamp) {
+        cooldown.failed(
+            SETTINGS,
+            &failure(class, retry_after),
+            now,
+            &mut SmallRng::seed_from_u64(3),
+        );
+    }
+
+    #[test]
+    fn a_named_time_is_kept_and_ends_by_itself() {
+        let mut cooldown = Cooldown::default();
+        fail(&mut cooldown, FailureClass::RateLimited, Some(20), at(0));
+        assert_eq!(cooldown.rest(at(19)), Some(Rest::Named(at(20))));
+        assert_eq!(cooldown.rest(at(20)), None);
+    }
+
+    #[test]
+    fn longer_is_never_replaced_by_shorter() {
+        let mut cooldown = Cooldown::default();
+        fail(&mut cooldown, FailureClass::RateLimited, Some(20), at(0));
+        fail(&mut cooldown, FailureClass::RateLimited, Some(5), at(1));
+        assert_eq!(cooldown.rest(at(2)), Some(Rest::Named(at(20))));
+        fail(&mut cooldown, FailureClass::RateLimited, None, at(2));
+        assert_eq!(cooldown.rest(at(2)), Some(Rest::Named(at(20))));
+        fail(&mut cooldown, FailureClass::RateLimited, Some(100), at(3));
+        assert_eq!(cooldown.rest(at(4)), Some(Rest::Named(at(103))));
+    }
+
+    #[test]
+    fn nothing_is_longer_than_the_maximum() {
+        let mut cooldown = Cooldown::default();
+        fail(&mut cooldown, FailureClass::RateLimited, Some(86_400), at(0));
+        assert_eq!(cooldown.rest(at(0)), Some(Rest::Named(at(3_600))));
+        fail(&mut cooldown, FailureClass::OutOfCredit, None, at(10));
+        assert_eq!(cooldown.rest(at(10)), Some(Rest::OutOfCredit(at(3_610))));
+        for _ in 0..100 {
+            fail(&mut cooldown, FailureClass::Auth, None, at(20));
+        }
+        assert!(
+            cooldown.guessed <= at(20) + Duration::from_secs(75),
+            "{:?}",
+            cooldown.guessed
+        );
+    }
+
+    #[test]
+    fn guesses_grow_until_a_success() {
+        let mut cooldown = Cooldown::default();
+        let wait = |cooldown: &mut Cooldown, class, now: Timestamp| {
+            fail(cooldown, class, None, now);
+            match cooldown.rest(now) {
+                Some(Rest::Guessed(until)) => until.since(now).as_secs_f64(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (now, base) in [(0, 1.0), (10, 2.0), (20, 4.0), (30, 8.0)] {
+            let wait = wait(&mut cooldown, FailureClass::RateLimited, at(now));
+            assert!((0.75 * base..=1.25 * base).contains(&wait), "{wait} for {base}");
+        }
+        cooldown.succeeded(at(29));
+        assert!(cooldown.rest(at(30)).is_some(), "asked before the last failure");
+        cooldown.succeeded(at(31));
+        assert_eq!((cooldown.rest(at(31)), cooldown.strikes), (None, 0));
+        assert!(wait(&mut cooldown, FailureClass::Auth, at(100)) >= 11.25);
+    }
+
+    #[test]
+    fn a_time_of_zero_is_no_time() {
+        let mut cooldown = Cooldown::default();
+        fail(&mut cooldown, FailureClass::RateLimited, Some(0), at(0));
+        assert!(matches!(cooldown.rest(at(0)), Some(Rest::Guessed(_))));
+    }
+
+    #[test]
+    fn the_upstreams_failures_are_not_the_credentials() {
+        let mut cooldown = Cooldown::default();
+        for class in [
+            FailureClass::Connect,
+            FailureClass::Reset,
+            FailureClass::Silence,
+            FailureClass::Server,
+            FailureClass::Overloaded,
+            FailureClass::Nonsense,
+        ] {
+            fail(&mut cooldown, class, Some(60), at(0));
+            assert_eq!(cooldown, Cooldown::default(), "{class:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_rest_never_comes_nearer(
+            failures in proptest::collection::vec((0_u8..4, 0_u64..5_000, 0_u64..60), 1..60),
+        ) {
+            let mut cooldown = Cooldown::default();
+            let mut now = at(0);
+            for (kind, wait, gap) in failures {
+                now = now + Duration::from_secs(gap);
+                let before = cooldown;
+                match kind {
+                    0 => fail(&mut cooldown, FailureClass::RateLimited, Some(wait), now),
+                    1 => fail(&mut cooldown, FailureClass::RateLimited, None, now),
+                    2 => fail(&mut cooldown, FailureClass::Auth, None, now),
+                    _ => fail(&mut cooldown, FailureClass::OutOfCredit, None, now),
+                }
+                prop_assert!(cooldown.named >= before.named && cooldown.guessed >= before.guessed);
+                prop_assert!(cooldown.out_of_credit >= before.out_of_credit);
+                let longest = now + SETTINGS.max.0;
+                prop_assert!(cooldown.named <= longest && cooldown.guessed <= longest && cooldown.out_of_credit <= longest);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Which candidates a call may try, in which order, and why not the others.
+//!
+//! Candidates are put in order by the priority of their target, then by the route's strategy among targets, then by the
+//! upstream's strategy among credentials. What must not be tried now is set aside with its reason; nothing is dropped,
+//! so that the decision can be explained. If nothing is left, but some were set aside by our own guess only (a breaker
+//! that we opened, a rest that nobody named), the one that should recover first is tried all the same: a guess must
+//! never turn a call away.
+//!
+//! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
+
+use domain::snapshot::{Route, Target};
+use domain::{Operation, Surface, Timestamp};
+use rand::Rng;
+use smallvec::SmallVec;
+
+use crate::board::{Board, Entries};
+use crate::strategy::{Load, rank};
+
+/// One candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Choice {
+    /// Place in [`Route::targets`].
+    pub target: usize,
+    /// Place in the upstream's credentials.
+    pub credential: usize,
+}
+
+/// Candidates in the order in which they are tried.
+pub type Order = SmallVec<[Choice; 4]>;
+
+/// What [`plan()`] decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What was asked, in which format.
+    pub surface: Surface,
+    /// What to try, in this order.
+    pub order: Order,
+    /// Whether `order` holds one candidate that would have been set aside if there were another.
+    pub last_resort: bool,
+    /// What not to try, and why.
+    pub excluded: Vec<Excluded>,
+}
+
+/// A candidate that was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excluded {
+    /// Which.
+    pub choice: Choice,
+    /// Why.
+    pub reason: Exclusion,
+}
+
+/// Why a candidate was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Its upstream does not offer this operation in this format.
+    Dialect,
+    /// An operator keeps its breaker open.
+    ForcedOpen,
+    /// Its upstream failed too often.
+    BreakerOpen {
+        /// When it may be probed.
+        until: Timestamp,
+    },
+    /// Its upstream failed too often, and another call is finding out whether it still does.
+    Probing,
+    /// Its credential rests.
+    Cooldown {
+        /// Until then.
+        until: Timestamp,
+        /// Whether the provider said so; otherwise we guess.
+        named_by_provider: bool,
+    },
+    /// Its credential's account has no money.
+    OutOfCredit {
+        /// When to look again.
+        until: Timestamp,
+    },
+}
+
+impl Exclusion {
+    /// The name in logs and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dialect => "dialect",
+            Self::ForcedOpen => "forced_open",
+            Self::BreakerOpen { .. } => "breaker_open",
+            Self::Probing => "probing",
+            Self::Cooldown { .. } => "cooldown",
+            Self::OutOfCredit { .. } => "out_of_credit",
+        }
+    }
+
+    /// Whether it is our own guess, which is broken rather than turning a call away.
+    pub(crate) const fn is_guess(self) -> bool {
+        self.guess(Timestamp(0)).is_some()
+    }
+
+    /// For one that is our own guess: when we expect it to end. `None` for one that must be kept.
+    const fn guess(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Probing => Some(now),
+            Self::BreakerOpen { until }
+            | Self::Cooldown {
+                until,
+                named_by_provider: false,
+            } => Some(until),
+            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } => None,
+        }
+    }
+}
+
+/// Decides what a call on this route may try, and marks the first choice as used.
+pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+    let mut plan = Plan {
+        surface,
+        order: Order::new(),
+        last_resort: false,
+        excluded: Vec::new(),
+    };
+    let mut entries = board.lock();
+    for rank in targets_in_order(route, &entries, rng) {
+        plan.add_target(route, unpacked(rank), &entries, now, rng);
+    }
+    if plan.order.is_empty() {
+        plan.take_last_resort(route, now);
+    }
+    if let Some(first) = plan.order.first() {
+        entries.stamp(route, *first);
+    }
+    drop(entries);
+    plan
+}
+
+impl Plan {
+    /// Adds the candidates of one target, in order or with their reasons.
+    fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+        let target = &route.targets[place];
+        let credentials = &target.upstream.credentials;
+        let reason = if offers(target, self.surface) {
+            entries.upstream_exclusion(&target.upstream, now)
+        } else {
+            Some(Exclusion::Dialect)
+        };
+        if let Some(reason) = reason {
+            let choices = (0..credentials.len()).map(|credential| Choice {
+                target: place,
+                credential,
+            });
+            self.excluded.extend(choices.map(|choice| Excluded { choice, reason }));
+            return;
+        }
+        let mut ranks = Ranks::new();
+        for (credential, known) in credentials.iter().enumerate() {
+            match entries.credential_exclusion(target, known, now) {
+                Some(reason) => {
+                    self.excluded.push(Excluded {
+                        choice: Choice {
+                            target: place,
+                            credential,
+                        },
+                        reason,
+                    });
+                }
+                // A lone credential needs no rank.
+                None if credentials.len() == 1 => ranks.push(packed(0, 0, credential)),
+                None => {
+                    let (used, open) = entries.load_of(known.id);
+                    let load = Load {
+                        used,
+                        open,
+                        weight: known.weight,
+                    };
+                    ranks.push(packed(0, rank(target.upstream.strategy, &load, rng), credential));
+                }
+            }
+        }
+        ranks.sort_unstable();
+        self.order.extend(ranks.into_iter().map(|rank| Choice {
+            target: place,
+            credential: unpacked(rank),
+        }));
+    }
+
+    /// Moves the candidate that should recover first from `excluded` to `order`.
+    fn take_last_resort(&mut self, route: &Route, now: Timestamp) {
+        let guesses = self.excluded.iter().enumerate().filter_map(|(index, excluded)| {
+            let priority = route.targets[excluded.choice.target].priority;
+            excluded.reason.guess(now).map(|until| (until, priority, index))
+        });
+        if let Some((_, _, index)) = guesses.min() {
+            self.order.push(self.excluded.remove(index).choice);
+            self.last_resort = true;
+        }
+    }
+}
+
+/// Ranks of up to this many candidates need no allocation.
+type Ranks = SmallVec<[u128; 128]>;
+
+fn targets_in_order(route: &Route, entries: &Entries, rng: &mut impl Rng) -> Ranks {
+    let mut ranks = Ranks::new();
+    if let [_] = route.targets.as_slice() {
+        ranks.push(packed(0, 0, 0));
+    } else {
+        let rotation = entries.rotation(route);
+        for (place, target) in route.targets.iter().enumerate() {
+            let used = rotation.get(place).copied().unwrap_or_default();
+            let load = Load {
+                used,
+                open: entries.open_at(target.upstream.id),
+                weight: target.weight,
+            };
+            ranks.push(packed(target.priority, rank(route.strategy, &load, rng), place));
+        }
+        ranks.sort_unstable();
+    }
+    ranks
+}
+
+/// Priority, rank and place in one integer that sorts as they do, in this order.
+const fn packed(priority: i32, rank: u64, place: usize) -> u128 {
+    let priority = (priority as u32) ^ (1 << 31);
+    ((priority as u128) << 96) | ((rank as u128) << 32) | (place as u32 as u128)
+}
+
+const fn unpacked(rank: u128) -> usize {
+    rank as u32 as usize
+}
+
+/// Whether an upstream understands what is asked. Paths beyond the metered operations go to those that allow any.
+fn offers(target: &Target, surface: Surface) -> bool {
+    match surface.operation {
+        Operation::Passthrough => !target.upstream.provider.passthrough.is_empty(),
+        _ => target.upstream.surfaces.contains_key(&surface),
+    }
+}
+
+#[cfg(test)]
+mod tests;
