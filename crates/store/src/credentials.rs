@@ -1,0 +1,335 @@
+//! Credentials of upstreams: sealed, shown by their ends.
+
+use domain::declaration::CredentialDecl;
+use domain::{CredentialId, Secret, Timestamp, UpstreamId};
+use sea_orm::FromQueryResult;
+
+use crate::clock::now;
+use crate::db::{Sql, Tx, values};
+use crate::error::{Kind, Result, StoreError};
+use crate::meta::{self, HASH_KEY_CONTEXT};
+use crate::names::{Origin, check_name, name_key};
+use crate::store::Store;
+use crate::upstreams;
+use crate::vault::{KeyRing, VaultError};
+
+/// Credentials of upstreams.
+#[derive(Debug)]
+pub struct Credentials<'a>(pub(crate) &'a Store);
+
+/// A credential, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Identity.
+    pub id: CredentialId,
+    /// Whose.
+    pub upstream: UpstreamId,
+    /// Name within the upstream.
+    pub name: String,
+    /// Enough of the secret to recognise it by: `sk-…f3c9`.
+    pub masked: String,
+    /// Share under the strategy `weighted`.
+    pub weight: u32,
+    /// Who made it.
+    pub origin: Origin,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    sealed: String,
+}
+
+/// What to change about a credential; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialChange {
+    /// Another API key.
+    pub key: Option<Secret>,
+    /// Another share.
+    pub weight: Option<u32>,
+}
+
+impl Credentials<'_> {
+    /// Adds a credential to an upstream.
+    pub async fn add(&self, upstream: &str, decl: &CredentialDecl, origin: Origin) -> Result<CredentialRecord> {
+        let tx = self.0.db().write().await?;
+        let owner = upstreams::editable(&tx, upstream).await?;
+        refuse_taken(&tx, owner.id, &decl.name).await?;
+        insert(&tx, self.0.ring(), owner.id, decl, origin).await?;
+        meta::bump_revision(&tx).await?;
+        tx.commit().await?;
+        self.get(upstream, &decl.name).await
+    }
+
+    /// The credentials of one upstream, by name.
+    pub async fn list(&self, upstream: &str) -> Result<Vec<CredentialRecord>> {
+        let reader = self.0.db().read().await?;
+        let owner = upstreams::require(&reader, upstream).await?;
+        of_upstream(&reader, owner.id).await
+    }
+
+    /// One credential by name, in any case.
+    pub async fn get(&self, upstream: &str, name: &str) -> Result<CredentialRecord> {
+        let reader = self.0.db().read().await?;
+        let owner = upstreams::require(&reader, upstream).await?;
+        require(&reader, owner.id, name).await
+    }
+
+    /// Changes a credential.
+    pub async fn edit(&self, upstream: &str, name: &str, change: CredentialChange) -> Result<CredentialRecord> {
+        let tx = self.0.db().write().await?;
+        let owner = upstreams::editable(&tx, upstream).await?;
+        let credential = require(&tx, owner.id, name).await?;
+        update(
+            &tx,
+            self.0.ring(),
+            &credential,
+            change.key.as_ref(),
+            change.weight.unwrap_or(credential.weight),
+        )
+        .await?;
+        meta::bump_revision(&tx).await?;
+        tx.commit().await?;
+        self.get(upstream, name).await
+    }
+
+    /// Removes a credential.
+    pub async fn remove(&self, upstream: &str, name: &str) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        let owner = upstreams::editable(&tx, upstream).await?;
+        let credential = require(&tx, owner.id, name).await?;
+        archive(&tx, credential.id).await?;
+        meta::bump_revision(&tx).await?;
+        tx.commit().await
+    }
+}
+
+impl CredentialRecord {
+    /// The secret.
+    pub(crate) fn unseal(&self, ring: &KeyRing) -> std::result::Result<Secret, VaultError> {
+        ring.open_text(&context(self.id), &self.sealed)
+    }
+}
+
+const SELECT: &str =
+    "SELECT id, upstream_id, name, secret, masked, weight, origin, created_at, updated_at FROM credentials";
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: i64,
+    upstream_id: i64,
+    name: String,
+    secret: String,
+    masked: String,
+    weight: i64,
+    origin: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl From<Row> for CredentialRecord {
+    fn from(row: Row) -> Self {
+        Self {
+            id: CredentialId(row.id),
+            upstream: UpstreamId(row.upstream_id),
+            name: row.name,
+            masked: row.masked,
+            weight: u32::try_from(row.weight).unwrap_or(u32::MAX),
+            origin: Origin::from_name(&row.origin),
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
+            sealed: row.secret,
+        }
+    }
+}
+
+/// All that are not archived.
+pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<CredentialRecord>> {
+    let select = format!("{SELECT} WHERE archived_at IS NULL ORDER BY upstream_id, name_key");
+    Ok(sql
+        .all::<Row>(&select, values![])
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect())
+}
+
+/// Those of one upstream.
+pub(crate) async fn of_upstream(sql: &impl Sql, upstream: UpstreamId) -> Result<Vec<CredentialRecord>> {
+    let select = format!("{SELECT} WHERE upstream_id = $1 AND archived_at IS NULL ORDER BY name_key");
+    Ok(sql
+        .all::<Row>(&select, values![upstream.0])
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect())
+}
+
+/// Makes the credentials of an upstream those declared: adds, changes, archives. Tells whether anything changed.
+pub(crate) async fn declare(
+    tx: &Tx<'_>,
+    ring: &KeyRing,
+    upstream: UpstreamId,
+    declared: &[CredentialDecl],
+    origin: Origin,
+) -> Result<bool> {
+    let existing = of_upstream(tx, upstream).await?;
+    let mut changed = false;
+    for decl in declared {
+        match existing
+            .iter()
+            .find(|record| name_key(&record.name) == name_key(&decl.name))
+        {
+            None => {
+                insert(tx, ring, upstream, decl, origin).await?;
+                changed = true;
+            }
+            Some(record) => {
+                // A secret that cannot be unsealed any more is replaced by the declared one.
+                let same = record.unseal(ring).is_ok_and(|secret| secret == decl.key);
+                if !same || record.weight != decl.weight {
+                    update(tx, ring, record, (!same).then_some(&decl.key), decl.weight).await?;
+                    changed = true;
+                }
+            }
+        }
+    }
+    let gone = |record: &&CredentialRecord| {
+        !declared
+            .iter()
+            .any(|decl| name_key(&decl.name) == name_key(&record.name))
+    };
+    for record in existing.iter().filter(gone) {
+        archive(tx, record.id).await?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Adds a row. The secret is sealed for the row's identity, which is known only afterwards.
+pub(crate) async fn insert(
+    tx: &Tx<'_>,
+    ring: &KeyRing,
+    upstream: UpstreamId,
+    decl: &CredentialDecl,
+    origin: Origin,
+) -> Result<()> {
+    check_name(Kind::Credential, &decl.name)?;
+    let insert = "INSERT INTO credentials \
+                  (upstream_id, name, name_key, secret, masked, weight, origin, created_at, updated_at) \
+                  VALUES ($1, $2, $3, '', $4, $5, $6, $7, $7) RETURNING id";
+    let values = values![
+        upstream.0,
+        decl.name.as_str(),
+        name_key(&decl.name),
+        decl.key.masked(),
+        i64::from(decl.weight),
+        origin.name(),
+        now().0
+    ];
+    let id = CredentialId(tx.number(insert, values).await?);
+    let sealed = ring.seal(&context(id), decl.key.expose().as_bytes())?;
+    tx.exec(
+        "UPDATE credentials SET secret = $2 WHERE id = $1",
+        values![id.0, sealed],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Takes all credentials of an upstream out of service.
+pub(crate) async fn archive_all(tx: &Tx<'_>, upstream: UpstreamId) -> Result<()> {
+    let archive = "UPDATE credentials SET archived_at = $2 WHERE upstream_id = $1 AND archived_at IS NULL";
+    tx.exec(archive, values![upstream.0, now().0]).await.map(|_| ())
+}
+
+/// Seals everything anew under the newest key of the ring.
+pub(crate) async fn reseal_all(store: &Store) -> Result<u64> {
+    #[derive(FromQueryResult)]
+    struct Sealed {
+        id: i64,
+        secret: String,
+    }
+    let ring = store.ring();
+    let tx = store.db().write().await?;
+    let mut resealed = 0;
+    // Archived ones too: the old key shall not be needed for anything any more.
+    for row in tx
+        .all::<Sealed>("SELECT id, secret FROM credentials", values![])
+        .await?
+    {
+        if !ring.is_current(&row.secret) {
+            let context = context(CredentialId(row.id));
+            let sealed = ring.seal(&context, &ring.open(&context, &row.secret)?)?;
+            tx.exec(
+                "UPDATE credentials SET secret = $2 WHERE id = $1",
+                values![row.id, sealed],
+            )
+            .await?;
+            resealed += 1;
+        }
+    }
+    for row in tx
+        .all::<Sealed>("SELECT id, hash_key AS secret FROM meta", values![])
+        .await?
+    {
+        if !ring.is_current(&row.secret) {
+            let sealed = ring.seal(HASH_KEY_CONTEXT, &ring.open(HASH_KEY_CONTEXT, &row.secret)?)?;
+            tx.exec("UPDATE meta SET hash_key = $1", values![sealed]).await?;
+            resealed += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(resealed)
+}
+
+async fn update(
+    tx: &Tx<'_>,
+    ring: &KeyRing,
+    record: &CredentialRecord,
+    key: Option<&Secret>,
+    weight: u32,
+) -> Result<()> {
+    let (sealed, masked) = match key {
+        Some(key) => (ring.seal(&context(record.id), key.expose().as_bytes())?, key.masked()),
+        None => (record.sealed.clone(), record.masked.clone()),
+    };
+    let update = "UPDATE credentials SET secret = $2, masked = $3, weight = $4, updated_at = $5 WHERE id = $1";
+    tx.exec(update, values![record.id.0, sealed, masked, i64::from(weight), now().0])
+        .await
+        .map(|_| ())
+}
+
+async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
+    tx.exec(
+        "UPDATE credentials SET archived_at = $2 WHERE id = $1",
+        values![id.0, now().0],
+    )
+    .await
+    .map(|_| ())
+}
+
+async fn require(sql: &impl Sql, upstream: UpstreamId, name: &str) -> Result<CredentialRecord> {
+    let select = format!("{SELECT} WHERE upstream_id = $1 AND name_key = $2 AND archived_at IS NULL");
+    let row = sql.one::<Row>(&select, values![upstream.0, name_key(name)]).await?;
+    row.map(Into::into)
+        .ok_or_else(|| StoreError::not_found(Kind::Credential, name))
+}
+
+async fn refuse_taken(tx: &Tx<'_>, upstream: UpstreamId, name: &str) -> Result<()> {
+    match require(tx, upstream, name).await {
+        Ok(found) => {
+            let origin = found.origin.described().to_owned();
+            Err(StoreError::Exists {
+                kind: Kind::Credential,
+                name: found.name,
+                origin,
+            })
+        }
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn context(id: CredentialId) -> String {
+    format!("credentials/{id}")
+}

@@ -1,0 +1,344 @@
+//! Writing records, and surviving that it fails.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::recover::{self, Recovered};
+use super::segment::{self, FIRST, HEADER};
+use super::sync::{Flush, Ticket};
+use super::{JournalOptions, JournalPosition, JournalStatus, Sync};
+use crate::limits::{JOURNAL_BACKLOG_MAX, JOURNAL_KEPT_MAX, PROBE_EVERY, RECORD_BYTES_MAX};
+
+/// How often segments are looked through for ones that may go.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// What a probe writes: a block, so that the file system must find one.
+const PROBE_BYTES: usize = 4096;
+
+/// Why a record was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// An empty record, or one beyond the bound.
+    #[error("a receipt of {0} bytes cannot be journalled")]
+    Size(usize),
+    /// The disk refused.
+    #[error("the journal cannot be written: {0}")]
+    Write(String),
+    /// The database has been away for so long that the journal has grown to its bound.
+    #[error("the journal has reached its bound while the database is away")]
+    Backlog,
+}
+
+/// The journal as its threads share it.
+pub(super) struct Shared {
+    pub(super) options: JournalOptions,
+    writer: Mutex<Writer>,
+    healthy: AtomicBool,
+    pub(super) waiting_bytes: AtomicU64,
+    /// Records appended and not booked; for people, so that it may be off by a moment.
+    pub(super) waiting_records: AtomicI64,
+    pub(super) appended: Notify,
+    pub(super) flush: Flush,
+}
+
+struct Writer {
+    file: Arc<File>,
+    end: JournalPosition,
+    /// Bytes ever appended by this process: the numbers of tickets.
+    written: u64,
+    /// Earlier segments and their sizes.
+    sealed: BTreeMap<u64, u64>,
+    /// Sealed since the disk was last told to keep what was written.
+    unsynced: Vec<Arc<File>>,
+    acknowledged: JournalPosition,
+    pruned: Option<(u64, Instant)>,
+    buffer: Vec<u8>,
+    failure: Option<Failed>,
+}
+
+struct Failed {
+    message: String,
+    tried: Instant,
+}
+
+/// What there is to be flushed.
+pub(super) struct Dirty {
+    pub files: Vec<Arc<File>>,
+    /// The number of the last record in them.
+    pub number: u64,
+}
+
+impl Shared {
+    pub(super) fn new(options: JournalOptions, recovered: Recovered) -> Self {
+        let writer = Writer {
+            file: Arc::new(recovered.file),
+            end: recovered.end,
+            written: 0,
+            sealed: recovered.sealed,
+            unsynced: Vec::new(),
+            acknowledged: JournalPosition::default(),
+            pruned: None,
+            buffer: Vec::new(),
+            failure: None,
+        };
+        let waiting = AtomicU64::new(writer.waiting_bytes());
+        Self {
+            options,
+            writer: Mutex::new(writer),
+            healthy: AtomicBool::new(true),
+            waiting_bytes: waiting,
+            waiting_records: AtomicI64::new(0),
+            appended: Notify::new(),
+            flush: Flush::default(),
+        }
+    }
+
+    /// Writes a record; returns its number.
+    pub(super) fn append(&self, record: &[u8]) -> Result<u64, AppendError> {
+        if record.is_empty() || record.len() > RECORD_BYTES_MAX {
+            return Err(AppendError::Size(record.len()));
+        }
+        let size = (HEADER + record.len()) as u64;
+        if self.waiting_bytes.load(Ordering::Relaxed) + size > JOURNAL_BACKLOG_MAX {
+            return Err(AppendError::Backlog);
+        }
+        let header = segment::header(record);
+        let mut writer = self.writer.lock();
+        self.ready(&mut writer)?;
+        let done = self.write(&mut writer, &header, record);
+        let number = self.noted(&mut writer, done)?;
+        drop(writer);
+        self.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        self.waiting_records.fetch_add(1, Ordering::Relaxed);
+        self.appended.notify_one();
+        if self.options.sync == Sync::Interval {
+            self.flush.mark_dirty();
+        }
+        Ok(number)
+    }
+
+    pub(super) fn ticket(self: &Arc<Self>, number: u64) -> Ticket {
+        match self.options.sync {
+            Sync::Os | Sync::Interval => Ticket::ready(),
+            Sync::Always => Ticket::waiting(Arc::clone(self), number),
+        }
+    }
+
+    pub(super) fn healthy(&self) -> bool {
+        if self.waiting_bytes.load(Ordering::Relaxed) >= JOURNAL_BACKLOG_MAX {
+            return false;
+        }
+        if self.healthy.load(Ordering::Relaxed) {
+            return true;
+        }
+        // Whoever has the lock is writing, and will find out.
+        let Some(mut writer) = self.writer.try_lock() else {
+            return false;
+        };
+        self.ready(&mut writer).is_ok()
+    }
+
+    pub(super) fn status(&self, id: &str) -> JournalStatus {
+        let writer = self.writer.lock();
+        let backlog = self.waiting_bytes.load(Ordering::Relaxed) >= JOURNAL_BACKLOG_MAX;
+        JournalStatus {
+            id: id.to_owned(),
+            healthy: writer.failure.is_none() && !backlog,
+            end: writer.end,
+            acknowledged: writer.acknowledged,
+            waiting_bytes: self.waiting_bytes.load(Ordering::Relaxed),
+            waiting_records: self.waiting_records.load(Ordering::Relaxed).max(0).unsigned_abs(),
+            segments: writer.sealed.len() + 1,
+            bytes: writer.sealed.values().sum::<u64>() + writer.end.offset,
+            error: writer.failure.as_ref().map(|failed| failed.message.clone()),
+        }
+    }
+
+    pub(super) fn end(&self) -> JournalPosition {
+        self.writer.lock().end
+    }
+
+    pub(super) fn acknowledge(&self, position: JournalPosition) {
+        let mut writer = self.writer.lock();
+        writer.acknowledged = position;
+        self.waiting_bytes.store(writer.waiting_bytes(), Ordering::Relaxed);
+        let due = writer
+            .pruned
+            .is_none_or(|(segment, at)| segment != position.segment || at.elapsed() >= PRUNE_EVERY);
+        if due && !writer.sealed.is_empty() {
+            writer.pruned = Some((position.segment, Instant::now()));
+            writer.prune(&self.options);
+        }
+    }
+
+    /// Takes what has been written since the last time.
+    pub(super) fn take_dirty(&self) -> Dirty {
+        let mut writer = self.writer.lock();
+        let mut files = std::mem::take(&mut writer.unsynced);
+        files.push(Arc::clone(&writer.file));
+        Dirty {
+            files,
+            number: writer.written,
+        }
+    }
+
+    /// The disk did not keep what was written: nothing more goes into these files.
+    pub(super) fn flush_failed(&self, error: &io::Error) {
+        let mut writer = self.writer.lock();
+        self.fail(&mut writer, format!("fsync: {error}"));
+    }
+
+    /// Lets a writer that failed try again, not too often.
+    fn ready(&self, writer: &mut Writer) -> Result<(), AppendError> {
+        let Some(failed) = &mut writer.failure else {
+            return Ok(());
+        };
+        if failed.tried.elapsed() < PROBE_EVERY {
+            return Err(AppendError::Write(failed.message.clone()));
+        }
+        failed.tried = Instant::now();
+        match writer.probe(&self.options) {
+            Ok(()) => {
+                tracing::info!("the journal can be written again");
+                writer.failure = None;
+                self.healthy.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.fail(writer, error.to_string());
+                Err(AppendError::Write(error.to_string()))
+            }
+        }
+    }
+
+    fn write(&self, writer: &mut Writer, header: &[u8; HEADER], record: &[u8]) -> io::Result<u64> {
+        let size = (HEADER + record.len()) as u64;
+        if writer.end.offset > FIRST && writer.end.offset + size > self.options.segment_bytes {
+            writer.roll(&self.options)?;
+        }
+        writer.buffer.clear();
+        writer.buffer.extend_from_slice(header);
+        writer.buffer.extend_from_slice(record);
+        if let Err(error) = writer.file.write_all_at(&writer.buffer, writer.end.offset) {
+            // Whatever part of it was written must not be found by a reader or by the next start.
+            if let Err(error) = writer.file.set_len(writer.end.offset) {
+                tracing::warn!(%error, "the journal could not be cut back after a failed write");
+            }
+            return Err(error);
+        }
+        writer.end.offset += size;
+        writer.written += size;
+        Ok(writer.written)
+    }
+
+    fn noted(&self, writer: &mut Writer, done: io::Result<u64>) -> Result<u64, AppendError> {
+        done.map_err(|error| {
+            self.fail(writer, error.to_string());
+            AppendError::Write(error.to_string())
+        })
+    }
+
+    fn fail(&self, writer: &mut Writer, message: String) {
+        if writer.failure.is_none() {
+            tracing::error!(error = %message, "the journal cannot be written; new calls are refused");
+        }
+        writer.failure = Some(Failed {
+            message,
+            tried: Instant::now(),
+        });
+        self.healthy.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Writer {
+    /// Begins the next segment.
+    fn roll(&mut self, options: &JournalOptions) -> io::Result<()> {
+        let next = self.end.segment + 1;
+        let file = recover::create(&options.dir, next).map_err(io::Error::other)?;
+        let old = std::mem::replace(&mut self.file, Arc::new(file));
+        self.sealed.insert(self.end.segment, self.end.offset);
+        if options.sync != Sync::Os {
+            self.unsynced.push(old);
+        }
+        self.end = JournalPosition {
+            segment: next,
+            offset: FIRST,
+        };
+        Ok(())
+    }
+
+    /// Tries whether writing works, behind the end, where nobody reads. It goes to a new segment: the old file may be
+    /// the reason (deleted, on a disk that is gone, or refused by fsync).
+    fn probe(&mut self, options: &JournalOptions) -> io::Result<()> {
+        // Cut back first, so that a sealed segment ends with its last record.
+        let cut = self.file.set_len(self.end.offset);
+        if self.end.offset > FIRST || cut.is_err() {
+            self.roll(options)?;
+        }
+        self.file.write_all_at(&[0; PROBE_BYTES], self.end.offset)?;
+        self.file.set_len(self.end.offset)?;
+        if options.sync == Sync::Os {
+            Ok(())
+        } else {
+            self.file.sync_data()
+        }
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        let acknowledged = self.acknowledged;
+        let sealed = self.sealed.range(acknowledged.segment..).map(|(segment, size)| {
+            let known = if *segment == acknowledged.segment {
+                acknowledged.offset
+            } else {
+                FIRST
+            };
+            size.saturating_sub(known)
+        });
+        let known = if self.end.segment == acknowledged.segment {
+            acknowledged.offset
+        } else {
+            FIRST
+        };
+        let last = if acknowledged.segment > self.end.segment {
+            0
+        } else {
+            self.end.offset.saturating_sub(known)
+        };
+        sealed.sum::<u64>() + last
+    }
+
+    /// Deletes booked segments that are old, and the oldest ones where all together are too much.
+    fn prune(&mut self, options: &JournalOptions) {
+        let booked: Vec<(u64, u64)> = self
+            .sealed
+            .range(..self.acknowledged.segment)
+            .map(|(segment, size)| (*segment, *size))
+            .collect();
+        let mut kept: u64 = booked.iter().map(|(_, size)| size).sum();
+        for (segment, size) in booked {
+            let path = segment::path(&options.dir, segment);
+            let age = fs::metadata(&path)
+                .and_then(|meta| meta.modified())
+                .ok()
+                .and_then(|at| SystemTime::now().duration_since(at).ok());
+            if age.is_some_and(|age| age < options.keep) && kept <= JOURNAL_KEPT_MAX {
+                break;
+            }
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "a booked journal segment could not be deleted");
+                break;
+            }
+            kept -= size;
+            self.sealed.remove(&segment);
+        }
+    }
+}

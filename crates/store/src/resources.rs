@@ -1,0 +1,116 @@
+//! Everything declared, read at one moment, for the data plane's snapshot.
+//!
+//! A row that cannot be read or unsealed becomes a problem that people see; it never prevents a start.
+
+use domain::declaration::Defaults;
+use domain::snapshot::{CredentialRow, KeyRow, ModelRow, Problem, Resources, UpstreamRow, UserRow};
+
+use crate::credentials::CredentialRecord;
+use crate::db::{Sql as _, values};
+use crate::error::{Result, StoreError};
+use crate::keys::{self, KeyRecord};
+use crate::store::Store;
+use crate::upstreams::UpstreamRecord;
+use crate::vault::KeyRing;
+use crate::{models, upstreams, users};
+
+impl Store {
+    /// Reads all resources, unsealed. `request_timeout` and `providers` are the caller's to fill in.
+    pub async fn resources(&self, defaults: Defaults) -> Result<Resources> {
+        let tx = self.db().snapshot().await?;
+        let revision = tx.number("SELECT revision FROM meta", values![]).await?;
+        let mut resources = Resources {
+            revision: revision.unsigned_abs(),
+            defaults,
+            ..Resources::default()
+        };
+        for record in upstreams::all(&tx).await? {
+            match record {
+                Ok(record) => {
+                    let row = upstream(record, self.ring(), &mut resources.problems);
+                    resources.upstreams.push(row);
+                }
+                Err(error) => resources.problems.push(problem(error)),
+            }
+        }
+        for record in models::all(&tx).await? {
+            match record {
+                Ok(record) => resources.models.push(ModelRow { decl: record.decl }),
+                Err(error) => resources.problems.push(problem(error)),
+            }
+        }
+        for user in users::all(&tx).await? {
+            resources.users.push(UserRow {
+                id: user.id,
+                name: user.name,
+                policy: user.policy,
+            });
+        }
+        for record in keys::all(&tx).await? {
+            match record.and_then(key) {
+                Ok(row) => resources.keys.push(row),
+                Err(error) => resources.problems.push(problem(error)),
+            }
+        }
+        tx.commit().await?;
+        Ok(resources)
+    }
+}
+
+fn upstream(record: UpstreamRecord, ring: &KeyRing, problems: &mut Vec<Problem>) -> UpstreamRow {
+    let mut unseal = |credential: &CredentialRecord| match credential.unseal(ring) {
+        Ok(secret) => {
+            let name = credential.name.clone();
+            Some(CredentialRow {
+                id: credential.id,
+                name,
+                secret,
+                weight: credential.weight,
+            })
+        }
+        Err(error) => {
+            let resource = format!("credential {}/{}", record.name, credential.name);
+            problems.push(Problem {
+                resource,
+                message: error.to_string(),
+            });
+            None
+        }
+    };
+    let credentials = record.credentials.iter().filter_map(&mut unseal).collect();
+    UpstreamRow {
+        id: record.id,
+        origin: record.origin.into(),
+        decl: record.decl,
+        credentials,
+    }
+}
+
+fn key(record: KeyRecord) -> Result<KeyRow> {
+    let expires = keys::expiry(&record.terms).map_err(|why| StoreError::Unreadable {
+        kind: crate::error::Kind::Key,
+        name: record.name.clone(),
+        why,
+    })?;
+    Ok(KeyRow {
+        id: record.id,
+        name: record.name,
+        user: record.user,
+        hash: record.hash,
+        terms: record.terms,
+        expires,
+    })
+}
+
+fn problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unreadable { kind, name, why } => Problem {
+            resource: format!("{kind} {name}"),
+            message: why,
+        },
+        other => Problem {
+            resource: "database".to_owned(),
+            message: other.to_string(),
+        },
+    }
+}
