@@ -3,7 +3,11 @@
 //! A [`Report`] says what was seen of an answer: usage in the normal form, who answered, how it ended. It is made by
 //! looking, so it exists at any moment of a stream, also when the stream is cut.
 
-use domain::{FailureClass, Surface, Usage};
+use domain::{Dialect, FailureClass, Operation, Surface, Usage};
+
+use crate::json::{Syntax, utf8};
+use crate::observation::{Mark, Observation, Sign};
+use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 /// What was observed of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,11 +125,141 @@ pub enum Nonsense {
     Error(ReportedFailure),
 }
 
-/// Reads a whole JSON answer with a 2xx status.
+/// Reads a whole JSON answer with a 2xx status. What passes through without being metered need not be JSON.
 ///
 /// # Errors
 /// If it is no JSON object, an error envelope, or lacks what every answer to the operation has.
 pub fn read_answer(surface: Surface, body: &[u8]) -> Result<Report, Nonsense> {
-    let _ = (surface, body);
-    Ok(Report::default())
+    if surface.operation == Operation::Passthrough {
+        return Ok(Report {
+            complete: true,
+            ..Report::default()
+        });
+    }
+    let mut seen = Observation::default();
+    let sign = read_whole(surface.dialect, body, &mut seen)?;
+    if let Mark::Error(error) = sign.mark {
+        return Err(Nonsense::Error(error));
+    }
+    if !seen.has_body {
+        return Err(Nonsense::Lacks(body_of(surface)));
+    }
+    // A response that runs in the background is not whole yet.
+    let complete = surface.dialect != Dialect::OpenaiResponses || seen.closing;
+    Ok(Report {
+        complete,
+        ..seen.report
+    })
+}
+
+fn read_whole(dialect: Dialect, body: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> {
+    utf8(body)?;
+    match dialect {
+        Dialect::OpenaiChat => openai_chat::answer::read(body, seen),
+        Dialect::OpenaiResponses => openai_responses::answer::read_whole(body, seen),
+        Dialect::AnthropicMessages => anthropic_messages::answer::read_whole(body, seen),
+        Dialect::Gemini => gemini::answer::read(body, seen),
+        Dialect::BedrockConverse => Err(Syntax {
+            at: 0,
+            what: "the dialect is not served",
+        }),
+    }
+}
+
+/// Where an answer has what was asked for.
+const fn body_of(surface: Surface) -> &'static str {
+    match (surface.dialect, surface.operation) {
+        (Dialect::OpenaiChat, Operation::Embeddings) => "data",
+        (Dialect::OpenaiChat, _) => "choices",
+        (_, Operation::CountTokens) => "a token count",
+        (Dialect::Gemini, Operation::Embeddings) => "embeddings",
+        (Dialect::Gemini, _) => "candidates",
+        (Dialect::AnthropicMessages, _) => "content",
+        (Dialect::OpenaiResponses | Dialect::BedrockConverse, _) => "output",
+    }
+}
+
+impl From<Syntax> for Nonsense {
+    fn from(error: Syntax) -> Self {
+        Self::NotJson {
+            offset: error.at,
+            what: error.what,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn surface(dialect: Dialect) -> Surface {
+        Surface::new(Operation::Chat, dialect)
+    }
+
+    #[test]
+    fn nonsense_is_told_from_answers() {
+        for dialect in [
+            Dialect::OpenaiChat,
+            Dialect::OpenaiResponses,
+            Dialect::AnthropicMessages,
+            Dialect::Gemini,
+        ] {
+            for text in ["", "<html>", "[]", "null", "{\"a\":", "\u{0}"] {
+                assert!(
+                    matches!(
+                        read_answer(surface(dialect), text.as_bytes()),
+                        Err(Nonsense::NotJson { .. })
+                    ),
+                    "{dialect} {text}"
+                );
+            }
+            assert!(
+                matches!(
+                    read_answer(surface(dialect), b"{\"a\":\"\xff\"}"),
+                    Err(Nonsense::NotJson { offset: 6, .. })
+                ),
+                "{dialect}"
+            );
+            assert!(
+                matches!(
+                    read_answer(surface(dialect), b"{\"message\":\"hi\"}"),
+                    Err(Nonsense::Lacks(_))
+                ),
+                "{dialect}"
+            );
+            let error = br#"{"error":{"message":"boom","type":"server_error","code":500}}"#;
+            match read_answer(surface(dialect), error) {
+                Err(Nonsense::Error(reported)) => {
+                    assert_eq!((reported.class, reported.status), (FailureClass::Server, Some(500)))
+                }
+                other => panic!("{dialect}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_of_the_callers_fault_is_an_answer_that_failed() {
+        let body = br#"{"object":"response","status":"failed","output":[],"error":{"code":"invalid_prompt","message":"no"},"usage":null}"#;
+        let report = read_answer(surface(Dialect::OpenaiResponses), body).unwrap();
+        assert_eq!(report.failure.unwrap().status, Some(400));
+        let running = br#"{"object":"response","status":"in_progress","output":[],"error":null}"#;
+        assert!(
+            !read_answer(surface(Dialect::OpenaiResponses), running)
+                .unwrap()
+                .complete
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for dialect in Dialect::ALL {
+                for operation in Operation::ALL {
+                    let _read = read_answer(Surface::new(operation, dialect), &body);
+                }
+            }
+        }
+    }
 }

@@ -1,7 +1,15 @@
 //! What an answer with a status other than 2xx means.
+//!
+//! One question decides everything that follows: is it the caller's mistake, which another target would answer alike,
+//! or is something wrong with the upstream or our credential there? The first is passed on unchanged and counts
+//! against nobody; the second becomes a [`Failure`] for `routing` to act on.
 
-use domain::{Dialect, Failure, FailureClass, Timestamp};
+use domain::{Dialect, Failure, Timestamp};
 use http::HeaderMap;
+
+use crate::provider_error::{Cause, ProviderError};
+
+mod retry_after;
 
 /// Whose fault it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +21,97 @@ pub enum Verdict {
 }
 
 /// Decides what `status`, `headers` and `body` of a refused attempt mean. `now` is for dates in `retry-after`.
+///
+/// The `detail` of a failure never holds the provider's text about credentials, and anything in it that looks like a
+/// secret is masked.
 pub fn classify(dialect: Dialect, status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Verdict {
-    let _ = (dialect, headers, body, now);
-    match status {
-        400 | 404 | 409 | 413 | 422 => Verdict::Caller,
-        _ => Verdict::Failure(Failure { class: FailureClass::Server, status: Some(status), retry_after: None, detail: String::new() }),
+    let error = ProviderError::read(body);
+    let Cause::Upstream(class) = error.cause(Some(status)) else {
+        return Verdict::Caller;
+    };
+    Verdict::Failure(Failure {
+        class,
+        status: Some(status),
+        retry_after: retry_after::named(dialect, headers, now)
+            .or(error.retry_after)
+            .map(retry_after::believed),
+        detail: error.detail(class),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::FailureClass;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failure(status: u16, headers: &HeaderMap, body: &[u8]) -> Option<Failure> {
+        match classify(
+            Dialect::OpenaiChat,
+            status,
+            headers,
+            body,
+            Timestamp::from_secs(1_800_000_000),
+        ) {
+            Verdict::Caller => None,
+            Verdict::Failure(failure) => Some(failure),
+        }
+    }
+
+    #[test]
+    fn statuses_without_a_body() {
+        let none = HeaderMap::new();
+        for caller in [400, 404, 405, 409, 410, 413, 415, 422, 451] {
+            assert_eq!(failure(caller, &none, b""), None, "{caller}");
+        }
+        for (status, class) in [
+            (401, FailureClass::Auth),
+            (402, FailureClass::OutOfCredit),
+            (403, FailureClass::Auth),
+            (408, FailureClass::Silence),
+            (429, FailureClass::RateLimited),
+            (500, FailureClass::Server),
+            (502, FailureClass::Server),
+            (503, FailureClass::Server),
+            (504, FailureClass::Server),
+            (524, FailureClass::Server),
+            (529, FailureClass::Overloaded),
+            (302, FailureClass::Nonsense),
+            (101, FailureClass::Nonsense),
+        ] {
+            assert_eq!(
+                failure(status, &none, b"<html>").map(|failure| failure.class),
+                Some(class),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_wait_of_the_body_counts_where_no_header_names_one() {
+        let body = br#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#;
+        let found = failure(429, &HeaderMap::new(), body).unwrap();
+        assert_eq!(found.retry_after, Some(Duration::from_secs(34)));
+        assert_eq!(found.status, Some(429));
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        assert_eq!(
+            failure(429, &headers, body).unwrap().retry_after,
+            Some(Duration::from_secs(7))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(status in any::<u16>(), body in proptest::collection::vec(any::<u8>(), 0..200), wait in "[ -~]{0,30}") {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", wait.parse().unwrap());
+            for dialect in Dialect::ALL {
+                let _verdict = classify(dialect, status, &headers, &body, Timestamp::from_secs(1_800_000_000));
+            }
+        }
     }
 }

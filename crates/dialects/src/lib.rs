@@ -17,7 +17,19 @@ pub mod refusal;
 pub mod request;
 pub mod stream;
 
-pub use answer::{Finish, Nonsense, Report, SideUsage, UsageReport, read_answer};
+mod anthropic_messages;
+mod gemini;
+mod json;
+mod limits;
+mod mask;
+mod observation;
+mod openai_chat;
+mod openai_responses;
+mod provider_error;
+mod sse;
+mod usage;
+
+pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, UsageReport, read_answer};
 pub use classify::{Verdict, classify};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal};

@@ -1,7 +1,14 @@
 //! What Tollgate itself says in the caller's dialect: refusals, errors inside a stream, heartbeats.
+//!
+//! SDKs choose their exception class by the HTTP status and show the envelope's message, so both must be what the
+//! provider would have sent. The machine-readable code is ours ([`domain::FaultKind::code`]), where the dialect has a
+//! place for one. An error inside a stream never looks like a normal end.
 
 use bytes::Bytes;
-use domain::{Dialect, Fault};
+use domain::{Dialect, Fault, FaultKind};
+use serde_json::{Map, Value, json};
+
+use crate::provider_error::overloaded_status;
 
 /// A refusal ready to be sent as `application/json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,26 +21,299 @@ pub struct Rendered {
 
 /// Renders `fault` as an HTTP refusal.
 pub fn refusal(dialect: Dialect, fault: &Fault, request_id: &str) -> Rendered {
-    let _ = (dialect, request_id);
-    Rendered { status: fault.kind.status(), body: Bytes::new() }
+    let status = status(dialect, fault.kind);
+    let mut envelope = envelope(dialect, fault, status);
+    if let (Dialect::AnthropicMessages, Value::Object(members)) = (dialect, &mut envelope) {
+        members.insert("request_id".to_owned(), Value::from(request_id));
+    }
+    Rendered {
+        status,
+        body: envelope.to_string().into(),
+    }
 }
 
-/// Renders `fault` as the last event of a stream that has begun: never a normal terminator.
+/// Renders `fault` as the last event of a stream in which events were relayed: never a normal terminator.
+/// The stream is to be closed after it.
 pub fn in_band(dialect: Dialect, fault: &Fault, json_array: bool) -> Bytes {
-    let _ = (dialect, fault, json_array);
-    Bytes::new()
+    array_or_event(dialect, fault, json_array, ",\n")
 }
 
-/// The same, where no event was relayed before it (only heartbeats): a JSON array must then be opened first.
+/// The same, where nothing but heartbeats was relayed before it: a JSON array must then be opened first.
 pub fn in_band_opening(dialect: Dialect, fault: &Fault, json_array: bool) -> Bytes {
-    in_band(dialect, fault, json_array)
+    array_or_event(dialect, fault, json_array, "[")
 }
 
 /// Bytes that keep a silent stream alive and mean nothing; safe between events.
-pub fn heartbeat(dialect: Dialect, json_array: bool) -> &'static [u8] {
+pub const fn heartbeat(dialect: Dialect, json_array: bool) -> &'static [u8] {
     match dialect {
         Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
         Dialect::Gemini if json_array => b"\n",
-        _ => b": keepalive\n\n",
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::Gemini | Dialect::BedrockConverse => {
+            b": keepalive\n\n"
+        }
+    }
+}
+
+const fn status(dialect: Dialect, kind: FaultKind) -> u16 {
+    match kind {
+        FaultKind::Overloaded => overloaded_status(dialect),
+        _ => kind.status(),
+    }
+}
+
+fn array_or_event(dialect: Dialect, fault: &Fault, json_array: bool, before: &str) -> Bytes {
+    let status = status(dialect, fault.kind);
+    let envelope = envelope(dialect, fault, status);
+    match dialect {
+        Dialect::Gemini if json_array => format!("{before}{envelope}]").into(),
+        Dialect::OpenaiResponses => format!("event: error\ndata: {}\n\n", responses_event(fault, envelope)).into(),
+        Dialect::AnthropicMessages => format!("event: error\ndata: {envelope}\n\n").into(),
+        Dialect::OpenaiChat | Dialect::Gemini | Dialect::BedrockConverse => format!("data: {envelope}\n\n").into(),
+    }
+}
+
+/// The documentation has the fields flat, the provider sends them nested; SDKs raise on the nested form only.
+fn responses_event(fault: &Fault, envelope: Value) -> Value {
+    let mut event = json!({
+        "type": "error",
+        "sequence_number": 0,
+        "code": fault.kind.code(),
+        "message": fault.message,
+        "param": null,
+    });
+    if let (Value::Object(event), Value::Object(envelope)) = (&mut event, envelope) {
+        event.extend(envelope);
+    }
+    event
+}
+
+fn envelope(dialect: Dialect, fault: &Fault, status: u16) -> Value {
+    match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => openai(fault),
+        Dialect::AnthropicMessages => {
+            json!({"type": "error", "error": {"type": anthropic_type(fault.kind), "message": fault.message}})
+        }
+        Dialect::Gemini => gemini(fault, status),
+        Dialect::BedrockConverse => json!({"message": fault.message}),
+    }
+}
+
+fn openai(fault: &Fault) -> Value {
+    let param = (fault.kind == FaultKind::NoSuchModel).then_some("model");
+    json!({"error": {
+        "message": fault.message,
+        "type": openai_type(fault.kind),
+        "param": param,
+        "code": fault.kind.code(),
+    }})
+}
+
+const fn openai_type(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Malformed
+        | FaultKind::Unauthenticated
+        | FaultKind::NoSuchModel
+        | FaultKind::NoSuchPath
+        | FaultKind::MethodNotAllowed
+        | FaultKind::RequestTimeout
+        | FaultKind::TooLarge
+        | FaultKind::UnsupportedMedia => "invalid_request_error",
+        FaultKind::BalanceExhausted | FaultKind::Unpriced => "insufficient_quota",
+        FaultKind::Forbidden => "permission_error",
+        FaultKind::RateLimited | FaultKind::UpstreamLimited => "rate_limit_error",
+        FaultKind::Internal
+        | FaultKind::UpstreamFailed
+        | FaultKind::BadGateway
+        | FaultKind::Unavailable
+        | FaultKind::Unrecordable
+        | FaultKind::Saturated
+        | FaultKind::UpstreamTimeout
+        | FaultKind::Overloaded => "server_error",
+    }
+}
+
+const fn anthropic_type(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Malformed
+        | FaultKind::MethodNotAllowed
+        | FaultKind::RequestTimeout
+        | FaultKind::UnsupportedMedia => "invalid_request_error",
+        FaultKind::Unauthenticated => "authentication_error",
+        FaultKind::BalanceExhausted | FaultKind::Unpriced => "billing_error",
+        FaultKind::Forbidden => "permission_error",
+        FaultKind::NoSuchModel | FaultKind::NoSuchPath => "not_found_error",
+        FaultKind::TooLarge => "request_too_large",
+        FaultKind::RateLimited | FaultKind::UpstreamLimited => "rate_limit_error",
+        FaultKind::Overloaded => "overloaded_error",
+        FaultKind::UpstreamTimeout => "timeout_error",
+        FaultKind::Internal
+        | FaultKind::UpstreamFailed
+        | FaultKind::BadGateway
+        | FaultKind::Unavailable
+        | FaultKind::Unrecordable
+        | FaultKind::Saturated => "api_error",
+    }
+}
+
+fn gemini(fault: &Fault, status: u16) -> Value {
+    let mut details = vec![json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": fault.kind.code(),
+        "domain": "tollgate",
+    })];
+    if let Some(wait) = fault.retry_after {
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", wait.as_secs_f64()),
+        }));
+    }
+    let mut error = Map::new();
+    error.insert("code".to_owned(), status.into());
+    error.insert("message".to_owned(), fault.message.as_ref().into());
+    error.insert("status".to_owned(), gemini_status(fault.kind).into());
+    error.insert("details".to_owned(), details.into());
+    json!({ "error": error })
+}
+
+/// Google's canonical codes. There is none for 402; a condition of the account that is not met comes nearest.
+const fn gemini_status(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Malformed | FaultKind::TooLarge | FaultKind::UnsupportedMedia => "INVALID_ARGUMENT",
+        FaultKind::Unauthenticated => "UNAUTHENTICATED",
+        FaultKind::BalanceExhausted | FaultKind::Unpriced => "FAILED_PRECONDITION",
+        FaultKind::Forbidden => "PERMISSION_DENIED",
+        FaultKind::NoSuchModel | FaultKind::NoSuchPath => "NOT_FOUND",
+        FaultKind::MethodNotAllowed => "UNIMPLEMENTED",
+        FaultKind::RateLimited | FaultKind::UpstreamLimited => "RESOURCE_EXHAUSTED",
+        FaultKind::Internal | FaultKind::UpstreamFailed => "INTERNAL",
+        FaultKind::BadGateway
+        | FaultKind::Unavailable
+        | FaultKind::Unrecordable
+        | FaultKind::Saturated
+        | FaultKind::Overloaded => "UNAVAILABLE",
+        FaultKind::RequestTimeout | FaultKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const KINDS: [FaultKind; 21] = [
+        FaultKind::Malformed,
+        FaultKind::Unauthenticated,
+        FaultKind::BalanceExhausted,
+        FaultKind::Unpriced,
+        FaultKind::Forbidden,
+        FaultKind::NoSuchModel,
+        FaultKind::NoSuchPath,
+        FaultKind::MethodNotAllowed,
+        FaultKind::RequestTimeout,
+        FaultKind::TooLarge,
+        FaultKind::UnsupportedMedia,
+        FaultKind::RateLimited,
+        FaultKind::UpstreamLimited,
+        FaultKind::Internal,
+        FaultKind::UpstreamFailed,
+        FaultKind::BadGateway,
+        FaultKind::Unavailable,
+        FaultKind::Unrecordable,
+        FaultKind::Saturated,
+        FaultKind::UpstreamTimeout,
+        FaultKind::Overloaded,
+    ];
+
+    fn rendered(dialect: Dialect, kind: FaultKind) -> (u16, Value) {
+        let rendered = refusal(dialect, &Fault::new(kind, "it \"broke\"\nhere"), "req-1");
+        (rendered.status, serde_json::from_slice(&rendered.body).unwrap())
+    }
+
+    #[test]
+    fn envelopes() {
+        assert_eq!(
+            rendered(Dialect::OpenaiChat, FaultKind::NoSuchModel),
+            (
+                404,
+                json!({"error": {"message": "it \"broke\"\nhere", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}})
+            )
+        );
+        assert_eq!(
+            rendered(Dialect::AnthropicMessages, FaultKind::Overloaded),
+            (
+                529,
+                json!({"type": "error", "error": {"type": "overloaded_error", "message": "it \"broke\"\nhere"}, "request_id": "req-1"})
+            )
+        );
+        let (status, body) = rendered(Dialect::Gemini, FaultKind::RateLimited);
+        assert_eq!(
+            (status, &body["error"]["code"], &body["error"]["status"]),
+            (429, &json!(429), &json!("RESOURCE_EXHAUSTED"))
+        );
+        assert_eq!(body["error"]["details"][0]["reason"], "rate_limit_exceeded");
+        assert_eq!(rendered(Dialect::OpenaiResponses, FaultKind::Overloaded).0, 503);
+    }
+
+    #[test]
+    fn statuses_are_the_faults_own_but_for_the_overload() {
+        for dialect in Dialect::ALL {
+            for kind in KINDS {
+                let (status, body) = rendered(dialect, kind);
+                let expected = if (dialect, kind) == (Dialect::AnthropicMessages, FaultKind::Overloaded) {
+                    529
+                } else {
+                    kind.status()
+                };
+                assert_eq!(status, expected, "{dialect} {kind:?}");
+                assert!(body.is_object());
+            }
+        }
+    }
+
+    #[test]
+    fn gemini_says_when_to_come_back() {
+        let fault = Fault::new(FaultKind::RateLimited, "slow down").retry_after(Duration::from_millis(1_500));
+        let body: Value = serde_json::from_slice(&refusal(Dialect::Gemini, &fault, "").body).unwrap();
+        assert_eq!(body["error"]["details"][1]["retryDelay"], "1.5s");
+    }
+
+    #[test]
+    fn errors_inside_a_stream_are_single_events() {
+        let fault = Fault::new(FaultKind::BadGateway, "two\n\nlines");
+        for dialect in Dialect::ALL {
+            let bytes = in_band(dialect, &fault, false);
+            let text = std::str::from_utf8(&bytes).unwrap();
+            assert!(
+                text.ends_with("\n\n") && text.trim_end().matches("\n\n").count() == 0,
+                "{text}"
+            );
+            assert!(!text.contains("[DONE]"));
+            let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+            assert!(serde_json::from_str::<Value>(data).unwrap().is_object());
+        }
+        assert!(in_band(Dialect::OpenaiChat, &fault, false).starts_with(b"data: {\"error\":{"));
+        assert!(in_band(Dialect::AnthropicMessages, &fault, false).starts_with(b"event: error\n"));
+        let responses = in_band(Dialect::OpenaiResponses, &fault, false);
+        let data: Value = serde_json::from_slice(responses.strip_prefix(b"event: error\ndata: ").unwrap()).unwrap();
+        assert_eq!(
+            (&data["type"], &data["error"]["code"]),
+            (&json!("error"), &json!("upstream_error"))
+        );
+    }
+
+    #[test]
+    fn errors_in_a_json_array_keep_it_json() {
+        let fault = Fault::new(FaultKind::BadGateway, "broke");
+        let array = |text: &str| serde_json::from_str::<Vec<Value>>(text).unwrap();
+        let opening = in_band_opening(Dialect::Gemini, &fault, true);
+        assert_eq!(array(std::str::from_utf8(&opening).unwrap()).len(), 1);
+        let following = in_band(Dialect::Gemini, &fault, true);
+        let heartbeat = std::str::from_utf8(heartbeat(Dialect::Gemini, true)).unwrap();
+        let whole = format!(
+            "{heartbeat}[{{}}{heartbeat}{}",
+            std::str::from_utf8(&following).unwrap()
+        );
+        assert_eq!(array(&whole)[1]["error"]["code"], 502);
     }
 }

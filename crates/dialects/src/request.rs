@@ -1,7 +1,22 @@
 //! One skipping scan over a request, and the few bytes that may change in it.
+//!
+//! The scan finds what admission and routing need and remembers where it stands, so that a changed model name or an
+//! added option is a splice: every other byte reaches the upstream as the client wrote it, which keeps prompt caches
+//! warm and unknown fields alive.
+//!
+//! A key that decides money or routing must stand there once. JSON readers disagree about duplicates (first or last),
+//! and whoever sends two `model`s hopes that gateway and upstream are two such readers.
+
+use std::ops::Range;
 
 use bytes::Bytes;
-use domain::Surface;
+use domain::{Dialect, Operation, Surface};
+use smallvec::SmallVec;
+
+use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
+use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+
+mod edit;
 
 /// What must be known of a request before it can be admitted and routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +25,7 @@ pub struct RequestFacts {
     pub model: Option<String>,
     /// Whether a stream is asked for. In Gemini's format the path says it.
     pub stream: bool,
-    /// The most output tokens that the request allows per choice, where it says.
+    /// The most output tokens that the request allows per choice, where it says; of several limits the largest.
     pub output_bound: Option<u64>,
     /// How many answers are asked for, at least 1.
     pub choices: u64,
@@ -21,12 +36,70 @@ pub struct RequestFacts {
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,
+    /// Texts to complete in one request (classic completions): each is answered by its own choices.
+    prompts: u64,
+    /// The decisive keys that were met.
+    met: u32,
+    places: Places,
 }
 
-impl Default for RequestFacts {
-    fn default() -> Self {
-        Self { model: None, stream: false, output_bound: None, choices: 1, by_reference: false, inline_media: 0, tools: false }
-    }
+/// Where things stand in the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Places {
+    dialect: Option<Dialect>,
+    /// From `{` to `}`, both included.
+    object: Range<usize>,
+    has_members: bool,
+    /// The literals that name the model: one, but in Gemini's batches.
+    models: SmallVec<[Range<usize>; 1]>,
+    usage_option: UsageOption,
+}
+
+/// How the client stands to `stream_options.include_usage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum UsageOption {
+    /// There is no `stream_options`.
+    #[default]
+    Absent,
+    /// There is one that is no object (`null`): the literal.
+    Literal(Range<usize>),
+    /// There is one without `include_usage`: where `{` stands, and whether members follow.
+    Object { open: usize, has_members: bool },
+    /// `include_usage` is there: its literal.
+    Given { literal: Range<usize>, asked: bool },
+}
+
+/// Keys that may stand in a request once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Once {
+    /// The model.
+    Model,
+    /// Whether to stream.
+    Stream,
+    /// Options of the stream.
+    StreamOptions,
+    /// The first name of the output bound.
+    Bound,
+    /// Its second name.
+    OtherBound,
+    /// Its third name.
+    ThirdBound,
+    /// How many choices.
+    Choices,
+    /// How many are tried.
+    BestOf,
+    /// The input.
+    Input,
+    /// The system prompt.
+    System,
+    /// Tools.
+    Tools,
+    /// What the input refers to.
+    Reference,
+    /// A second such key.
+    OtherReference,
+    /// The tier that decides the price.
+    Tier,
 }
 
 /// What to change in a request on its way out.
@@ -42,7 +115,7 @@ pub struct Edits<'a> {
 
 /// Why a request cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} (at byte {offset})")]
+#[error("{what} (at byte {offset} of the body)")]
 pub struct ScanError {
     /// Where, in bytes from the start of the body.
     pub offset: usize,
@@ -50,24 +123,266 @@ pub struct ScanError {
     pub what: String,
 }
 
+impl From<Syntax> for ScanError {
+    fn from(error: Syntax) -> Self {
+        Self {
+            offset: error.at,
+            what: format!("the request body is not a valid JSON object: {}", error.what),
+        }
+    }
+}
+
+impl Default for RequestFacts {
+    fn default() -> Self {
+        Self {
+            model: None,
+            stream: false,
+            output_bound: None,
+            choices: 1,
+            by_reference: false,
+            inline_media: 0,
+            tools: false,
+            prompts: 1,
+            met: 0,
+            places: Places::default(),
+        }
+    }
+}
+
 /// Reads the facts of a request.
+///
+/// What passes through without being metered need not be JSON: then nothing is known of it.
 ///
 /// # Errors
 /// If the body is no JSON object in UTF-8, or says a decisive thing twice or in a type that providers read differently.
 pub fn scan(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError> {
-    let _ = (surface, body);
-    Ok(RequestFacts::default())
+    let facts = scan_object(surface, body);
+    if surface.operation == Operation::Passthrough {
+        Ok(facts.unwrap_or_default())
+    } else {
+        facts
+    }
+}
+
+fn scan_object(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError> {
+    utf8(body)?;
+    let mut facts = RequestFacts::default();
+    facts.places.dialect = Some(surface.dialect);
+    let mut cursor = Cursor::lenient(body);
+    facts.places.object = cursor.object(|key, value| {
+        facts.places.has_members = true;
+        match surface.dialect {
+            Dialect::OpenaiChat => openai_chat::request::field(&mut facts, surface.operation, key, value),
+            Dialect::OpenaiResponses => openai_responses::request::field(&mut facts, key, value),
+            Dialect::AnthropicMessages => anthropic_messages::request::field(&mut facts, key, value),
+            Dialect::Gemini => gemini::request::field(&mut facts, key, value),
+            Dialect::BedrockConverse => Ok(value.skip().map(|_| ())?),
+        }
+    })?;
+    cursor.end()?;
+    facts.choices = facts.choices.max(1).saturating_mul(facts.prompts);
+    Ok(facts)
 }
 
 impl RequestFacts {
     /// Whether the client itself asked for the usage chunk of an `OpenAI` stream.
-    pub fn asked_for_usage(&self) -> bool {
-        false
+    pub const fn asked_for_usage(&self) -> bool {
+        matches!(self.places.usage_option, UsageOption::Given { asked: true, .. })
     }
 
     /// Applies `edits` to the body that was scanned; every other byte stays. Returns the same `Bytes` if nothing changes.
     pub fn edit(&self, body: &Bytes, edits: &Edits<'_>) -> Bytes {
-        let _ = edits;
-        body.clone()
+        edit::apply(&self.places, body, edits)
+    }
+
+    /// Notes a decisive key; an error if it was met before.
+    pub(crate) fn once(&mut self, slot: Once, key: &[u8], value: &Cursor<'_>) -> Result<(), ScanError> {
+        let bit = 1 << slot as u32;
+        if self.met & bit != 0 {
+            let key = String::from_utf8_lossy(key);
+            return Err(mend(value, format!("`{key}` is given twice: send it once")));
+        }
+        self.met |= bit;
+        Ok(())
+    }
+
+    /// Reads the model's name.
+    pub(crate) fn take_model(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let start = value.clone();
+        match value.kind()? {
+            Kind::String => {
+                let text = value.string()?;
+                self.model = Some(text.decode().into_owned());
+                self.places.models.push(text.at - 1..value.position());
+            }
+            Kind::Null => self.places.models.push(value.skip()?),
+            _ => return Err(mend(&start, "`model` must be a string".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Remembers where a model is named that does not decide the routing.
+    pub(crate) fn note_model(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let span = value.skip()?;
+        self.places.models.push(span);
+        Ok(())
+    }
+
+    /// Reads whether to stream.
+    pub(crate) fn take_stream(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let start = value.clone();
+        let kind = value.kind()?;
+        let span = value.skip()?;
+        match kind {
+            Kind::Bool => self.stream = span.len() == b"true".len(),
+            Kind::Null => {}
+            _ => return Err(mend(&start, "`stream` must be true or false".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Reads an output bound.
+    pub(crate) fn take_bound(&mut self, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        self.output_bound = self.output_bound.max(whole_number(key, value)?);
+        Ok(())
+    }
+
+    /// Reads a number of choices.
+    pub(crate) fn take_choices(&mut self, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        self.choices = self.choices.max(whole_number(key, value)?.unwrap_or(1));
+        Ok(())
+    }
+
+    /// Counts the texts of a classic completion: one, or one per string (or list of tokens) in a list.
+    pub(crate) fn take_prompts(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let mut texts = 0;
+        value.array_if(|element| {
+            texts += u64::from(matches!(element.kind()?, Kind::String | Kind::Array));
+            element.skip().map(|_| ())
+        })?;
+        self.prompts = texts.max(1);
+        Ok(())
+    }
+
+    /// Reads `stream_options`.
+    pub(crate) fn take_stream_options(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if value.kind()? != Kind::Object {
+            self.places.usage_option = UsageOption::Literal(value.skip()?);
+            return Ok(());
+        }
+        let (mut given, mut has_members) = (None, false);
+        let span = value.object(|key, member| {
+            has_members = true;
+            if key != b"include_usage" {
+                return Ok::<(), ScanError>(member.skip().map(|_| ())?);
+            }
+            if given.is_some() {
+                return Err(mend(member, "`include_usage` is given twice: send it once".to_owned()));
+            }
+            let is_bool = member.kind()? == Kind::Bool;
+            let literal = member.skip()?;
+            given = Some((literal.clone(), is_bool && literal.len() == b"true".len()));
+            Ok(())
+        })?;
+        self.places.usage_option = match given {
+            Some((literal, asked)) => UsageOption::Given { literal, asked },
+            None => UsageOption::Object {
+                open: span.start,
+                has_members,
+            },
+        };
+        Ok(())
+    }
+
+    /// Notes a reference if the value holds anything.
+    pub(crate) fn take_reference(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        self.by_reference |= crate::observation::is_filled(value)?;
+        Ok(())
+    }
+
+    /// Reads tools; `is_hosted` tells from a tool's `type` whether the provider runs it.
+    pub(crate) fn take_tools(&mut self, value: &mut Cursor<'_>, is_hosted: fn(&str) -> bool) -> Result<(), ScanError> {
+        value.array_if(|tool| {
+            self.tools = true;
+            tool.object_if(|key, member| {
+                if key == b"type" {
+                    self.by_reference |= member.string_if()?.is_some_and(|kind| is_hosted(&kind.decode()));
+                } else {
+                    member.skip()?;
+                }
+                Ok::<(), Syntax>(())
+            })?;
+            Ok::<(), Syntax>(())
+        })?;
+        Ok(())
+    }
+
+    /// Walks input at any depth. `part` is shown every member and says whether it consumed the value.
+    pub(crate) fn walk(&mut self, value: &mut Cursor<'_>, part: Part) -> Result<(), Syntax> {
+        match value.kind()? {
+            Kind::Object => {
+                value.object(|key, member| {
+                    if part(self, key, member)? {
+                        Ok(())
+                    } else {
+                        self.walk(member, part)
+                    }
+                })?;
+            }
+            Kind::Array => {
+                value.array(|element| self.walk(element, part))?;
+            }
+            _ => {
+                value.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a URL: `data:` holds the thing itself.
+    pub(crate) fn take_url(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            let is_inline = text
+                .raw
+                .get(..5)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
+            if is_inline {
+                self.inline_media = self.inline_media.saturating_add(1);
+            } else if !text.is_empty() {
+                self.by_reference = true;
+            }
+        }
+        Ok(())
     }
 }
+
+/// Looks at one member of the input; says whether it consumed the value.
+pub(crate) type Part = fn(&mut RequestFacts, &[u8], &mut Cursor<'_>) -> Result<bool, Syntax>;
+
+/// An error at a value.
+fn mend(value: &Cursor<'_>, what: String) -> ScanError {
+    ScanError {
+        offset: value.position(),
+        what,
+    }
+}
+
+/// A whole number, `None` for `null`. Protobuf's JSON also takes it as text, and so do lenient readers.
+fn whole_number(key: &[u8], value: &mut Cursor<'_>) -> Result<Option<u64>, ScanError> {
+    let start = value.clone();
+    let figure = match value.kind()? {
+        Kind::String => count(value.string()?.raw).map_or(Figure::Bad, Figure::Is),
+        _ => value.figure()?,
+    };
+    match figure {
+        Figure::Is(number) => Ok(Some(number)),
+        Figure::Absent => Ok(None),
+        Figure::Bad => {
+            let key = String::from_utf8_lossy(key);
+            Err(mend(&start, format!("`{key}` must be a whole number from 0 to 2^53")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

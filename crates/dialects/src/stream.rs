@@ -1,9 +1,29 @@
 //! The tap on a stream: passes bytes through untouched and watches them.
+//!
+//! Only whole, well-formed events are released, so a client never sees half of one and a fault can always be told in
+//! its own event. Nothing is written again: what goes out are slices of what came in, one per chunk where nothing is
+//! hidden. The terminal event is held back until `finish`, so that the receipt can be written before the client knows
+//! that it is done.
+//!
+//! What is absent on purpose: any repair. An event that is not JSON ends the stream as broken; the one thing added is a
+//! terminator that a provider forgot after an answer that is demonstrably whole.
 
-use bytes::Bytes;
-use domain::{FailureClass, Surface};
+use bytes::{Bytes, BytesMut};
+use domain::{Dialect, FailureClass, Surface};
+use smallvec::SmallVec;
 
 use crate::answer::Report;
+use crate::json::{Syntax, utf8};
+use crate::limits::{EVENT_MAX, TRAILER_MAX};
+use crate::observation::{Mark, Observation, Sign};
+use crate::sse::{Event, Framer};
+use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+
+mod array;
+mod framing;
+
+use array::{ArrayFramer, Edge};
+use framing::{Cut, Framing};
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +74,7 @@ pub enum StreamFault {
 /// How a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// It is whole.
+    /// It is whole. Look at [`Report::failure`]: a whole stream can end with the provider's own word that it failed.
     Complete {
         /// The bytes held back so far: to be released once the receipt is written.
         last: Bytes,
@@ -70,38 +90,382 @@ pub enum StreamEnd {
 #[derive(Debug)]
 pub struct StreamTap {
     options: TapOptions,
+    framing: Framing,
+    seen: Observation,
+    state: TapState,
+    /// The beginning of an event that has not ended.
+    partial: BytesMut,
+    /// Whole events held back: the terminal one, or one that may turn out to be the last.
+    tail: SmallVec<[Bytes; 2]>,
+    /// Bytes in `tail` that are there only because of what stands before them.
+    trailer: usize,
+    events: u64,
+    has_content: bool,
+    started: bool,
+    /// `[DONE]` was seen.
+    done: bool,
+}
+
+/// What becomes of a piece of the stream.
+#[derive(Debug)]
+enum Fate {
+    Release,
+    /// Not for the client.
+    Drop,
+    /// Held back until another comes, or the end.
+    Hold,
+    /// Belongs to what is held back, if anything is.
+    Follow,
+    Terminal,
+    Broken(StreamFault),
 }
 
 impl StreamTap {
     /// A tap for a stream that has not begun.
     pub fn new(options: TapOptions) -> Self {
-        Self { options }
+        let is_array = options.json_array && options.surface.dialect == Dialect::Gemini;
+        let framing = if is_array {
+            Framing::Array(ArrayFramer::default())
+        } else {
+            Framing::Events(Framer::default())
+        };
+        Self {
+            options,
+            framing,
+            seen: Observation::default(),
+            state: TapState::Open,
+            partial: BytesMut::new(),
+            tail: SmallVec::new(),
+            trailer: 0,
+            events: 0,
+            has_content: false,
+            started: false,
+            done: false,
+        }
     }
 
     /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now.
-    pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
-        out.push(chunk);
-        TapState::Open
+    ///
+    /// After `Broken` nothing more is taken; after `Terminal` only what belongs to the end.
+    pub fn push(&mut self, mut chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
+        if self.is_running() && !self.partial.is_empty() {
+            self.complete_partial(&mut chunk, out);
+        }
+        if self.is_running() && !chunk.is_empty() {
+            self.pass(&chunk, out);
+        }
+        self.state.clone()
     }
 
-    /// The upstream's body ended, cleanly or not.
+    /// The upstream's body ended: cleanly, or it broke off.
     pub fn finish(&mut self, clean_end: bool) -> StreamEnd {
-        if clean_end { StreamEnd::Complete { last: Bytes::new() } } else { StreamEnd::Incomplete { why: StreamFault::Truncated } }
+        let mut padding: &[u8] = b"";
+        if clean_end && !self.partial.is_empty() && self.is_running() {
+            padding = self.take_unended();
+        }
+        match &self.state {
+            TapState::Terminal => self.complete(b"", b""),
+            TapState::Broken(why) => StreamEnd::Incomplete { why: why.clone() },
+            TapState::Open if !clean_end => self.truncated(),
+            TapState::Open => match self.missing_terminator() {
+                Some(terminator) => self.complete(padding, terminator),
+                None => self.truncated(),
+            },
+        }
     }
 
-    /// Whether content was seen: from here on the answer is committed.
-    pub fn has_content(&self) -> bool {
-        let _ = self.options;
-        true
+    /// Whether content was seen: text, thinking or a tool call. From here on the answer is committed.
+    pub const fn has_content(&self) -> bool {
+        self.has_content
     }
 
     /// What was observed so far.
     pub fn report(&self) -> Report {
-        Report::default()
+        Report {
+            complete: self.state == TapState::Terminal,
+            ..self.seen.report.clone()
+        }
     }
 
-    /// Whether a heartbeat may be inserted now.
-    pub fn between_events(&self) -> bool {
+    /// Whether a heartbeat may be inserted now. Always: only whole events are released.
+    pub const fn between_events(&self) -> bool {
         true
     }
+
+    const fn is_running(&self) -> bool {
+        !matches!(self.state, TapState::Broken(_))
+    }
+
+    /// Takes from `chunk` what belongs to the event that began earlier.
+    fn complete_partial(&mut self, chunk: &mut Bytes, out: &mut Vec<Bytes>) {
+        let cut = self.framing.next(chunk, 0);
+        let taken = chunk.split_to(cut.map_or(chunk.len(), |cut| cut.at));
+        self.keep(&taken);
+        if let (Some(cut), true) = (cut, self.is_running()) {
+            let piece = self.partial.split().freeze();
+            match self.judge(&piece, cut.edge) {
+                Fate::Release => {
+                    self.release_tail(out);
+                    out.push(piece);
+                }
+                fate => self.carry_out(fate, piece, out),
+            }
+        }
+    }
+
+    /// Passes on what is whole in `chunk`, in one slice if nothing is held back, and keeps the rest.
+    fn pass(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) {
+        let (mut run, mut at) = (0, 0);
+        while let Some(Cut { at: end, edge }) = self.framing.next(chunk, at) {
+            let fate = self.judge(chunk.get(at..end).unwrap_or_default(), edge);
+            if matches!(fate, Fate::Release) {
+                self.release_tail(out);
+            } else {
+                release(chunk, run..at, out);
+                self.carry_out(fate, chunk.slice(at..end), out);
+                run = end;
+            }
+            at = end;
+            if !self.is_running() {
+                return;
+            }
+        }
+        release(chunk, run..at, out);
+        self.keep(chunk.get(at..).unwrap_or_default());
+    }
+
+    fn carry_out(&mut self, fate: Fate, piece: Bytes, out: &mut Vec<Bytes>) {
+        match fate {
+            Fate::Release => {
+                self.release_tail(out);
+                out.push(piece);
+            }
+            Fate::Drop => {}
+            Fate::Hold => {
+                self.release_tail(out);
+                self.tail.push(piece);
+            }
+            Fate::Follow => {
+                self.trailer += piece.len();
+                self.tail.push(piece);
+            }
+            Fate::Terminal => {
+                self.tail.push(piece);
+                self.state = TapState::Terminal;
+            }
+            Fate::Broken(why) => self.state = TapState::Broken(why),
+        }
+    }
+
+    fn release_tail(&mut self, out: &mut Vec<Bytes>) {
+        if !self.tail.is_empty() {
+            out.extend(self.tail.drain(..));
+            self.trailer = 0;
+        }
+    }
+
+    /// Keeps the beginning of an event.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        let is_over = self.state == TapState::Terminal;
+        if is_over && self.partial.len() > TRAILER_MAX {
+            self.partial.clear();
+        } else if self.partial.len() > EVENT_MAX {
+            self.state = TapState::Broken(StreamFault::TooLong);
+        }
+    }
+
+    fn judge(&mut self, piece: &[u8], edge: Edge) -> Fate {
+        if piece.len() > EVENT_MAX {
+            return Fate::Broken(StreamFault::TooLong);
+        }
+        match (&self.framing, edge) {
+            (_, Edge::Nonsense) => {
+                self.events += 1;
+                self.malformed()
+            }
+            (_, Edge::Close) => self.terminal(),
+            (Framing::Array(framer), Edge::Piece) => {
+                let is_bare = framer.is_bare();
+                let fate = self.read(array::element(piece));
+                // An object where the array should be can only be an error.
+                if is_bare && !matches!(fate, Fate::Broken(_)) {
+                    self.malformed()
+                } else {
+                    fate
+                }
+            }
+            (Framing::Events(_), Edge::Piece) => self.judge_event(piece),
+        }
+    }
+
+    fn judge_event(&mut self, piece: &[u8]) -> Fate {
+        let text = if self.started {
+            piece
+        } else {
+            piece.strip_prefix(BYTE_ORDER_MARK).unwrap_or(piece)
+        };
+        self.started = true;
+        let event = Event::read(text);
+        let data = event.data.as_deref().unwrap_or_default().trim_ascii();
+        if data == b"[DONE]" {
+            return self.judge_done(piece.len());
+        }
+        match self.state {
+            TapState::Open if !data.is_empty() => self.read(data),
+            TapState::Open if self.tail.is_empty() || self.trailer + piece.len() > TRAILER_MAX => Fate::Release,
+            TapState::Open => Fate::Follow,
+            TapState::Terminal | TapState::Broken(_) => Fate::Drop,
+        }
+    }
+
+    /// `[DONE]` ends a chat stream. Some gateways put it after the real end of other formats, where it is kept.
+    fn judge_done(&mut self, length: usize) -> Fate {
+        let was_done = std::mem::replace(&mut self.done, true);
+        match self.state {
+            TapState::Open => self.terminal(),
+            _ if was_done || length > TRAILER_MAX => Fate::Drop,
+            _ => Fate::Follow,
+        }
+    }
+
+    fn read(&mut self, data: &[u8]) -> Fate {
+        self.events += 1;
+        let sign = match self.read_sign(data) {
+            Ok(sign) => sign,
+            Err(_) => return self.malformed(),
+        };
+        match sign.mark {
+            Mark::Error(error) => {
+                let (class, message, status) = (error.class, error.message, error.status);
+                return Fate::Broken(StreamFault::ErrorEvent { class, message, status });
+            }
+            Mark::End => return self.terminal(),
+            Mark::Perhaps | Mark::None => self.has_content |= sign.content,
+        }
+        match sign.mark {
+            Mark::Perhaps => Fate::Hold,
+            _ if sign.usage_only && self.options.hide_usage_chunk => Fate::Drop,
+            _ => Fate::Release,
+        }
+    }
+
+    fn read_sign(&mut self, data: &[u8]) -> Result<Sign, Syntax> {
+        utf8(data)?;
+        match self.options.surface.dialect {
+            Dialect::OpenaiChat => openai_chat::answer::read(data, &mut self.seen),
+            Dialect::OpenaiResponses => openai_responses::answer::read_event(data, &mut self.seen, self.has_content),
+            Dialect::AnthropicMessages => anthropic_messages::answer::read_event(data, &mut self.seen),
+            Dialect::Gemini => gemini::answer::read(data, &mut self.seen),
+            Dialect::BedrockConverse => Err(Syntax {
+                at: 0,
+                what: "the dialect is not served",
+            }),
+        }
+    }
+
+    /// The terminal marker: believed only where the answer before it is whole.
+    fn terminal(&self) -> Fate {
+        match self.state {
+            TapState::Open if self.seen.may_terminate(self.options.surface.dialect) => Fate::Terminal,
+            TapState::Open => Fate::Broken(StreamFault::Truncated),
+            TapState::Terminal | TapState::Broken(_) => Fate::Drop,
+        }
+    }
+
+    const fn malformed(&self) -> Fate {
+        match self.state {
+            TapState::Open => Fate::Broken(StreamFault::Malformed { event: self.events }),
+            TapState::Terminal | TapState::Broken(_) => Fate::Drop,
+        }
+    }
+
+    /// At a clean end: takes an event that lacks only its blank line. Returns what is missing at its end.
+    fn take_unended(&mut self) -> &'static [u8] {
+        let piece = self.partial.split().freeze();
+        let missing = match &self.framing {
+            Framing::Events(framer) => framer.missing(),
+            Framing::Array(_) => b"",
+        };
+        if self.is_only_space(&piece) {
+            if self.tail.len() < 2 || piece.len() <= TRAILER_MAX {
+                self.tail.push(piece);
+            }
+            return missing;
+        }
+        let fate = match &self.framing {
+            Framing::Events(_) if Event::read(&piece).data.is_some() => self.judge(&piece, Edge::Piece),
+            Framing::Events(_) | Framing::Array(_) => self.malformed(),
+        };
+        match fate {
+            Fate::Release | Fate::Hold | Fate::Follow => self.tail.push(piece),
+            Fate::Terminal => self.carry_out(Fate::Terminal, piece, &mut Vec::new()),
+            Fate::Drop => {}
+            // What does not read as an event was cut in the middle.
+            Fate::Broken(StreamFault::Malformed { .. }) => self.state = TapState::Broken(StreamFault::Truncated),
+            Fate::Broken(why) => self.state = TapState::Broken(why),
+        }
+        missing
+    }
+
+    /// Whether a remainder means nothing: white space after the last element, or a comment.
+    fn is_only_space(&self, piece: &[u8]) -> bool {
+        let is_blank = piece.trim_ascii().is_empty();
+        match &self.framing {
+            Framing::Events(_) => is_blank || (piece.starts_with(b":") && Event::read(piece) == Event::default()),
+            Framing::Array(_) => is_blank,
+        }
+    }
+
+    /// What must be added for a stream that ended without its terminal marker, if it is whole at all.
+    fn missing_terminator(&self) -> Option<&'static [u8]> {
+        let dialect = self.options.surface.dialect;
+        if self.seen.report.failure.is_some() {
+            return Some(b"");
+        }
+        if !self.seen.may_end(dialect) {
+            return None;
+        }
+        match (dialect, &self.framing) {
+            (Dialect::OpenaiChat, _) => Some(openai_chat::TERMINATOR),
+            (Dialect::AnthropicMessages, _) => Some(anthropic_messages::TERMINATOR),
+            (Dialect::Gemini, Framing::Events(_)) => Some(b""),
+            (Dialect::Gemini, Framing::Array(framer)) => framer.is_after_element().then_some(b"]"),
+            (Dialect::OpenaiResponses | Dialect::BedrockConverse, _) => None,
+        }
+    }
+
+    fn complete(&mut self, padding: &[u8], terminator: &'static [u8]) -> StreamEnd {
+        self.state = TapState::Terminal;
+        if !terminator.is_empty() {
+            self.tail.push(Bytes::copy_from_slice(padding));
+            self.tail.push(Bytes::from_static(terminator));
+        }
+        let last = if self.tail.len() == 1 {
+            self.tail.remove(0)
+        } else {
+            Bytes::from(self.tail.concat())
+        };
+        self.tail.clear();
+        StreamEnd::Complete { last }
+    }
+
+    fn truncated(&mut self) -> StreamEnd {
+        self.state = TapState::Broken(StreamFault::Truncated);
+        StreamEnd::Incomplete {
+            why: StreamFault::Truncated,
+        }
+    }
 }
+
+/// UTF-8's; only the very first bytes of a stream may be one.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn release(chunk: &Bytes, span: std::ops::Range<usize>, out: &mut Vec<Bytes>) {
+    if !span.is_empty() {
+        out.push(chunk.slice(span));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! What decides in a request of the Messages format.
+
+use crate::json::{Cursor, Kind, Syntax};
+use crate::request::{Once, RequestFacts, ScanError};
+
+/// Reads one top-level member.
+pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    let slot = match key {
+        b"model" => Once::Model,
+        b"stream" => Once::Stream,
+        b"max_tokens" => Once::Bound,
+        b"messages" => Once::Input,
+        b"system" => Once::System,
+        b"tools" => Once::Tools,
+        b"mcp_servers" => Once::Reference,
+        b"container" => Once::OtherReference,
+        b"service_tier" => Once::Tier,
+        _ => return Ok(value.skip().map(|_| ())?),
+    };
+    facts.once(slot, key, value)?;
+    match slot {
+        Once::Model => facts.take_model(value),
+        Once::Stream => facts.take_stream(value),
+        Once::Bound => facts.take_bound(key, value),
+        Once::Tools => facts.take_tools(value, is_hosted),
+        Once::Reference | Once::OtherReference => facts.take_reference(value),
+        Once::Input | Once::System => Ok(facts.walk(value, part)?),
+        _ => Ok(value.skip().map(|_| ())?),
+    }
+}
+
+fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    match key {
+        // `source.type`, and the types of blocks that stand for a file.
+        b"type" if value.kind()? == Kind::String => {
+            let kind = value.string()?;
+            facts.by_reference |= kind.is("url") || kind.is("file") || kind.is("container_upload");
+            facts.inline_media = facts.inline_media.saturating_add(u32::from(kind.is("base64")));
+        }
+        b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
+        // Arguments of a tool: whatever stands in them is text to the model.
+        b"input" => {
+            value.skip()?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Whether Anthropic runs such a tool itself. The tools that it only defines (shell, editor, computer, memory) are run
+/// by the client and add a few hundred tokens.
+fn is_hosted(kind: &str) -> bool {
+    let by_client = ["bash_", "text_editor_", "computer_", "memory_", "tool_search_"];
+    kind != "custom" && !by_client.iter().any(|prefix| kind.starts_with(prefix))
+}

@@ -1,0 +1,95 @@
+//! What decides in a request of Gemini's format.
+//!
+//! The path names the model and whether to stream. Protobuf's JSON takes every field in `camelCase` and in
+//! `snake_case`, so each is looked for under both names, and both together are a duplicate.
+
+use crate::json::{Cursor, Syntax};
+use crate::observation::is_filled;
+use crate::request::{Once, RequestFacts, ScanError};
+
+/// Reads one top-level member.
+pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    let slot = match key {
+        b"model" => Once::Model,
+        b"generationConfig" | b"generation_config" => Once::Bound,
+        b"contents" | b"content" => Once::Input,
+        b"systemInstruction" | b"system_instruction" => Once::System,
+        b"tools" => Once::Tools,
+        b"cachedContent" | b"cached_content" => Once::Reference,
+        b"requests" => Once::Choices,
+        b"generateContentRequest" | b"generate_content_request" => Once::OtherReference,
+        b"serviceTier" | b"service_tier" => Once::Tier,
+        _ => return Ok(value.skip().map(|_| ())?),
+    };
+    facts.once(slot, key, value)?;
+    match slot {
+        Once::Model => facts.note_model(value),
+        Once::Bound => generation_config(facts, value),
+        Once::Tools => Ok(tools(facts, value)?),
+        Once::Reference => facts.take_reference(value),
+        Once::Input | Once::System => Ok(facts.walk(value, part)?),
+        Once::Choices => batch(facts, value),
+        Once::OtherReference => request(facts, value),
+        _ => Ok(value.skip().map(|_| ())?),
+    }
+}
+
+fn generation_config(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    value.object_if(|key, member| match key {
+        b"maxOutputTokens" | b"max_output_tokens" => facts.take_bound(key, member),
+        b"candidateCount" | b"candidate_count" => facts.take_choices(key, member),
+        _ => Ok(member.skip().map(|_| ())?),
+    })?;
+    Ok(())
+}
+
+/// `batchEmbedContents`: requests in a list, each with its model.
+fn batch(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    value.array_if(|element| request(facts, element))?;
+    Ok(())
+}
+
+/// A request inside a request.
+fn request(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    value.object_if(|key, member| match key {
+        b"model" => facts.note_model(member),
+        b"tools" => Ok(tools(facts, member)?),
+        b"cachedContent" | b"cached_content" => facts.take_reference(member),
+        _ => Ok(facts.walk(member, part)?),
+    })?;
+    Ok(())
+}
+
+fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    match key {
+        b"fileData" | b"file_data" => facts.by_reference |= is_filled(value)?,
+        b"inlineData" | b"inline_data" => {
+            facts.inline_media = facts.inline_media.saturating_add(u32::from(is_filled(value)?));
+        }
+        // Arguments and results of functions: text to the model.
+        b"args" | b"response" => {
+            value.skip()?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// A tool is a declaration of functions, or one that Google runs.
+fn tools(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+    value.array_if(|tool| {
+        facts.tools = true;
+        tool.object_if(|key, member| {
+            let by_client = matches!(
+                key,
+                b"functionDeclarations" | b"function_declarations" | b"computerUse" | b"computer_use"
+            );
+            // An empty object switches a hosted tool on: `{"googleSearch": {}}`.
+            let is_null = member.kind()? == crate::json::Kind::Null;
+            facts.by_reference |= !by_client && !is_null;
+            member.skip().map(|_| ())
+        })?;
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Every bound of this crate, with its reason: what a peer sends must not decide how much we hold or how deep we go.
+
+/// Levels of nesting in JSON. The parsers of the big providers stop at 100 to 1,000; schemas of tools stay below 40.
+/// Also bounds our recursion, so that no input can exhaust a stack.
+pub(crate) const DEPTH_MAX: u32 = 128;
+
+/// Bytes of one stream event. Generated pictures come as base64 in one event, up to some 25 MB for the largest.
+pub(crate) const EVENT_MAX: usize = 32 * 1024 * 1024;
+
+/// Choices (or candidates) of one answer. `OpenAI` allows 128; beyond it a peer makes numbers up.
+pub(crate) const CHOICES_MAX: usize = 256;
+
+/// Models beside the one that answered, in one answer.
+pub(crate) const SIDE_USAGE_MAX: usize = 64;
+
+/// Bytes of an error body that are read. Real ones stay below 4 KiB, pages of proxies below 64.
+pub(crate) const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// Characters of a provider's message that are kept for the operator.
+pub(crate) const MESSAGE_MAX: usize = 300;
+
+/// Bytes of a model name or service tier: longer ones are not names.
+pub(crate) const NAME_MAX: usize = 512;
+
+/// Bytes of an impossible usage object that are kept for the operator.
+pub(crate) const RAW_USAGE_MAX: usize = 8 * 1024;
+
+/// Bytes after the terminal marker that are kept, for a `[DONE]` that follows the real end.
+pub(crate) const TRAILER_MAX: usize = 256;
+
+/// Seconds of a retry-after that are believed: the longest windows of subscriptions are 7 days.
+pub(crate) const RETRY_AFTER_MAX_SECS: u64 = 7 * 24 * 3600;
+
+/// The largest count that every JSON reader reads alike (2^53); no call consumes as much.
+pub(crate) const COUNT_MAX: u64 = 1 << 53;

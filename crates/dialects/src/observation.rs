@@ -1,0 +1,201 @@
+//! What a reader has seen of an answer: the common ground of whole answers and streams.
+
+use domain::Dialect;
+use smallvec::SmallVec;
+
+use crate::answer::{Finish, Report, ReportedFailure};
+use crate::json::{Cursor, Kind, Syntax, Text};
+use crate::limits::{CHOICES_MAX, NAME_MAX};
+use crate::usage::Tally;
+
+/// Everything seen so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observation {
+    /// As it is shown.
+    pub(crate) report: Report,
+    /// Token figures of the dialects that spread them over several events.
+    pub(crate) tally: Tally,
+    /// The choices seen and whether each has its finish reason.
+    pub(crate) choices: Choices,
+    /// Whether the model asked for a tool: some dialects finish with a plain "stop" then.
+    pub(crate) tool_asked: bool,
+    /// Whether an object was found where the answers of the operation have theirs.
+    pub(crate) has_body: bool,
+    /// Whether the last event carried usage.
+    pub(crate) usage_was_last: bool,
+    /// The provider said that the prompt was refused: there will be no candidates.
+    pub(crate) blocked: bool,
+    /// Anthropic: a `message_delta` came, after which only the end can. Responses: the response is no longer running.
+    pub(crate) closing: bool,
+}
+
+/// What one event is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sign {
+    /// Something that the model generated is in it.
+    pub(crate) content: bool,
+    /// It carries usage and no choice.
+    pub(crate) usage_only: bool,
+    /// What it means for the stream.
+    pub(crate) mark: Mark,
+}
+
+/// What an event means for the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It goes on.
+    #[default]
+    None,
+    /// It may be the last: to be held back until another comes, or the end.
+    Perhaps,
+    /// The terminal marker.
+    End,
+    /// An error instead of the answer.
+    Error(ReportedFailure),
+}
+
+/// Choices by their index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choices(SmallVec<[(u64, bool); 4]>);
+
+impl Choices {
+    /// Notes a choice, and that it is finished if it is. `false`: there are too many to be true.
+    pub(crate) fn note(&mut self, index: u64, finished: bool) -> bool {
+        if let Some(known) = self.0.iter_mut().find(|(known, _)| *known == index) {
+            known.1 |= finished;
+            return true;
+        }
+        if self.0.len() == CHOICES_MAX {
+            return false;
+        }
+        self.0.push((index, finished));
+        true
+    }
+
+    /// Whether there is a choice, and all have their finish reason.
+    pub(crate) fn all_finished(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|(_, finished)| *finished)
+    }
+
+    /// Whether there is a choice, and none has a finish reason.
+    pub(crate) fn none_finished(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|(_, finished)| !finished)
+    }
+}
+
+impl Observation {
+    /// Takes the model's name; the first one counts.
+    pub(crate) fn model(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let (Some(text), None) = (value.string_if()?, &self.report.model) {
+            self.report.model = name(text);
+        }
+        Ok(())
+    }
+
+    /// Takes the service tier; the last one counts, since the first is only what was asked for.
+    pub(crate) fn service_tier(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            let known = self.report.service_tier.as_deref().is_some_and(|known| text.is(known));
+            if let (false, Some(tier)) = (known, name(text)) {
+                self.report.service_tier = Some(tier);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a finish reason. Of several choices the first decides.
+    pub(crate) fn finish(&mut self, index: u64, finish: Finish) {
+        if index == 0 || self.report.finish == Finish::Unknown {
+            self.report.finish = finish;
+        }
+    }
+
+    /// Whether a clean end now would make the stream whole.
+    pub(crate) fn may_end(&self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::OpenaiChat => self.choices.all_finished(),
+            Dialect::AnthropicMessages => self.closing && self.report.finish != Finish::Unknown,
+            Dialect::Gemini => self.choices.all_finished() || self.blocked,
+            // Its end is always said, and nothing else is it.
+            Dialect::OpenaiResponses | Dialect::BedrockConverse => false,
+        }
+    }
+
+    /// Whether the terminal marker may be believed now. A cut answer must not look whole because a proxy in between
+    /// puts a terminator after everything.
+    pub(crate) fn may_terminate(&self, dialect: Dialect) -> bool {
+        match dialect {
+            // Some providers give no finish reasons at all; their last word before `[DONE]` is the usage.
+            Dialect::OpenaiChat => self.may_end(dialect) || (self.choices.none_finished() && self.usage_was_last),
+            Dialect::AnthropicMessages | Dialect::OpenaiResponses => self.closing,
+            Dialect::Gemini | Dialect::BedrockConverse => self.may_end(dialect),
+        }
+    }
+}
+
+/// Text that the model generated, as measured in one value.
+///
+/// Formats put it into strings at any depth (`[{"type": "text", "text": …}]`); what counts is told by the key.
+pub(crate) fn generated(value: &mut Cursor<'_>) -> Result<u64, Syntax> {
+    Ok(match value.kind()? {
+        Kind::String => value.string()?.len(),
+        Kind::Array => {
+            let mut bytes = 0;
+            value.array(|element| {
+                bytes += generated_inside(element)?;
+                Ok::<(), Syntax>(())
+            })?;
+            bytes
+        }
+        Kind::Object => generated_inside(value)?,
+        Kind::Number | Kind::Bool | Kind::Null => value.skip().map(|_| 0)?,
+    })
+}
+
+fn generated_inside(value: &mut Cursor<'_>) -> Result<u64, Syntax> {
+    let mut bytes = 0;
+    match value.kind()? {
+        Kind::Object => {
+            value.object(|key, member| {
+                bytes += match (key, member.kind()?) {
+                    (b"args" | b"input", Kind::Object) => member.skip()?.len() as u64,
+                    (_, Kind::Object | Kind::Array) => generated_inside(member)?,
+                    (
+                        b"text" | b"thinking" | b"content" | b"refusal" | b"reasoning" | b"arguments" | b"name"
+                        | b"input" | b"transcript" | b"code" | b"output" | b"partial_json" | b"summary",
+                        Kind::String,
+                    ) => member.string()?.len(),
+                    _ => member.skip().map(|_| 0)?,
+                };
+                Ok::<(), Syntax>(())
+            })?;
+        }
+        Kind::Array => {
+            value.array(|element| {
+                bytes += generated_inside(element)?;
+                Ok::<(), Syntax>(())
+            })?;
+        }
+        _ => {
+            value.skip()?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether a value holds anything: `null`, `""`, `[]` and `{}` do not.
+pub(crate) fn is_filled(value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    let kind = value.kind()?;
+    let span = value.skip()?;
+    Ok(match kind {
+        Kind::Null => false,
+        Kind::String | Kind::Array | Kind::Object => span.len() > 2,
+        Kind::Number | Kind::Bool => true,
+    })
+}
+
+fn name(text: Text<'_>) -> Option<String> {
+    (1..=NAME_MAX)
+        .contains(&text.raw.len())
+        .then(|| text.decode().into_owned())
+}

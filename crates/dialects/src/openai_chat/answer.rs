@@ -1,0 +1,294 @@
+//! Reading a chat answer or one chunk of a stream: they differ in `message` against `delta`, so one reader does both.
+
+use crate::answer::Finish;
+use crate::json::{Cursor, Figure, Kind, Syntax};
+use crate::observation::{Mark, Observation, Sign, generated, is_filled};
+use crate::openai_chat::usage;
+use crate::provider_error::ProviderError;
+use crate::usage::judge;
+
+/// What one choice held.
+#[derive(Debug, Default)]
+struct Choice {
+    index: u64,
+    finish: Option<Finish>,
+    part: Part,
+}
+
+/// What one delta (or message) held.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    content: bool,
+    text: u64,
+    /// Reasoning comes under up to three names at once, with the same text: the longest counts.
+    thinking: u64,
+    tools: bool,
+}
+
+/// Reads a whole JSON object.
+pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> {
+    let mut cursor = Cursor::strict(data);
+    let mut sign = Sign::default();
+    let mut usage_span = None;
+    let (mut is_error, mut choices) = (false, 0_u32);
+    cursor.object(|key, value| {
+        match key {
+            b"choices" => {
+                seen.has_body |= value.array_if(|choice| {
+                    choices += 1;
+                    read_choice(choice, seen, &mut sign, &mut usage_span)
+                })?;
+            }
+            b"usage" => note_usage(value, &mut usage_span)?,
+            // Groq, before it had `usage` in streams.
+            b"x_groq" => {
+                value.object_if(|key, member| {
+                    if key == b"usage" {
+                        note_usage(member, &mut usage_span)
+                    } else {
+                        member.skip().map(|_| ())
+                    }
+                })?;
+            }
+            b"error" => is_error |= is_filled(value)?,
+            // vLLM: {"object": "error", "message": …}
+            b"object" => is_error |= value.string_if()?.is_some_and(|text| text.is("error")),
+            b"base_resp" => is_error |= minimax_failed(value)?,
+            b"model" => seen.model(value)?,
+            b"service_tier" => seen.service_tier(value)?,
+            b"data" => seen.has_body |= value.array_if(|element| element.skip().map(|_| ()))?,
+            _ => {
+                value.skip()?;
+            }
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    cursor.end()?;
+    if let Some(span) = &usage_span {
+        let raw = cursor.slice(span.clone());
+        let tally = usage::read(&mut Cursor::strict(raw))?;
+        if tally.is_given() {
+            seen.report.usage = judge(&tally, raw, usage::normal);
+        }
+    }
+    seen.usage_was_last = usage_span.is_some();
+    sign.usage_only = usage_span.is_some() && choices == 0;
+    if is_error {
+        sign.mark = Mark::Error(ProviderError::read(data).reported());
+    }
+    Ok(sign)
+}
+
+fn read_choice(
+    value: &mut Cursor<'_>,
+    seen: &mut Observation,
+    sign: &mut Sign,
+    usage_span: &mut Option<std::ops::Range<usize>>,
+) -> Result<(), Syntax> {
+    let mut choice = Choice::default();
+    value.object(|key, member| {
+        match key {
+            b"index" => choice.index = index(member.figure()?),
+            b"finish_reason" => {
+                choice.finish = member
+                    .string_if()?
+                    .filter(|text| !text.is_empty())
+                    .map(|text| finish(text.raw))
+            }
+            b"delta" | b"message" => read_part(member, &mut choice.part)?,
+            b"text" => choice.part.add_text(generated(member)?),
+            // Moonshot.
+            b"usage" => note_usage(member, usage_span)?,
+            _ => {
+                member.skip()?;
+            }
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    if !seen.choices.note(choice.index, choice.finish.is_some()) {
+        return Err(value.error("too many choices"));
+    }
+    if let Some(finish) = choice.finish {
+        seen.finish(choice.index, finish);
+    }
+    sign.content |= choice.part.content;
+    seen.tool_asked |= choice.part.tools;
+    seen.report.content_bytes += choice.part.text + choice.part.thinking;
+    Ok(())
+}
+
+fn read_part(value: &mut Cursor<'_>, part: &mut Part) -> Result<(), Syntax> {
+    value.object_if(|key, member| {
+        match key {
+            b"content" | b"refusal" => part.add_text(generated(member)?),
+            b"reasoning_content" | b"reasoning" | b"reasoning_details" => {
+                let bytes = generated(member)?;
+                part.thinking = part.thinking.max(bytes);
+                part.content |= bytes > 0;
+            }
+            b"tool_calls" => {
+                let filled = member.kind()? == Kind::Array && is_filled(&mut member.clone())?;
+                part.add_text(generated(member)?);
+                part.content |= filled;
+                part.tools |= filled;
+            }
+            b"function_call" => {
+                let bytes = generated(member)?;
+                part.add_text(bytes);
+                part.tools |= bytes > 0;
+            }
+            b"audio" => {
+                part.content |= is_filled(&mut member.clone())?;
+                part.text += generated(member)?;
+            }
+            b"images" | b"annotations" => part.content |= is_filled(member)?,
+            _ => {
+                member.skip()?;
+            }
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(())
+}
+
+impl Part {
+    const fn add_text(&mut self, bytes: u64) {
+        self.text += bytes;
+        self.content |= bytes > 0;
+    }
+}
+
+/// Remembers where usage stands; `null` says nothing.
+fn note_usage(value: &mut Cursor<'_>, span: &mut Option<std::ops::Range<usize>>) -> Result<(), Syntax> {
+    let kind = value.kind()?;
+    let found = value.skip()?;
+    if kind == Kind::Object {
+        *span = Some(found);
+    }
+    Ok(())
+}
+
+/// MiniMax answers errors with 200 and a code other than 0.
+fn minimax_failed(value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    let mut failed = false;
+    value.object_if(|key, member| {
+        if key == b"status_code" {
+            failed = !matches!(member.figure()?, Figure::Is(0) | Figure::Absent);
+        } else {
+            member.skip()?;
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(failed)
+}
+
+/// A missing index is the first choice.
+const fn index(figure: Figure) -> u64 {
+    figure.or_zero()
+}
+
+fn finish(reason: &[u8]) -> Finish {
+    match reason {
+        b"stop" | b"eos" | b"end_turn" | b"stop_sequence" => Finish::Stop,
+        b"length" | b"max_tokens" | b"model_length" => Finish::Length,
+        b"tool_calls" | b"function_call" | b"tool_use" => Finish::Tool,
+        b"content_filter" | b"refusal" | b"sensitive" => Finish::Filter,
+        _ => Finish::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sign(text: &str) -> Sign {
+        read(text.as_bytes(), &mut Observation::default()).unwrap()
+    }
+
+    fn delta(delta: &str) -> Sign {
+        sign(&format!(
+            r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#
+        ))
+    }
+
+    #[test]
+    fn content_is_what_the_model_generated() {
+        for empty in [
+            r#"{"role":"assistant","content":""}"#,
+            r#"{"content":null,"refusal":null,"tool_calls":null}"#,
+            r#"{"content":"","refusal":"","function_call":{"name":"","arguments":""},"tool_calls":[]}"#,
+            "{}",
+            "null",
+            r#"{"annotations":[],"reasoning_details":[]}"#,
+        ] {
+            assert!(!delta(empty).content, "{empty}");
+        }
+        for filled in [
+            r#"{"content":" "}"#,
+            r#"{"reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm"}"#,
+            r#"{"refusal":"no"}"#,
+            r#"{"tool_calls":[{"index":0,"id":"x","type":"function","function":{"name":"f","arguments":""}}]}"#,
+            r#"{"function_call":{"name":"f","arguments":""}}"#,
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
+            r#"{"images":[{"type":"image_url"}]}"#,
+            r#"{"audio":{"id":"a","data":"AAAA"}}"#,
+        ] {
+            assert!(delta(filled).content, "{filled}");
+        }
+        assert!(sign(r#"{"choices":[{"text":"a","index":0}]}"#).content);
+        assert!(!sign(r#"{"choices":[],"prompt_filter_results":[{"x":1}]}"#).content);
+    }
+
+    #[test]
+    fn reasoning_under_several_names_counts_once() {
+        let mut seen = Observation::default();
+        let text = r#"{"choices":[{"delta":{"content":"ab","reasoning":"xyz","reasoning_content":"xyz","reasoning_details":[{"type":"reasoning.text","text":"xyz"}]}}]}"#;
+        read(text.as_bytes(), &mut seen).unwrap();
+        assert_eq!(seen.report.content_bytes, 5);
+    }
+
+    #[test]
+    fn usage_alone_is_told_from_usage_beside_choices() {
+        assert!(sign(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#).usage_only);
+        assert!(!sign(r#"{"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":1}}"#).usage_only);
+        assert!(!sign(r#"{"choices":[],"usage":null}"#).usage_only);
+    }
+
+    #[test]
+    fn errors_are_found_in_every_shape() {
+        for error in [
+            r#"{"error":{"message":"m","type":"server_error"}}"#,
+            r#"{"error":"boom"}"#,
+            r#"{"object":"error","message":"m","code":500}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"error"}],"error":{"code":502,"message":"m"}}"#,
+            r#"{"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit"}}"#,
+        ] {
+            assert!(matches!(sign(error).mark, Mark::Error(_)), "{error}");
+        }
+        for fine in [
+            r#"{"error":null,"choices":[]}"#,
+            r#"{"choices":[],"base_resp":{"status_code":0,"status_msg":""}}"#,
+        ] {
+            assert_eq!(sign(fine).mark, Mark::None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn every_choice_must_finish() {
+        let mut seen = Observation::default();
+        read(
+            br#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{"content":"a"}}]}"#,
+            &mut seen,
+        )
+        .unwrap();
+        assert!(!seen.choices.all_finished());
+        read(
+            br#"{"choices":[{"index":1,"delta":{},"finish_reason":"length"}]}"#,
+            &mut seen,
+        )
+        .unwrap();
+        assert!(seen.choices.all_finished());
+        assert_eq!(seen.report.finish, Finish::Stop);
+    }
+}

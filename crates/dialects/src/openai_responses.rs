@@ -1,0 +1,4 @@
+//! `OpenAI` Responses: an answer is a list of items, a stream a list of named events about them.
+
+pub(crate) mod answer;
+pub(crate) mod request;

@@ -1,0 +1,56 @@
+//! What decides in a request of the Responses format.
+
+use crate::json::{Cursor, Kind, Syntax};
+use crate::openai_chat;
+use crate::request::{Once, RequestFacts, ScanError};
+
+/// Reads one top-level member.
+pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+    let slot = match key {
+        b"model" => Once::Model,
+        b"stream" => Once::Stream,
+        b"max_output_tokens" => Once::Bound,
+        b"max_completion_tokens" => Once::OtherBound,
+        b"max_tokens" => Once::ThirdBound,
+        b"input" => Once::Input,
+        b"tools" => Once::Tools,
+        b"previous_response_id" => Once::Reference,
+        b"conversation" => Once::OtherReference,
+        b"service_tier" => Once::Tier,
+        // A stored prompt, by its id.
+        b"prompt" => Once::System,
+        _ => return Ok(value.skip().map(|_| ())?),
+    };
+    facts.once(slot, key, value)?;
+    match slot {
+        Once::Model => facts.take_model(value),
+        Once::Stream => facts.take_stream(value),
+        Once::Bound | Once::OtherBound | Once::ThirdBound => facts.take_bound(key, value),
+        Once::Tools => facts.take_tools(value, is_hosted),
+        Once::Reference | Once::OtherReference | Once::System => facts.take_reference(value),
+        Once::Input => Ok(facts.walk(value, part)?),
+        _ => Ok(value.skip().map(|_| ())?),
+    }
+}
+
+fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    if key == b"type" && value.kind()? == Kind::String {
+        facts.by_reference |= value.string()?.is("item_reference");
+        return Ok(true);
+    }
+    openai_chat::request::part(facts, key, value)
+}
+
+/// Whether the provider runs such a tool itself.
+fn is_hosted(kind: &str) -> bool {
+    let by_client = [
+        "function",
+        "custom",
+        "local_shell",
+        "shell",
+        "apply_patch",
+        "namespace",
+        "tool_search",
+    ];
+    !(by_client.contains(&kind) || kind.starts_with("computer"))
+}

@@ -1,0 +1,388 @@
+//! What a provider's error means, wherever it stands: under a status, inside a stream, under a 200.
+//!
+//! The decision rests on codes and types, which the provider chooses, and hardly ever on the message, which may quote
+//! the caller: a caller who writes "invalid api key" into a prompt must not get a credential deactivated. The few
+//! providers that name a bad key only in prose are matched by how the message *begins*.
+
+use std::time::Duration;
+
+use domain::{Dialect, FailureClass};
+use serde_json::Value;
+
+use crate::answer::ReportedFailure;
+use crate::limits::ERROR_BODY_MAX;
+use crate::mask::{identifier, masked};
+
+/// Codes that say: the account has no money left.
+const CREDIT_CODES: [&str; 14] = [
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "billing_error",
+    "exceeded_current_quota_error",
+    "insufficient_balance",
+    "insufficient_user_quota",
+    "insufficient_credits",
+    "arrearage",
+    "1113",
+    "1008",
+];
+
+/// Codes that say: the credential is not accepted.
+const AUTH_CODES: [&str; 12] = [
+    "invalid_api_key",
+    "incorrect_api_key",
+    "api_key_invalid",
+    "api_key_expired",
+    "invalidapikey",
+    "authentication_error",
+    "invalid_authentication_error",
+    "permission_error",
+    "unauthenticated",
+    "permission_denied",
+    "account_deactivated",
+    "access_terminated_error",
+];
+
+/// How messages begin that say so only in prose.
+const AUTH_MESSAGES: [&str; 6] = [
+    "Incorrect API key provided",
+    "API key not valid",
+    "API Key not found",
+    "API key expired",
+    "User location is not supported",
+    "Gemini API free tier is not available",
+];
+
+/// The same, for money.
+const CREDIT_MESSAGES: [&str; 2] = ["Your credit balance is too low", "Insufficient Balance"];
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The caller's: another target would say the same.
+    Caller,
+    /// The upstream's or our credential's.
+    Upstream(FailureClass),
+}
+
+/// A provider's error, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProviderError {
+    /// Codes, types and reasons, in the provider's words.
+    codes: Vec<String>,
+    /// The message, as it came: never shown unmasked.
+    message: String,
+    /// The status that the error itself names.
+    named_status: Option<u16>,
+    /// The wait that the error itself names.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether a moderation of the caller's input caused it.
+    flagged: bool,
+}
+
+impl ProviderError {
+    /// Reads an error body or event; of something else, what little there is.
+    pub(crate) fn read(body: &[u8]) -> Self {
+        let body = body.get(..ERROR_BODY_MAX).unwrap_or(body);
+        serde_json::from_slice::<Value>(body)
+            .map(|root| Self::of(&root))
+            .unwrap_or_default()
+    }
+
+    /// Whose fault it is, under the status it came with (none inside a stream).
+    pub(crate) fn cause(&self, status: Option<u16>) -> Cause {
+        let Some(status) = status.or_else(|| self.status()) else {
+            return Cause::Upstream(FailureClass::Server);
+        };
+        match status {
+            400 | 402 | 403 | 429 if self.is_credit() => Cause::Upstream(FailureClass::OutOfCredit),
+            400 | 404 if self.is_auth_in_disguise() => Cause::Upstream(FailureClass::Auth),
+            403 if self.flagged => Cause::Caller,
+            401 | 403 => Cause::Upstream(FailureClass::Auth),
+            402 => Cause::Upstream(FailureClass::OutOfCredit),
+            407 => Cause::Upstream(FailureClass::Connect),
+            408 => Cause::Upstream(FailureClass::Silence),
+            429 => Cause::Upstream(FailureClass::RateLimited),
+            // Groq: the flex tier has no room.
+            498 | 529 => Cause::Upstream(FailureClass::Overloaded),
+            400..=499 => Cause::Caller,
+            500..=599 if self.says_overloaded(status) => Cause::Upstream(FailureClass::Overloaded),
+            500..=599 => Cause::Upstream(FailureClass::Server),
+            _ => Cause::Upstream(FailureClass::Nonsense),
+        }
+    }
+
+    /// The error as reported inside an answer or a stream.
+    pub(crate) fn reported(&self) -> ReportedFailure {
+        let class = match self.cause(None) {
+            Cause::Upstream(class) => class,
+            Cause::Caller => FailureClass::Nonsense,
+        };
+        ReportedFailure {
+            class,
+            status: self.status(),
+            message: self.detail(class),
+        }
+    }
+
+    /// Whether the caller's request caused it, as far as the error itself tells.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.cause(None) == Cause::Caller
+    }
+
+    /// What the operator may read: the codes, and the masked message. About credentials only the codes.
+    pub(crate) fn detail(&self, class: FailureClass) -> String {
+        let codes: Vec<&str> = self.codes.iter().filter_map(|code| identifier(code)).collect();
+        let codes = codes.join(" ");
+        if class == FailureClass::Auth || self.message.is_empty() {
+            return codes;
+        }
+        let message = masked(&self.message);
+        if codes.is_empty() {
+            message
+        } else {
+            format!("{codes}: {message}")
+        }
+    }
+
+    /// The status that it names or means.
+    fn status(&self) -> Option<u16> {
+        self.named_status.or_else(|| {
+            self.codes
+                .iter()
+                .find_map(|code| meant_status(&code.to_ascii_lowercase()))
+        })
+    }
+
+    fn of(root: &Value) -> Self {
+        let root = root.as_array().and_then(|list| list.first()).unwrap_or(root);
+        let mut error = Self::default();
+        let nested = root.get("error").filter(|value| value.is_object());
+        error.take(nested.unwrap_or(root));
+        if nested.is_none() {
+            error.message_of(root.get("error"));
+            error.message_of(root.get("detail"));
+            if let Some(reply) = root.get("base_resp") {
+                error.take(reply);
+            }
+        }
+        error
+    }
+
+    fn take(&mut self, error: &Value) {
+        for key in ["type", "code", "status", "status_code"] {
+            self.code_of(error.get(key));
+        }
+        self.message_of(error.get("message"));
+        self.message_of(error.get("status_msg"));
+        for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
+            self.code_of(detail.get("reason"));
+            self.retry_after = self
+                .retry_after
+                .or_else(|| detail.get("retryDelay")?.as_str().and_then(seconds));
+        }
+        self.flagged |=
+            error.pointer("/metadata/flagged_input").is_some() || error.pointer("/metadata/reasons").is_some();
+    }
+
+    fn code_of(&mut self, value: Option<&Value>) {
+        let code = match value {
+            Some(Value::String(text)) if text != "error" => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return,
+        };
+        let status = code.parse::<u16>().ok().filter(|status| (400..600).contains(status));
+        self.named_status = self.named_status.or(status);
+        if !code.is_empty() && !self.codes.contains(&code) {
+            self.codes.push(code);
+        }
+    }
+
+    fn message_of(&mut self, value: Option<&Value>) {
+        if let (true, Some(text)) = (self.message.is_empty(), value.and_then(Value::as_str)) {
+            text.clone_into(&mut self.message);
+        }
+    }
+
+    fn is_credit(&self) -> bool {
+        self.has_code(&CREDIT_CODES) || begins(&self.message, &CREDIT_MESSAGES)
+    }
+
+    /// Gemini and xAI answer 400 to a bad key.
+    fn is_auth_in_disguise(&self) -> bool {
+        self.has_code(&AUTH_CODES) || begins(&self.message, &AUTH_MESSAGES)
+    }
+
+    fn says_overloaded(&self, status: u16) -> bool {
+        let coded = self
+            .codes
+            .iter()
+            .any(|code| code.to_ascii_lowercase().contains("overloaded"));
+        // Gemini: 503 UNAVAILABLE, "The model is overloaded".
+        coded || (status == 503 && self.message.to_ascii_lowercase().contains("overloaded"))
+    }
+
+    fn has_code(&self, known: &[&str]) -> bool {
+        self.codes
+            .iter()
+            .any(|code| known.iter().any(|known| code.eq_ignore_ascii_case(known)))
+    }
+}
+
+/// The status that a code stands for where none is named.
+fn meant_status(code: &str) -> Option<u16> {
+    Some(match code {
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "resource_exhausted"
+        | "slow_down"
+        | "ratelimitreached"
+        | "1002"
+        | "1039" => 429,
+        "overloaded_error" | "server_is_overloaded" | "engine_overloaded_error" => 529,
+        "unavailable" => 503,
+        "timeout_error" | "deadline_exceeded" | "vector_store_timeout" => 504,
+        "not_found_error" | "not_found" | "model_not_found" => 404,
+        "request_too_large" => 413,
+        "1004" => 401,
+        "server_error" | "api_error" | "internal" | "internal_error" | "internal_server_error" | "1000" | "1013" => 500,
+        "invalid_request_error"
+        | "invalid_argument"
+        | "bad_request"
+        | "invalid_prompt"
+        | "context_length_exceeded"
+        | "content_policy_violation"
+        | "content_filter"
+        | "bio_policy"
+        | "cyber_policy"
+        | "1026"
+        | "1027" => 400,
+        _ if CREDIT_CODES.contains(&code) => 429,
+        _ if AUTH_CODES.contains(&code) => 401,
+        // `invalid_image`, `image_too_large`, `empty_image_file` … of Responses.
+        _ if code.starts_with("invalid_") || code.contains("image") => 400,
+        _ => return None,
+    })
+}
+
+/// The status of the error classes of `dialect` that stand for an overload.
+pub(crate) const fn overloaded_status(dialect: Dialect) -> u16 {
+    match dialect {
+        Dialect::AnthropicMessages => 529,
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::Gemini | Dialect::BedrockConverse => 503,
+    }
+}
+
+/// Protobuf's JSON form of a duration: `34s`, `0.5s`.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn begins(message: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| {
+        message
+            .get(..known.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(known))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(status: u16, body: &str) -> Cause {
+        ProviderError::read(body.as_bytes()).cause(Some(status))
+    }
+
+    #[test]
+    fn a_bad_key_is_ours_however_it_is_said() {
+        let auth = Cause::Upstream(FailureClass::Auth);
+        assert_eq!(cause(401, "not even JSON"), auth);
+        assert_eq!(
+            cause(
+                400,
+                r#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#
+            ),
+            auth
+        );
+        assert_eq!(
+            cause(
+                400,
+                r#"{"code":"invalid-argument","error":"Incorrect API key provided. Get one."}"#
+            ),
+            auth
+        );
+    }
+
+    #[test]
+    fn a_caller_cannot_harm_a_credential_by_quoting() {
+        let quoted = r#"{"error":{"message":"Unknown role: 'Incorrect API key provided'. Your credit balance is too low","type":"invalid_request_error"}}"#;
+        assert_eq!(cause(400, quoted), Cause::Caller);
+        assert_eq!(
+            cause(
+                403,
+                r#"{"error":{"code":403,"message":"flagged","metadata":{"reasons":["hate"],"flagged_input":"x"}}}"#
+            ),
+            Cause::Caller
+        );
+    }
+
+    #[test]
+    fn out_of_credit_is_not_a_rate_limit() {
+        let broke = Cause::Upstream(FailureClass::OutOfCredit);
+        assert_eq!(
+            cause(
+                429,
+                r#"{"error":{"type":"insufficient_quota","code":"credit_balance_exhausted"}}"#
+            ),
+            broke
+        );
+        assert_eq!(cause(402, r#"{"error":{"message":"Insufficient Balance"}}"#), broke);
+        assert_eq!(
+            cause(
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#
+            ),
+            broke
+        );
+        assert_eq!(
+            cause(429, r#"{"error":{"code":"rate_limit_exceeded"}}"#),
+            Cause::Upstream(FailureClass::RateLimited)
+        );
+    }
+
+    #[test]
+    fn errors_inside_a_stream_get_a_status_from_their_type() {
+        let reported = |body: &str| ProviderError::read(body.as_bytes()).reported();
+        let overloaded = reported(r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
+        assert_eq!(
+            (overloaded.class, overloaded.status),
+            (FailureClass::Overloaded, Some(529))
+        );
+        assert_eq!(overloaded.message, "overloaded_error: Overloaded");
+        let caller = reported(r#"{"error":{"code":"context_length_exceeded","message":"too long"}}"#);
+        assert_eq!(caller.status, Some(400));
+        let unknown = reported(r#"{"error":"boom"}"#);
+        assert_eq!(
+            (unknown.class, unknown.status, unknown.message.as_str()),
+            (FailureClass::Server, None, "boom")
+        );
+        let quota = reported(
+            r#"{"type":"error","error":{"type":"insufficient_quota","code":"insufficient_quota","message":"m"}}"#,
+        );
+        assert_eq!((quota.class, quota.status), (FailureClass::OutOfCredit, Some(429)));
+    }
+
+    #[test]
+    fn says_nothing_about_keys() {
+        let error = ProviderError::read(
+            br#"{"error":{"message":"Incorrect API key provided: hunter2.","code":"invalid_api_key"}}"#,
+        );
+        assert_eq!(error.detail(FailureClass::Auth), "invalid_api_key");
+    }
+}

@@ -1,0 +1,138 @@
+//! Splices a few bytes into a request; all others stay where they are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use domain::Dialect;
+use smallvec::SmallVec;
+
+use super::{Edits, Places, UsageOption};
+use crate::json::{Cursor, Syntax};
+
+/// What replaces a span of the body; an empty span is an insertion.
+type Splice<'a> = (Range<usize>, Cow<'a, str>);
+
+/// Bodies with more splices than this take a heap allocation: only Gemini's batches have so many.
+type Splices<'a> = SmallVec<[Splice<'a>; 4]>;
+
+/// The body with the edits, or the same body.
+pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
+    let mut splices = Splices::new();
+    let mut added = String::new();
+    if let Some(name) = edits.model {
+        rename(places, body, name, &mut splices, &mut added);
+    }
+    if edits.include_usage && places.dialect == Some(Dialect::OpenaiChat) {
+        ask_for_usage(places, &mut splices, &mut added);
+    }
+    add_params(places, body, edits.params, &mut added);
+    if !added.is_empty() {
+        let end = places.object.end.saturating_sub(1);
+        // Each addition begins with a comma, which the first member of an empty object must not have.
+        let text = if places.has_members { added } else { added.split_off(1) };
+        splices.push((end..end, Cow::Owned(text)));
+    }
+    if splices.is_empty() {
+        body.clone()
+    } else {
+        spliced(body, splices)
+    }
+}
+
+fn rename<'a>(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'a>, added: &mut String) {
+    for literal in &places.models {
+        let current = body
+            .get(literal.clone())
+            .and_then(|text| Cursor::lenient(text).string_if().ok().flatten());
+        let is_resource = places.dialect == Some(Dialect::Gemini);
+        let wanted = if is_resource {
+            resource(name)
+        } else {
+            Cow::Borrowed(name)
+        };
+        if !current.is_some_and(|text| text.is(&wanted) || (is_resource && text.is(name))) {
+            splices.push((literal.clone(), Cow::Owned(quoted(&wanted))));
+        }
+    }
+    if places.models.is_empty() && places.dialect != Some(Dialect::Gemini) {
+        add(added, "model", &quoted(name));
+    }
+}
+
+/// Gemini names a model in a body as a resource.
+fn resource(name: &str) -> Cow<'_, str> {
+    if name.contains('/') {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(format!("models/{name}"))
+    }
+}
+
+fn ask_for_usage(places: &Places, splices: &mut Splices<'_>, added: &mut String) {
+    match &places.usage_option {
+        UsageOption::Absent => add(added, "stream_options", r#"{"include_usage":true}"#),
+        UsageOption::Literal(literal) => splices.push((literal.clone(), Cow::Borrowed(r#"{"include_usage":true}"#))),
+        UsageOption::Object { open, has_members } => {
+            let text = if *has_members {
+                r#""include_usage":true,"#
+            } else {
+                r#""include_usage":true"#
+            };
+            splices.push((open + 1..open + 1, Cow::Borrowed(text)));
+        }
+        UsageOption::Given { asked: true, .. } => {}
+        UsageOption::Given { literal, .. } => splices.push((literal.clone(), Cow::Borrowed("true"))),
+    }
+}
+
+/// Adds the fields that the client did not send. Its top-level keys are read again for that, which happens only for
+/// upstreams with parameters of their own.
+fn add_params(places: &Places, body: &[u8], params: &[(String, String)], added: &mut String) {
+    if params.is_empty() {
+        return;
+    }
+    let mut sent: SmallVec<[bool; 8]> = params.iter().map(|_| false).collect();
+    let mut cursor = Cursor::lenient(body.get(places.object.clone()).unwrap_or_default());
+    let read = cursor.object(|key, value| {
+        for (sent, (field, _)) in sent.iter_mut().zip(params) {
+            *sent |= field.as_bytes() == key;
+        }
+        value.skip().map(|_| ())
+    });
+    let read: Result<_, Syntax> = read;
+    if read.is_err() {
+        return;
+    }
+    for (index, (field, text)) in params.iter().enumerate() {
+        let is_repeated = params.iter().take(index).any(|(earlier, _)| earlier == field);
+        if !sent.get(index).copied().unwrap_or(true) && !is_repeated {
+            add(added, field, text);
+        }
+    }
+}
+
+fn add(added: &mut String, field: &str, text: &str) {
+    added.push(',');
+    added.push_str(&quoted(field));
+    added.push(':');
+    added.push_str(text);
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn spliced(body: &[u8], mut splices: Splices<'_>) -> Bytes {
+    splices.sort_by_key(|(span, _)| span.start);
+    let grown: usize = splices.iter().map(|(_, text)| text.len()).sum();
+    let mut out = BytesMut::with_capacity(body.len() + grown);
+    let mut copied = 0;
+    for (span, text) in &splices {
+        out.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
+        out.extend_from_slice(text.as_bytes());
+        copied = span.end;
+    }
+    out.extend_from_slice(body.get(copied..).unwrap_or_default());
+    out.freeze()
+}

@@ -1,0 +1,1 @@
+//! Scans and edits, by example and by property.

@@ -1,0 +1,32 @@
+//! Where the pieces of a stream end: events, or the elements of one JSON array.
+
+use crate::sse::Framer;
+use crate::stream::array::{ArrayFramer, Edge};
+
+/// How a stream is cut into pieces.
+#[derive(Debug)]
+pub(super) enum Framing {
+    /// Server-sent events.
+    Events(Framer),
+    /// One JSON array of answers (Gemini without `alt=sse`).
+    Array(ArrayFramer),
+}
+
+/// The end of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Where it ends, in the bytes that were looked at.
+    pub(super) at: usize,
+    /// What ends there.
+    pub(super) edge: Edge,
+}
+
+impl Framing {
+    /// The next end in `bytes` at or after `from`; what stands before `from` was looked at already.
+    pub(super) fn next(&mut self, bytes: &[u8], from: usize) -> Option<Cut> {
+        match self {
+            Self::Events(framer) => framer.end(bytes, from).map(|at| Cut { at, edge: Edge::Piece }),
+            Self::Array(framer) => framer.next(bytes, from).map(|(at, edge)| Cut { at, edge }),
+        }
+    }
+}
