@@ -146,7 +146,6 @@ fn used(facts: &Facts<'_>) -> (Usage, UsageSource) {
         Reported::None | Reported::Impossible => None,
     };
     match (facts.ending, reported) {
-        (Ending::Complete | Ending::Failed, Some(usage)) => (usage, UsageSource::Reported),
         (Ending::Complete, None) if facts.status_ok => (estimated(facts), UsageSource::Estimated),
         (Ending::ClientGone | Ending::UpstreamGone | Ending::Limit, _) if facts.relayed_content => {
             completed(reported.unwrap_or_default(), facts)

@@ -218,10 +218,6 @@ impl Attempts {
     }
 
     /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
-    #[expect(
-        clippy::unused_self,
-        reason = "it ends the machine's conversation like the other two"
-    )]
     pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
         if let Some((upstream, _)) = find(route, choice) {
             board.broke(upstream, None, now);

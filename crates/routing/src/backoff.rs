@@ -10,7 +10,7 @@ use domain::declaration::Defaults;
 use rand::Rng;
 
 /// The longest delay, before jitter. Longer ones would outlive the client's patience; who has to wait longer is told so.
-pub const DELAY_MAX: Duration = Duration::from_secs(60);
+pub const DELAY_MAX: Duration = Duration::from_mins(1);
 
 /// Delays that grow with each try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

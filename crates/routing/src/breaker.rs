@@ -122,28 +122,22 @@ impl Breaker {
 
     /// A call failed. `canary` is its ticket, if it was the one that probed.
     pub(crate) fn failed(&mut self, settings: &BreakerDecl, canary: Option<Ticket>, now: Timestamp) {
-        match &mut self.opened {
-            Some(opened) => {
-                if canary.is_some() && opened.canary == canary {
-                    *opened = Opened {
-                        at: now,
-                        until: now + settings.open.0,
-                        canary: None,
-                    };
-                }
+        let reopened = Opened {
+            at: now,
+            until: now + settings.open.0,
+            canary: None,
+        };
+        if let Some(opened) = &mut self.opened {
+            if canary.is_some() && opened.canary == canary {
+                *opened = reopened;
             }
-            None => {
-                let slice = self.slice(settings, now);
-                slice.failures = slice.failures.saturating_add(1);
-                let (failures, successes) = self.window(settings, now);
-                if failures >= settings.failures.max(1) && failures >= successes {
-                    self.opened = Some(Opened {
-                        at: now,
-                        until: now + settings.open.0,
-                        canary: None,
-                    });
-                }
-            }
+            return;
+        }
+        let slice = self.slice(settings, now);
+        slice.failures = slice.failures.saturating_add(1);
+        let (failures, successes) = self.window(settings, now);
+        if failures >= settings.failures.max(1) && failures >= successes {
+            self.opened = Some(reopened);
         }
     }
 

@@ -17,6 +17,9 @@ pub mod cooldown;
 pub mod plan;
 pub mod strategy;
 
+#[cfg(test)]
+mod testing;
+
 pub use attempts::{Attempts, Step};
 pub use board::{Board, CredentialStatus, InFlight, UpstreamStatus};
 pub use breaker::{BreakerState, Forced};

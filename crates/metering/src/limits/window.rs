@@ -129,14 +129,12 @@ impl Window {
 
     /// Moves on by whole windows to the last one in which there is debt, so that what follows can look at every second.
     fn skip_debt(&mut self, limit: u64) {
-        if limit > 0 {
-            let windows = self.debt.saturating_sub(1) / limit;
-            self.advance(self.head + SPAN * windows as i64, limit);
-        }
+        let windows = self.debt.saturating_sub(1).checked_div(limit).unwrap_or_default();
+        self.advance(self.head + SPAN * windows as i64, limit);
     }
 
-    const fn windows_of_debt(&self, limit: u64) -> i64 {
-        if limit == 0 { 0 } else { (self.debt / limit) as i64 }
+    fn windows_of_debt(&self, limit: u64) -> i64 {
+        self.debt.checked_div(limit).unwrap_or_default() as i64
     }
 
     /// Lets in as much debt as fits, and forgets what is beyond the most that is remembered.
