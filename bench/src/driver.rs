@@ -96,8 +96,6 @@ struct Driver<'a> {
     recording: Recording,
     begun: Instant,
     next_tick: Instant,
-    /// Nothing listened there: no new request of a closed loop until the next tick.
-    refused: bool,
     issued: u64,
 }
 
@@ -128,7 +126,6 @@ impl<'a> Driver<'a> {
             recording: Recording::new(load.expected.shape()),
             begun,
             next_tick: begun + TICK,
-            refused: false,
             issued: 0,
         })
     }
@@ -186,7 +183,7 @@ impl<'a> Driver<'a> {
         match self.load.arrivals {
             Arrivals::Closed { duration, .. } => {
                 let issuing = now < self.begun + duration;
-                if issuing && !self.refused {
+                if issuing {
                     for index in std::mem::take(&mut self.idle) {
                         self.send(index, Instant::now());
                     }
@@ -230,7 +227,6 @@ impl<'a> Driver<'a> {
         match connection.send(self.load, &self.epoll, due) {
             Ok(()) => {}
             Err(failure) => {
-                self.refused = true;
                 self.finish(index, Err(failure));
             }
         }
@@ -290,7 +286,6 @@ impl<'a> Driver<'a> {
 
     fn tick(&mut self, now: Instant) {
         self.next_tick = now + TICK;
-        self.refused = false;
         for index in 0..self.connections.len() {
             if self.connections[index]
                 .waited(now)

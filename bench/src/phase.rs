@@ -82,6 +82,18 @@ pub struct Cpu {
     pub user_share: Option<f64>,
     /// How long after the last answer the ledger had caught up.
     pub settled_after: Option<f64>,
+    /// How that was known.
+    pub settled_by: Option<Evidence>,
+}
+
+/// How it is known that a ledger has caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The gauge of the backlog was 0 and the process quiet.
+    Gauge,
+    /// There was no gauge, and the process was quiet for a second: a guess, and reported as one.
+    Quiet,
 }
 
 /// Picks which part of the CPU time is meant: [`Cpu::answering`] or [`Cpu::whole`].
@@ -221,10 +233,12 @@ fn account(running: &Running, tree: &ProcessTree, before: &CpuTime, after: &CpuT
         when_settled: None,
         user_share: used.user_share(),
         settled_after: None,
+        settled_by: None,
     };
     if running.settles() {
         let begun = Instant::now();
-        let settled = settle(running, tree)?;
+        let (settled, evidence) = settle(running, tree)?;
+        cpu.settled_by = Some(evidence);
         cpu.when_settled = Some(settled.since(before).total.as_secs_f64());
         cpu.settled_after = Some(begun.elapsed().as_secs_f64());
     }
@@ -232,9 +246,11 @@ fn account(running: &Running, tree: &ProcessTree, before: &CpuTime, after: &CpuT
 }
 
 /// Waits until the ledger has caught up; returns the CPU time used by then. The gauge is read only when the process is
-/// quiet, because reading it is work too.
-fn settle(running: &Running, tree: &ProcessTree) -> anyhow::Result<CpuTime> {
+/// quiet, and a gauge that is missing once is not asked for again, because answering is work too. What all readings but
+/// the last one cost stays in the figure: a little to the gateway's disadvantage, never to its advantage.
+fn settle(running: &Running, tree: &ProcessTree) -> anyhow::Result<(CpuTime, Evidence)> {
     let begun = Instant::now();
+    let has_gauge = running.backlog().is_some();
     let mut last = tree.cpu()?;
     let mut quiet_steps = 0;
     while begun.elapsed() < SETTLE_TIME_MAX {
@@ -242,19 +258,18 @@ fn settle(running: &Running, tree: &ProcessTree) -> anyhow::Result<CpuTime> {
         let now = tree.cpu()?;
         let quiet = now.total.saturating_sub(last.total) < QUIET;
         quiet_steps = if quiet { quiet_steps + 1 } else { 0 };
-        if quiet {
-            match running.backlog() {
-                Some(0) => return Ok(now),
-                None if quiet_steps >= QUIET_STEPS => return Ok(now),
-                Some(_) | None => {}
-            }
+        if quiet && has_gauge && running.backlog() == Some(0) {
+            return Ok((now, Evidence::Gauge));
+        }
+        if !has_gauge && quiet_steps >= QUIET_STEPS {
+            return Ok((now, Evidence::Quiet));
         }
         // Read again, so that the gauge's own cost does not look like work.
         last = tree.cpu()?;
     }
+    let seconds = SETTLE_TIME_MAX.as_secs();
     anyhow::bail!(
-        "the ledger has not caught up within {} s; backlog {:?}",
-        SETTLE_TIME_MAX.as_secs(),
+        "the ledger has not caught up within {seconds} s; backlog {:?}",
         running.backlog()
     )
 }
@@ -302,6 +317,7 @@ mod tests {
             when_settled: Some(0.003),
             user_share: None,
             settled_after: None,
+            settled_by: None,
         };
         let got = figures(Some(cpu));
         assert_eq!(got.per_answer_us(Cpu::answering), Some(100.0));
@@ -316,6 +332,7 @@ mod tests {
             when_settled: None,
             user_share: None,
             settled_after: None,
+            settled_by: None,
         };
         let mut got = figures(Some(cpu));
         assert_eq!(got.per_answer_us(Cpu::whole), Some(100_000.0));

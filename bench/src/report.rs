@@ -7,9 +7,13 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::aims::{Mark, aims};
-use crate::phase::{Cpu, Figures, Phase, Share};
+use crate::phase::{Cpu, Evidence, Figures, Phase, Share};
 use crate::round::{Round, Settings};
 use crate::target::Target;
+
+/// Above this share of the machine for other programs a run is marked as noisy. Measured: two copies of the same
+/// program differed by a quarter when a compiler ran beside them.
+const FOREIGN_SHARE_MAX: f64 = 0.05;
 
 /// A whole run.
 #[derive(Debug, Clone, Serialize)]
@@ -35,15 +39,17 @@ pub struct Conditions {
     pub kernel: String,
     /// Commit of the checkout, marked when it had changes.
     pub commit: String,
-    /// Cargo profile of the binaries.
+    /// Cargo profile of driver, mock upstream and floor.
     pub profile: String,
+    /// Where the gateway came from: a ratio of binaries that were built differently says little.
+    pub gateway: String,
     /// Whether the run had a network namespace of its own.
     pub own_namespace: bool,
 }
 
 impl Conditions {
     /// Those of this machine, now; what cannot be found out is empty.
-    pub fn here(profile: &str, own_namespace: bool) -> Self {
+    pub fn here(profile: &str, gateway: &str, own_namespace: bool) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo
             .lines()
@@ -58,6 +64,7 @@ impl Conditions {
                 &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"],
             ),
             profile: profile.to_owned(),
+            gateway: gateway.to_owned(),
             own_namespace,
         }
     }
@@ -87,24 +94,42 @@ impl Report {
         } else {
             "in the host's network"
         };
-        let foreign = self
-            .rounds
-            .iter()
-            .flat_map(|round| round.phases.values())
-            .map(|figures| figures.foreign_share);
-        format!(
-            "{}; {} cores, {}, Linux {}; commit {}, profile {}; {namespace}.\n{rounds} alternating round(s) of {} s a \
-             phase, {:?}; medians. Other work on the machine: at most {:.0} % of its CPU time in any phase.\n\n",
+        let mut text = format!(
+            "{}; {} cores, {}, Linux {}; commit {}, profile {}, gateway {}; {namespace}.\n{rounds} alternating round(s) \
+             of {} s a phase, {:?}; medians. Other work on the machine: at most {:.0} % of its CPU time in any \
+             phase.\n\n",
             at.date,
             at.cores,
             at.processor,
             at.kernel,
             at.commit,
             at.profile,
+            at.gateway,
             self.settings.phase_length.as_secs_f64(),
             self.settings.dialect,
-            foreign.fold(0.0, f64::max) * 100.0,
-        )
+            self.foreign_share_max() * 100.0,
+        );
+        if self.foreign_share_max() > FOREIGN_SHARE_MAX {
+            text += "**Noisy: other work took so much of the machine that these figures must not be quoted, nor the \
+                     marks relied on.**\n\n";
+        }
+        if self.cpu_times().any(|cpu| cpu.settled_by == Some(Evidence::Quiet)) {
+            text += "The gateway showed no backlog gauge: \"until the ledger caught up\" means until its process had \
+                     been quiet for a second.\n\n";
+        }
+        text
+    }
+
+    fn foreign_share_max(&self) -> f64 {
+        let phases = self.rounds.iter().flat_map(|round| round.phases.values());
+        phases.map(|figures| figures.foreign_share).fold(0.0, f64::max)
+    }
+
+    fn cpu_times(&self) -> impl Iterator<Item = &Cpu> {
+        self.rounds
+            .iter()
+            .flat_map(|round| round.phases.values())
+            .filter_map(|figures| figures.cpu.as_ref())
     }
 
     fn cpu_table(&self) -> String {
@@ -347,6 +372,7 @@ pub(crate) mod tests {
             when_settled: whole_us.map(|us| us / 1e6),
             user_share: Some(0.5),
             settled_after: None,
+            settled_by: whole_us.map(|_| Evidence::Gauge),
         };
         let latency_us = Quantiles {
             p50: answering_us,
@@ -422,6 +448,27 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(text.contains("25 % of its CPU"), "{text}");
+    }
+
+    #[test]
+    fn noise_and_guesses_are_said_aloud() {
+        let mut quiet = round(1, Target::Tollgate, 12.0, Some(15.0));
+        quiet
+            .phases
+            .values_mut()
+            .for_each(|figures| figures.foreign_share = 0.01);
+        let text = report(vec![quiet.clone()]).markdown();
+        assert!(!text.contains("Noisy") && !text.contains("no backlog gauge"), "{text}");
+        let mut doubtful = quiet;
+        if let Some(figures) = doubtful.phases.get_mut(&Phase::Burst) {
+            figures.foreign_share = 0.5;
+            figures.cpu = figures.cpu.map(|cpu| Cpu {
+                settled_by: Some(Evidence::Quiet),
+                ..cpu
+            });
+        }
+        let text = report(vec![doubtful]).markdown();
+        assert!(text.contains("Noisy") && text.contains("no backlog gauge"), "{text}");
     }
 
     #[test]

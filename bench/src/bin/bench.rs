@@ -56,7 +56,13 @@ fn measure(options: &Options, site: &Site) -> anyhow::Result<Report> {
     fs::create_dir_all(&site.work)?;
     let upstream = start_upstream(site)?;
     let settings = options.settings();
-    let conditions = Conditions::here(&options.profile, options.inside_namespace);
+    let profile = site.binaries.file_name().unwrap_or_default().to_string_lossy();
+    let gateway = if options.bin.is_some() {
+        "given by --bin"
+    } else {
+        options.profile.as_str()
+    };
+    let conditions = Conditions::here(&profile, gateway, options.inside_namespace);
     let mut report = Report {
         conditions,
         settings,
