@@ -12,7 +12,7 @@ use crate::round::{Round, Settings};
 use crate::target::Target;
 
 /// Above this share of the machine for other programs a run is marked as noisy. Measured: two copies of the same
-/// program differed by a quarter when a compiler ran beside them.
+/// program differed by up to 40 % when a compiler ran beside them.
 const FOREIGN_SHARE_MAX: f64 = 0.05;
 
 /// A whole run.
