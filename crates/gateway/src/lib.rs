@@ -1,1 +1,34 @@
-//! placeholder
+//! The data plane's shell: HTTP in, the pipeline of a call, HTTP out, and the receipt.
+//!
+//! The decisions are made elsewhere, in crates that do no IO (`dialects` reads bytes, `routing` chooses, `metering`
+//! counts money); this crate connects them to sockets, clocks and the journal. [`pipeline`] reads as the life of a
+//! call. Control and data plane meet only in data: a new [`domain::Snapshot`] is published, nothing else.
+
+mod admit;
+mod authenticate;
+mod body;
+mod budget;
+mod clock;
+mod cors;
+mod demo;
+mod dispatch;
+mod gateway;
+mod inbound;
+mod limits;
+mod listing;
+mod metrics;
+mod operate;
+mod passthrough;
+mod pipeline;
+mod refuse;
+mod relay;
+mod server;
+mod settle;
+mod upstream;
+
+pub use authenticate::presented_key;
+pub use body::Body;
+pub use clock::Clock;
+pub use gateway::{Gateway, GatewayOptions};
+pub use server::{ServeOptions, serve};
+pub use upstream::{AddressRules, Resolve, Resolving, SystemResolver};

@@ -1,0 +1,308 @@
+//! May this call run, and what is set aside for it.
+//!
+//! In this order: rate limits, then the request is read (a scan, not a parse), the model looked up, then money. What
+//! is taken on the way (limiter slots, body bytes, the hold) sits in guards, so that a refusal further down gives it
+//! all back.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use dialects::RequestFacts;
+use domain::snapshot::{Key, Route};
+use domain::{CallId, Dialect, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use metering::Hold;
+use metering::estimate::{self, Bound, HoldBound};
+use uuid::Uuid;
+
+use crate::authenticate::Caller;
+use crate::budget::Share;
+use crate::gateway::Inner;
+use crate::inbound::CallPath;
+use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX};
+use crate::settle::Settlement;
+
+/// A call that may run. Owns everything that it needs to its end.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) gateway: Arc<Inner>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) path: CallPath,
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) facts: RequestFacts,
+    pub(crate) route: Arc<Route>,
+    /// Whether the client asked for a stream.
+    pub(crate) stream: bool,
+    /// Whether that stream is a JSON array (Gemini without `alt=sse`).
+    pub(crate) json_array: bool,
+    pub(crate) started: Timestamp,
+    pub(crate) settlement: Settlement,
+    _share: Share,
+}
+
+impl Call {
+    pub(crate) const fn surface(&self) -> Surface {
+        self.path.surface
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.path.surface.dialect
+    }
+}
+
+/// A request's body, and the bytes of the budget that it holds.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    pub(crate) bytes: Bytes,
+    pub(crate) share: Share,
+}
+
+/// Reads a body within the bounds.
+pub(crate) async fn read_body(gateway: &Inner, head: &Parts, body: Incoming) -> Result<RequestBody, Fault> {
+    if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
+        let message = format!("content-encoding {encoding:?} is not supported; send the body as it is");
+        return Err(Fault::new(FaultKind::UnsupportedMedia, message));
+    }
+    let declared = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let limit = gateway.body_limit;
+    let too_large = || {
+        Fault::new(
+            FaultKind::TooLarge,
+            format!("the body is over the limit of {limit} bytes (server.body_limit)"),
+        )
+    };
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut share = gateway.bodies.share();
+    let full =
+        || Fault::new(FaultKind::Saturated, "too many large requests at once").retry_after(Duration::from_secs(1));
+    if !share.grow(declared.unwrap_or(0)) {
+        return Err(full());
+    }
+    let mut collected = Collected::Nothing;
+    let mut body = body;
+    while let Some(frame) = next_frame(&mut body).await? {
+        let Ok(data) = frame.into_data() else { continue };
+        let length = collected.len() + data.len();
+        if length > limit {
+            return Err(too_large());
+        }
+        if length > declared.unwrap_or(0) && !share.grow(data.len()) {
+            return Err(full());
+        }
+        collected.push(data, declared);
+    }
+    Ok(RequestBody {
+        bytes: collected.into_bytes(),
+        share,
+    })
+}
+
+async fn next_frame(body: &mut Incoming) -> Result<Option<http_body::Frame<Bytes>>, Fault> {
+    match tokio::time::timeout(BODY_IDLE_TIMEOUT, body.frame()).await {
+        Ok(Some(Ok(frame))) => Ok(Some(frame)),
+        Ok(None) => Ok(None),
+        Ok(Some(Err(error))) => Err(Fault::new(
+            FaultKind::Malformed,
+            format!("the body could not be read: {error}"),
+        )),
+        Err(_) => Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")),
+    }
+}
+
+/// A body that usually is one piece, which then is not copied.
+enum Collected {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Collected {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, data: Bytes, declared: Option<usize>) {
+        match self {
+            Self::Nothing => *self = Self::One(data),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity(declared.unwrap_or(0).max(first.len() + data.len()));
+                all.extend_from_slice(first);
+                all.extend_from_slice(&data);
+                *self = Self::Many(all);
+            }
+            Self::Many(all) => all.extend_from_slice(&data),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+/// Admits a call, or refuses it.
+pub(crate) async fn admit(
+    gateway: &Arc<Inner>,
+    caller: Caller,
+    path: CallPath,
+    head: Parts,
+    body: RequestBody,
+    started: (Timestamp, Instant),
+) -> Result<Call, Fault> {
+    if !gateway.journal.healthy() {
+        return Err(Fault::new(
+            FaultKind::Unrecordable,
+            "calls cannot be recorded at the moment; nothing was sent upstream",
+        )
+        .retry_after(Duration::from_secs(1)));
+    }
+    let Caller { key, snapshot } = caller;
+    let permit = if key.limits == domain::limits::Limits::default() {
+        None
+    } else {
+        let expected = estimate::input_tokens(body.bytes.len() as u64);
+        let admitted = gateway
+            .limiter(key.id)
+            .admit(&key.limits, expected, gateway.clock.now());
+        Some(admitted.map_err(|limited| {
+            Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
+        })?)
+    };
+    let facts = dialects::scan(path.surface, &body.bytes)
+        .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))?;
+    let model = path.model.as_deref().or(facts.model.as_deref());
+    let model = model.ok_or_else(|| Fault::new(FaultKind::Malformed, "the request names no `model`"))?;
+    let route = find_route(&snapshot, &key, model)?;
+    let stream = path.method.map_or(facts.stream, |method| method.streams);
+    let account = gateway.accounts.get(key.user.id);
+    let (hold, steps) = match key.user.policy {
+        _ if !path.surface.operation.is_billed() => (None, None),
+        Policy::Hard => {
+            let bound = hold_bound(&route, &facts, path.surface, body.bytes.len())?;
+            let steps = bound.steps.filter(|_| stream);
+            let first = steps.map_or(bound.amount, |steps| steps.first);
+            (Some(take_hold(&account, Policy::Hard, first).await?), steps)
+        }
+        policy => (Some(take_hold(&account, policy, Money::ZERO).await?), None),
+    };
+    let json_array = path.method.is_some_and(|method| method.streams) && !asks_for_sse(&head);
+    let id = CallId(Uuid::now_v7());
+    let settlement = Settlement::open(
+        gateway,
+        id,
+        &key,
+        &path,
+        model,
+        stream,
+        Arc::clone(&route),
+        body.bytes.len(),
+        started,
+    )
+    .with_guards(hold, steps, permit)
+    .bill_abandoned(snapshot.defaults.bill_abandoned);
+    Ok(Call {
+        gateway: Arc::clone(gateway),
+        snapshot,
+        path,
+        head,
+        body: body.bytes,
+        facts,
+        route,
+        stream,
+        json_array,
+        started: started.0,
+        settlement,
+        _share: body.share,
+    })
+}
+
+fn asks_for_sse(head: &Parts) -> bool {
+    head.uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
+}
+
+fn find_route(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<Route>, Fault> {
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    if !key.may_use(model) {
+        return Err(Fault::new(
+            FaultKind::Forbidden,
+            format!("the key may not use the model `{}`", shown(model)),
+        ));
+    }
+    snapshot.route(model).ok_or_else(|| {
+        Fault::new(
+            FaultKind::NoSuchModel,
+            format!(
+                "no upstream serves a model `{}`; GET /v1/models lists those that exist",
+                shown(model)
+            ),
+        )
+    })
+}
+
+/// A name as an error may repeat it: bounded.
+fn shown(name: &str) -> String {
+    const SHOWN_MAX: usize = 128;
+    name.chars().take(SHOWN_MAX).collect()
+}
+
+/// What the call may cost at most, at the dearest of its targets: failover may go there.
+fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes: usize) -> Result<HoldBound, Fault> {
+    let mut highest: Option<HoldBound> = None;
+    for target in &route.targets {
+        let Some(price) = &target.price else {
+            let message = format!(
+                "the model `{}` has no price at upstream `{}`, and this account pays in advance; an operator must declare its price or declare it free",
+                route.model, target.upstream.name
+            );
+            return Err(Fault::new(FaultKind::Unpriced, message));
+        };
+        let bound = Bound {
+            body_bytes: body_bytes as u64,
+            by_reference: facts.by_reference,
+            tools: facts.tools,
+            output_bound: facts.output_bound,
+            choices: facts.choices,
+            context: target.context,
+            max_output: target.max_output,
+            generates: surface.operation.generates(),
+        };
+        let bound = estimate::hold_for(&bound, price);
+        if highest.as_ref().is_none_or(|highest| bound.amount > highest.amount) {
+            highest = Some(bound);
+        }
+    }
+    highest.ok_or_else(|| Fault::new(FaultKind::NoSuchModel, "the model has no target"))
+}
+
+async fn take_hold(account: &Arc<metering::Account>, policy: Policy, amount: Money) -> Result<Hold, Fault> {
+    let taking = poll_fn(|cx| account.poll_hold(cx, policy, amount));
+    match tokio::time::timeout(HOLD_WAIT_MAX, taking).await {
+        Ok(Ok(hold)) => Ok(hold),
+        Ok(Err(exhausted)) => Err(Fault::new(FaultKind::BalanceExhausted, exhausted.to_string())),
+        Err(_) => Err(Fault::new(
+            FaultKind::BalanceExhausted,
+            "what is left of the balance is held by other calls; try again when they have ended",
+        )
+        .retry_after(Duration::from_secs(1))),
+    }
+}

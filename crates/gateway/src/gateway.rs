@@ -1,0 +1,201 @@
+//! What all calls share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use domain::snapshot::{Key, User};
+use domain::{KeyId, Policy, Secret, Snapshot, UserId};
+use http::HeaderValue;
+use metering::{Accounts, KeyLimiter};
+use parking_lot::RwLock;
+use routing::Board;
+use store::{Journal, KeyHasher};
+
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::upstream::client::UpstreamClient;
+use crate::upstream::{AddressRules, Resolve};
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct GatewayOptions {
+    /// The world to begin with.
+    pub snapshot: Arc<Snapshot>,
+    /// Hashes presented keys as the store did.
+    pub hasher: KeyHasher,
+    /// Where receipts go.
+    pub journal: Arc<Journal>,
+    /// Balances, with the backlog already counted.
+    pub accounts: Arc<Accounts>,
+    /// Outbound addresses allowed beyond the public internet.
+    pub address_rules: AddressRules,
+    /// Finds addresses of host names.
+    pub resolver: Arc<dyn Resolve>,
+    /// `security.master_key`: authorises every request as a built-in unlimited user.
+    pub master_key: Option<Secret>,
+    /// `security.admin_token`: opens `/metrics`.
+    pub admin_token: Option<Secret>,
+    /// Largest request body in bytes.
+    pub body_limit: usize,
+    /// All request bodies together, in bytes.
+    pub body_budget: usize,
+    /// Origins of browsers that may call; `*` for any.
+    pub cors_origins: Vec<String>,
+    /// Proxies whose `x-forwarded-for` is believed when a key is bound to addresses.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Receipts journalled and not yet in the ledger, for `/metrics` and `/readyz`.
+    pub backlog: BacklogProbe,
+}
+
+/// Asks how many receipts wait for the ledger, and what the settler's last error was.
+#[derive(Clone)]
+pub struct BacklogProbe(pub Arc<dyn Fn() -> (u64, Option<String>) + Send + Sync>);
+
+impl fmt::Debug for BacklogProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BacklogProbe")
+    }
+}
+
+/// The data plane. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// The shared state behind every call.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) board: Board,
+    pub(crate) client: UpstreamClient,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) bodies: Budget,
+    pub(crate) body_limit: usize,
+    pub(crate) master: Option<Master>,
+    pub(crate) admin_token: Option<store::KeyHash>,
+    pub(crate) cors_origins: Vec<HeaderValue>,
+    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
+    pub(crate) backlog: BacklogProbe,
+    limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
+    draining: AtomicBool,
+}
+
+/// The built-in key that is `security.master_key`.
+#[derive(Debug)]
+pub(crate) struct Master {
+    pub(crate) hash: store::KeyHash,
+    pub(crate) key: Arc<Key>,
+}
+
+impl Gateway {
+    /// A gateway that is ready for calls.
+    pub fn new(options: GatewayOptions) -> Self {
+        let hasher = options.hasher;
+        let master = options.master_key.map(|secret| Master {
+            hash: hasher.hash(secret.expose()),
+            key: master_key(),
+        });
+        let admin_token = options.admin_token.map(|secret| hasher.hash(secret.expose()));
+        let cors_origins = options
+            .cors_origins
+            .iter()
+            .filter_map(|origin| HeaderValue::try_from(origin).ok())
+            .collect();
+        let inner = Inner {
+            snapshot: ArcSwap::new(options.snapshot),
+            hasher,
+            journal: options.journal,
+            accounts: options.accounts,
+            board: Board::new(),
+            client: UpstreamClient::new(options.address_rules, options.resolver),
+            metrics: Metrics::new(),
+            clock: Clock::start(),
+            bodies: Budget::new(options.body_budget),
+            body_limit: options.body_limit,
+            master,
+            admin_token,
+            cors_origins,
+            trusted_proxies: options.trusted_proxies,
+            backlog: options.backlog,
+            limiters: RwLock::default(),
+            draining: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Makes a new world current. Calls under way keep theirs.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        let mut limiters = self.inner.limiters.write();
+        let known: std::collections::HashSet<KeyId> = snapshot.keys.values().map(|key| key.id).collect();
+        limiters.retain(|id, _| *id == KeyId::MASTER || known.contains(id));
+        drop(limiters);
+        self.inner.board.retain(&snapshot);
+        self.inner.snapshot.store(snapshot);
+    }
+
+    /// The current world.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot.load_full()
+    }
+
+    /// From now on `/readyz` says no, so that load balancers look elsewhere.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What routing knows of upstreams and credentials.
+    pub fn board(&self) -> &Board {
+        &self.inner.board
+    }
+
+    /// Calls being served.
+    pub fn open_calls(&self) -> i64 {
+        self.inner.metrics.open_calls()
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The limiter of a key, made at its first call.
+    pub(crate) fn limiter(&self, key: KeyId) -> Arc<KeyLimiter> {
+        if let Some(limiter) = self.limiters.read().get(&key) {
+            return Arc::clone(limiter);
+        }
+        let fresh = || Arc::new(KeyLimiter::new(self.clock.now()));
+        Arc::clone(self.limiters.write().entry(key).or_insert_with(fresh))
+    }
+}
+
+fn master_key() -> Arc<Key> {
+    let user = Arc::new(User {
+        id: UserId::MASTER,
+        name: "master".to_owned(),
+        policy: Policy::Unlimited,
+    });
+    Arc::new(Key {
+        id: KeyId::MASTER,
+        name: "master".to_owned(),
+        user,
+        models: Vec::new(),
+        limits: domain::limits::Limits::default(),
+        expires: None,
+        addresses: Vec::new(),
+        passthrough: true,
+    })
+}
+
+/// How long a graceful stop waits for streams, if nothing else is said.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,311 @@
+//! What a request asks for, read from its method, path and headers alone.
+//!
+//! All compatibility prefixes end here: behind this file there is one path per thing. The dialect is known before
+//! anything can go wrong, so that every refusal, even of an unknown key, is in the caller's format.
+
+use domain::{Dialect, Fault, FaultKind, Operation, Surface};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    /// A call to a model.
+    Call(CallPath),
+    /// The list of models.
+    Models(Dialect),
+    /// One model of the list.
+    ModelCard(Dialect, String),
+    /// A provider path beyond the metered operations, without version prefix, in the provider's family.
+    Passthrough(Dialect, String),
+    /// `/health`, `/livez`
+    Live,
+    /// `/readyz`
+    Ready,
+    /// `/metrics`
+    Metrics,
+    /// Everything else is the control plane's.
+    Control,
+}
+
+/// The path of a call to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallPath {
+    /// What is asked and in which format.
+    pub(crate) surface: Surface,
+    /// Gemini: the model, which stands in the path.
+    pub(crate) model: Option<String>,
+    /// Gemini: the method after the colon.
+    pub(crate) method: Option<GeminiMethod>,
+}
+
+/// A Gemini method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GeminiMethod {
+    /// Its name in the path.
+    pub(crate) name: &'static str,
+    /// Whether it streams.
+    pub(crate) streams: bool,
+    operation: Operation,
+}
+
+const GEMINI_METHODS: [GeminiMethod; 5] = [
+    GeminiMethod {
+        name: "generateContent",
+        streams: false,
+        operation: Operation::Chat,
+    },
+    GeminiMethod {
+        name: "streamGenerateContent",
+        streams: true,
+        operation: Operation::Chat,
+    },
+    GeminiMethod {
+        name: "countTokens",
+        streams: false,
+        operation: Operation::CountTokens,
+    },
+    GeminiMethod {
+        name: "embedContent",
+        streams: false,
+        operation: Operation::Embeddings,
+    },
+    GeminiMethod {
+        name: "batchEmbedContents",
+        streams: false,
+        operation: Operation::Embeddings,
+    },
+];
+
+const CALLS: [(&str, Surface); 6] = [
+    ("/chat/completions", Surface::new(Operation::Chat, Dialect::OpenaiChat)),
+    (
+        "/completions",
+        Surface::new(Operation::Completions, Dialect::OpenaiChat),
+    ),
+    ("/embeddings", Surface::new(Operation::Embeddings, Dialect::OpenaiChat)),
+    ("/responses", Surface::new(Operation::Chat, Dialect::OpenaiResponses)),
+    ("/messages", Surface::new(Operation::Chat, Dialect::AnthropicMessages)),
+    (
+        "/messages/count_tokens",
+        Surface::new(Operation::CountTokens, Dialect::AnthropicMessages),
+    ),
+];
+
+impl Inbound {
+    /// Reads a request's head. The dialect is that of the caller, also where the result is a fault.
+    pub(crate) fn read(head: &Parts) -> (Dialect, Result<Self, Fault>) {
+        let path = without_prefix(head.uri.path());
+        let (version, rest) = version(path);
+        let Some(rest) = rest else {
+            return (Dialect::OpenaiChat, Ok(operation_path(path)));
+        };
+        let dialect = dialect(version, rest, &head.headers);
+        (dialect, versioned(dialect, rest, &head.method))
+    }
+}
+
+/// The path without the compatibility prefixes: `/api/proxy/v1/…` and `/api/v1/…` are `/v1/…`.
+fn without_prefix(path: &str) -> &str {
+    for prefix in ["/api/proxy", "/api"] {
+        if let Some(rest) = path.strip_prefix(prefix)
+            && (rest.starts_with("/v1/") || rest.starts_with("/v1beta/"))
+        {
+            return rest;
+        }
+    }
+    path
+}
+
+/// The API version and what follows it, for paths of a provider's API.
+fn version(path: &str) -> (&str, Option<&str>) {
+    for version in ["/v1beta", "/v1"] {
+        if let Some(rest) = path.strip_prefix(version)
+            && rest.starts_with('/')
+            && !rest.starts_with("/dashboard/")
+        {
+            return (version, Some(rest.trim_end_matches('/')));
+        }
+    }
+    ("", None)
+}
+
+fn dialect(version: &str, rest: &str, headers: &HeaderMap) -> Dialect {
+    let gemini_call = rest.starts_with("/models/") && rest.contains(':');
+    if version == "/v1beta" || gemini_call || headers.contains_key("x-goog-api-key") {
+        Dialect::Gemini
+    } else if rest == "/messages" || rest.starts_with("/messages/") || headers.contains_key("anthropic-version") {
+        Dialect::AnthropicMessages
+    } else if rest == "/responses" || rest.starts_with("/responses/") {
+        Dialect::OpenaiResponses
+    } else {
+        Dialect::OpenaiChat
+    }
+}
+
+fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, Fault> {
+    if let Some((_, surface)) = CALLS.iter().find(|(path, _)| *path == rest) {
+        return only(
+            method,
+            &Method::POST,
+            Inbound::Call(CallPath {
+                surface: *surface,
+                model: None,
+                method: None,
+            }),
+        );
+    }
+    if rest == "/models" {
+        return only(method, &Method::GET, Inbound::Models(dialect));
+    }
+    if let Some(name) = rest.strip_prefix("/models/") {
+        return match name
+            .rsplit_once(':')
+            .and_then(|(model, method)| Some((model, gemini_method(method)?)))
+        {
+            Some((model, called)) => {
+                let surface = Surface::new(called.operation, Dialect::Gemini);
+                let path = CallPath {
+                    surface,
+                    model: Some(decoded(model)?),
+                    method: Some(called),
+                };
+                only(method, &Method::POST, Inbound::Call(path))
+            }
+            None if *method == Method::GET => Ok(Inbound::ModelCard(dialect, decoded(name)?)),
+            None => Ok(Inbound::Passthrough(dialect, rest.to_owned())),
+        };
+    }
+    Ok(Inbound::Passthrough(dialect, rest.to_owned()))
+}
+
+fn gemini_method(name: &str) -> Option<GeminiMethod> {
+    GEMINI_METHODS.into_iter().find(|method| method.name == name)
+}
+
+fn only(method: &Method, allowed: &Method, inbound: Inbound) -> Result<Inbound, Fault> {
+    if method == allowed {
+        Ok(inbound)
+    } else {
+        Err(Fault::new(
+            FaultKind::MethodNotAllowed,
+            format!("this path takes {allowed}, not {method}"),
+        ))
+    }
+}
+
+/// A path segment without percent-encoding: models are called `publisher%2Fmodel` by some SDKs.
+fn decoded(segment: &str) -> Result<String, Fault> {
+    if !segment.contains('%') {
+        return Ok(segment.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        match (first, tail) {
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |byte: u8| (byte as char).to_digit(16).ok_or_else(bad_escape);
+                bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
+                rest = after;
+            }
+            (b'%', _) => return Err(bad_escape()),
+            (byte, after) => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| bad_escape())
+}
+
+fn bad_escape() -> Fault {
+    Fault::new(
+        FaultKind::Malformed,
+        "the model in the path is not valid percent-encoding",
+    )
+}
+
+fn operation_path(path: &str) -> Inbound {
+    match path {
+        "/health" | "/livez" => Inbound::Live,
+        "/readyz" => Inbound::Ready,
+        "/metrics" => Inbound::Metrics,
+        _ => Inbound::Control,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn read(method: &str, path: &str, header: Option<&str>) -> (Dialect, Result<Inbound, Fault>) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(name) = header {
+            request = request.header(name, "x");
+        }
+        Inbound::read(&request.body(()).unwrap().into_parts().0)
+    }
+
+    fn call(path: &str) -> CallPath {
+        match read("POST", path, None).1 {
+            Ok(Inbound::Call(call)) => call,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn calls_are_found_under_every_prefix() {
+        for prefix in ["", "/api", "/api/proxy"] {
+            let surface = call(&format!("{prefix}/v1/chat/completions")).surface;
+            assert_eq!(surface, Surface::new(Operation::Chat, Dialect::OpenaiChat));
+        }
+        assert_eq!(call("/v1/messages").surface.dialect, Dialect::AnthropicMessages);
+        assert_eq!(
+            call("/v1/messages/count_tokens").surface.operation,
+            Operation::CountTokens
+        );
+        assert_eq!(call("/v1/responses").surface.dialect, Dialect::OpenaiResponses);
+        assert_eq!(call("/v1/embeddings/").surface.operation, Operation::Embeddings);
+    }
+
+    #[test]
+    fn gemini_has_its_model_in_the_path() {
+        for version in ["v1beta", "v1"] {
+            let call = call(&format!(
+                "/{version}/models/local%2Fgemma:streamGenerateContent?alt=sse"
+            ));
+            assert_eq!(call.model.as_deref(), Some("local/gemma"));
+            assert!(call.method.unwrap().streams);
+        }
+    }
+
+    #[test]
+    fn models_are_listed_in_the_callers_format() {
+        for (path, header, dialect) in [
+            ("/v1/models", None, Dialect::OpenaiChat),
+            ("/v1/models", Some("anthropic-version"), Dialect::AnthropicMessages),
+            ("/v1/models", Some("x-goog-api-key"), Dialect::Gemini),
+            ("/v1beta/models", None, Dialect::Gemini),
+        ] {
+            assert_eq!(read("GET", path, header), (dialect, Ok(Inbound::Models(dialect))));
+        }
+        assert_eq!(
+            read("GET", "/v1/models/gpt-4o", None).1,
+            Ok(Inbound::ModelCard(Dialect::OpenaiChat, "gpt-4o".to_owned()))
+        );
+    }
+
+    #[test]
+    fn the_rest_is_passthrough_operation_or_control() {
+        assert_eq!(
+            read("POST", "/v1/files", None).1,
+            Ok(Inbound::Passthrough(Dialect::OpenaiChat, "/files".to_owned()))
+        );
+        assert_eq!(read("GET", "/livez", None).1, Ok(Inbound::Live));
+        assert_eq!(read("GET", "/api/me/balance", None).1, Ok(Inbound::Control));
+        assert_eq!(read("GET", "/v1/dashboard/billing/usage", None).1, Ok(Inbound::Control));
+        let (_, refused) = read("GET", "/v1/chat/completions", None);
+        assert_eq!(refused.unwrap_err().kind, FaultKind::MethodNotAllowed);
+    }
+}

@@ -1,0 +1,43 @@
+//! Every bound of the data plane in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Connections served at once. Beyond it new ones wait in the kernel's queue; each costs about 20 KiB.
+pub(crate) const CONNECTIONS_MAX: usize = 65_536;
+
+/// A client has this long to send its request's head: slower ones hold a socket for nothing.
+pub(crate) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client may pause this long within its body before it is answered with 408.
+pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A whole (not streamed) answer may have this many bytes: far beyond any real one (images come to about 30 MiB),
+/// and what one call can make the gateway hold.
+pub(crate) const ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// An upstream's error body is read up to here; the rest is cut: it is shown and classified, not relayed as content.
+pub(crate) const ERROR_BODY_MAX: usize = 256 * 1024;
+
+/// What a stream may say before its first content (role chunks, `message_start`, pings) is kept while failover is
+/// still possible, up to here; then it is relayed as it comes.
+pub(crate) const PRELUDE_MAX: usize = 256 * 1024;
+
+/// After the terminal event, how long to wait for the upstream to end its body so that the connection can be used
+/// again.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an admission may wait for other calls of the same account to give back what they hold.
+pub(crate) const HOLD_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Idle connections kept per upstream address.
+pub(crate) const IDLE_PER_HOST_MAX: usize = 1_024;
+
+/// How long an idle upstream connection is kept: below the 60 s at which common load balancers close theirs, so that
+/// a request rarely meets a connection that is being closed.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Addresses of one name that are tried, in order.
+pub(crate) const ADDRESSES_MAX: usize = 8;
+
+/// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
+pub(crate) const EGRESS_MAX: usize = 256;

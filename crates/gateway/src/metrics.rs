@@ -1,0 +1,206 @@
+//! What `/metrics` shows. Labels never name a user or a key: their number is not bounded.
+
+use std::fmt;
+use std::sync::atomic::AtomicI64;
+
+use domain::{FaultKind, Receipt};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    operation: &'static str,
+    dialect: &'static str,
+    upstream: String,
+    ending: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    upstream: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    upstream: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+/// Seconds: from a cache hit to the longest reasoning.
+const DURATION_BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
+
+/// The counters of the data plane.
+pub(crate) struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    usage: Family<CodeLabels, Counter>,
+    refusals: Family<CodeLabels, Counter>,
+    charged_nanos: Counter,
+    uncollected_nanos: Counter,
+    duration: Histogram,
+    first_content: Histogram,
+    open: Gauge,
+    backlog: Gauge,
+    held_nanos: Gauge<i64, AtomicI64>,
+    journal_healthy: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("tollgate");
+        let metrics = Self {
+            calls: Family::default(),
+            attempts: Family::default(),
+            tokens: Family::default(),
+            usage: Family::default(),
+            refusals: Family::default(),
+            charged_nanos: Counter::default(),
+            uncollected_nanos: Counter::default(),
+            duration: Histogram::new(DURATION_BUCKETS),
+            first_content: Histogram::new(DURATION_BUCKETS),
+            open: Gauge::default(),
+            backlog: Gauge::default(),
+            held_nanos: Gauge::default(),
+            journal_healthy: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("calls", "Calls ended", metrics.calls.clone());
+        registry.register("attempts", "Tries at upstreams", metrics.attempts.clone());
+        registry.register("tokens", "Tokens consumed", metrics.tokens.clone());
+        registry.register(
+            "usage",
+            "Receipts by where their usage comes from",
+            metrics.usage.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests refused by the gateway itself",
+            metrics.refusals.clone(),
+        );
+        registry.register("charged_nanodollars", "Money charged", metrics.charged_nanos.clone());
+        registry.register(
+            "uncollected_nanodollars",
+            "Cost beyond holds",
+            metrics.uncollected_nanos.clone(),
+        );
+        registry.register_with_unit("call_duration", "Whole calls", Unit::Seconds, metrics.duration.clone());
+        registry.register_with_unit(
+            "first_content",
+            "To the first content",
+            Unit::Seconds,
+            metrics.first_content.clone(),
+        );
+        registry.register("open_calls", "Calls being served", metrics.open.clone());
+        registry.register(
+            "journal_backlog_receipts",
+            "Receipts not yet in the ledger",
+            metrics.backlog.clone(),
+        );
+        registry.register(
+            "held_nanodollars",
+            "Money set aside for open calls",
+            metrics.held_nanos.clone(),
+        );
+        registry.register(
+            "journal_healthy",
+            "1 while receipts can be written",
+            metrics.journal_healthy.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    pub(crate) fn call_opened(&self) {
+        self.open.inc();
+    }
+
+    pub(crate) fn open_calls(&self) -> i64 {
+        self.open.get()
+    }
+
+    /// Counts a finished call.
+    pub(crate) fn call_ended(&self, receipt: &Receipt, upstream: Option<&str>) {
+        self.open.dec();
+        let upstream = upstream.unwrap_or("");
+        self.calls
+            .get_or_create(&CallLabels {
+                operation: receipt.operation.name(),
+                dialect: receipt.dialect.name(),
+                upstream: upstream.to_owned(),
+                ending: receipt.ending.name(),
+                status: receipt.status,
+            })
+            .inc();
+        for attempt in &receipt.attempts {
+            let result = attempt.failure.map_or("served", domain::FailureClass::name);
+            let labels = AttemptLabels {
+                upstream: attempt.upstream_name.clone(),
+                result,
+            };
+            self.attempts.get_or_create(&labels).inc();
+        }
+        self.usage
+            .get_or_create(&CodeLabels {
+                code: receipt.usage_source.name(),
+            })
+            .inc();
+        let usage = &receipt.usage;
+        for (kind, count) in [
+            ("input", usage.input),
+            ("cache_read", usage.cache_read),
+            ("cache_write", usage.cache_write_5m + usage.cache_write_1h),
+            ("output", usage.output),
+        ] {
+            if count > 0 {
+                self.tokens
+                    .get_or_create(&TokenLabels {
+                        upstream: upstream.to_owned(),
+                        kind,
+                    })
+                    .inc_by(count);
+            }
+        }
+        self.charged_nanos.inc_by(receipt.charged.nanos().max(0) as u64);
+        self.uncollected_nanos.inc_by(receipt.uncollected.nanos().max(0) as u64);
+        self.duration.observe(f64::from(receipt.took_ms) / 1_000.0);
+        if let Some(first) = receipt.first_content_ms {
+            self.first_content.observe(f64::from(first) / 1_000.0);
+        }
+    }
+
+    /// Counts a refusal that never became a call, or that ended one.
+    pub(crate) fn refused(&self, kind: FaultKind) {
+        self.refusals.get_or_create(&CodeLabels { code: kind.code() }).inc();
+    }
+
+    /// The text for Prometheus, with the gauges that are read at this moment.
+    pub(crate) fn render(&self, backlog: u64, held_nanos: i64, journal_healthy: bool) -> String {
+        self.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
+        self.held_nanos.set(held_nanos);
+        self.journal_healthy.set(i64::from(journal_healthy));
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# the metrics could not be written: {error}\n"),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The life of a call.
+//!
+//! `Inbound → authenticate → Caller → admit → Call → dispatch → Exchange → relay → settle`. Each stage's type carries
+//! what is known so far, and a fault at any of them ends in [`refuse`], in the caller's dialect.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use domain::snapshot::Key;
+use domain::{CallId, Ending, Fault, FaultKind, KeyId};
+use http::header::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use crate::admit::{self, Call};
+use crate::authenticate::authenticate;
+use crate::body::Body;
+use crate::cors::Cors;
+use crate::dispatch::{Answer, Exchange, chosen, dispatch};
+use crate::gateway::Inner;
+use crate::inbound::{CallPath, Inbound};
+use crate::refuse::refuse;
+use crate::relay::Relay;
+use crate::settle::{Outcome, Served, unrecorded};
+use crate::{listing, operate, passthrough};
+
+/// Answers one request, whatever it is.
+pub(crate) async fn answer(
+    gateway: &Arc<Inner>,
+    control: &Router,
+    request: Request<Incoming>,
+    peer: IpAddr,
+) -> Response<Body> {
+    let started = (gateway.clock.now(), Instant::now());
+    let (head, body) = request.into_parts();
+    let cors = Cors::read(&head, &gateway.cors_origins);
+    if let Some(preflight) = cors.preflight() {
+        return preflight;
+    }
+    let (dialect, inbound) = Inbound::read(&head);
+    let result = match inbound {
+        Ok(Inbound::Call(path)) => call(gateway, path, head, body, peer, started).await,
+        Ok(Inbound::Models(dialect)) => listing::list(gateway, dialect, &head, peer),
+        Ok(Inbound::ModelCard(dialect, name)) => listing::card(gateway, dialect, &name, &head, peer),
+        Ok(Inbound::Passthrough(dialect, path)) => {
+            passthrough::forward(gateway, dialect, &path, head, body, peer, started).await
+        }
+        Ok(Inbound::Live) => Ok(operate::live(gateway)),
+        Ok(Inbound::Ready) => Ok(operate::ready(gateway)),
+        Ok(Inbound::Metrics) => operate::metrics(gateway, &head),
+        Ok(Inbound::Control) => Ok(control_plane(control, Request::from_parts(head, body)).await),
+        Err(fault) => Err(fault),
+    };
+    let mut response = result.unwrap_or_else(|fault| {
+        gateway.metrics.refused(fault.kind);
+        let id = request_id(CallId(Uuid::now_v7()));
+        let mut response = refuse(dialect, &fault, id.to_str().unwrap_or_default());
+        response.headers_mut().insert("x-request-id", id);
+        response
+    });
+    cors.decorate(response.headers_mut());
+    response
+}
+
+async fn control_plane(control: &Router, request: Request<Incoming>) -> Response<Body> {
+    match control.clone().oneshot(request.map(axum::body::Body::new)).await {
+        Ok(response) => response.map(Body::control),
+    }
+}
+
+/// A call to a model.
+async fn call(
+    gateway: &Arc<Inner>,
+    path: CallPath,
+    head: Parts,
+    body: Incoming,
+    peer: IpAddr,
+    started: (domain::Timestamp, Instant),
+) -> Result<Response<Body>, Fault> {
+    let caller = authenticate(gateway, &head, peer)?;
+    let key = Arc::clone(&caller.key);
+    let dialect = path.surface.dialect;
+    let body = admit::read_body(gateway, &head, body).await?;
+    let admitted = admit::admit(gateway, caller, path, head, body, started).await;
+    let mut response = match admitted {
+        Ok(call) if call.stream => stream(call).await,
+        Ok(call) => {
+            let (call, result) = dispatch(call).await;
+            respond(call, result).await
+        }
+        // A limit's refusal carries the state of the limits too, so that clients can pace themselves.
+        Err(fault) if fault.kind == FaultKind::RateLimited => {
+            gateway.metrics.refused(fault.kind);
+            let id = request_id(CallId(Uuid::now_v7()));
+            let mut response = refuse(dialect, &fault, id.to_str().unwrap_or_default());
+            response.headers_mut().insert("x-request-id", id);
+            response
+        }
+        Err(fault) => return Err(fault),
+    };
+    add_limits(gateway, &key, response.headers_mut());
+    Ok(response)
+}
+
+/// A call whose client wants a stream: after a heartbeat's length without an answer it gets status 200 and a sign of
+/// life, and the search goes on inside the body.
+async fn stream(call: Call) -> Response<Body> {
+    let (dialect, json_array) = (call.dialect(), call.json_array);
+    let heartbeat = call.snapshot.defaults.heartbeat.0;
+    let id = call.settlement.call;
+    let mut dispatching = Box::pin(dispatch(call));
+    if let Ok((call, result)) = tokio::time::timeout(heartbeat, &mut dispatching).await {
+        return respond(call, result).await;
+    }
+    let mut response = Response::new(Body::relay(Relay::waiting(dispatching, dialect, json_array, heartbeat)));
+    let content_type = if json_array {
+        "application/json"
+    } else {
+        "text/event-stream"
+    };
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("x-request-id", request_id(id));
+    response
+}
+
+/// From what dispatch found to what the client gets.
+async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Body> {
+    let mut exchange = match result {
+        Ok(exchange) => exchange,
+        Err(fault) => return failed(call, &fault),
+    };
+    let route = Arc::clone(&call.route);
+    let Ok((target, credential)) = chosen(&route, exchange.choice) else {
+        return failed(call, &Fault::new(FaultKind::Internal, "the answer has no target"));
+    };
+    let mut headers = std::mem::take(&mut exchange.headers);
+    headers.insert("x-request-id", request_id(call.settlement.call));
+    headers.insert("x-tollgate-attempts", HeaderValue::from(exchange.tries));
+    if let Ok(name) = HeaderValue::try_from(&target.upstream.name) {
+        headers.insert("x-tollgate-upstream", name);
+    }
+    let (status, body) = match std::mem::replace(&mut exchange.answer, Answer::Taken) {
+        Answer::Taken => return failed(call, &Fault::new(FaultKind::Internal, "the answer was taken already")),
+        Answer::Stream(streamed) => (StatusCode::OK, Body::relay(Relay::streaming(call, exchange, *streamed))),
+        Answer::Refused { status, body } => {
+            let outcome = Outcome {
+                ending: Ending::Failed,
+                status: status.as_u16(),
+                served: None,
+                first_content: None,
+                error: Some(format!(
+                    "the upstream refused the request with status {}",
+                    status.as_u16()
+                )),
+            };
+            if let Err(fault) = call.settlement.finish(&outcome) {
+                return failed(call, &fault);
+            }
+            (status, Body::full(body))
+        }
+        Answer::Whole { status, body, report } => {
+            let served = Served {
+                target,
+                credential: credential.id,
+                report,
+                relayed: true,
+            };
+            let outcome = Outcome {
+                ending: Ending::Complete,
+                status: status.as_u16(),
+                served: Some(served),
+                first_content: Some(exchange.first_content),
+                error: None,
+            };
+            match call.settlement.finish(&outcome) {
+                Err(fault) => return failed(call, &fault),
+                Ok(settled) => {
+                    if let Err(error) = settled.ticket.await {
+                        tracing::error!(call = %call.settlement.call, %error, "a receipt is not durable");
+                        return failed(call, &unrecorded());
+                    }
+                    if let Ok(cost) = HeaderValue::try_from(settled.charged.to_string()) {
+                        headers.insert("x-tollgate-cost", cost);
+                    }
+                }
+            }
+            (status, Body::full(body))
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Ends a call without an answer.
+fn failed(mut call: Call, fault: &Fault) -> Response<Body> {
+    call.gateway.metrics.refused(fault.kind);
+    let id = request_id(call.settlement.call);
+    let mut response = refuse(call.dialect(), fault, id.to_str().unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", id);
+    headers.insert("x-tollgate-attempts", HeaderValue::from(call.settlement.attempts.len()));
+    call.settlement.abandon(response.status().as_u16(), fault);
+    response
+}
+
+pub(crate) fn request_id(call: CallId) -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(call.0.hyphenated().encode_lower(&mut buffer)).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// The usual headers of rate limits, in `OpenAI`'s names, for keys that have limits.
+fn add_limits(gateway: &Inner, key: &Key, headers: &mut HeaderMap) {
+    if key.id == KeyId::MASTER || (key.limits.rpm == 0 && key.limits.tpm == 0) {
+        return;
+    }
+    let state = gateway.limiter(key.id).state(&key.limits, gateway.clock.now());
+    for (dimension, name) in [(state.requests, "requests"), (state.tokens, "tokens")] {
+        let Some(dimension) = dimension else { continue };
+        let reset = format!("{}ms", dimension.reset.as_millis());
+        let values = [
+            ("limit", dimension.limit.to_string()),
+            ("remaining", dimension.remaining.to_string()),
+            ("reset", reset),
+        ];
+        for (kind, value) in values {
+            let name = http::HeaderName::try_from(format!("x-ratelimit-{kind}-{name}"));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The one place where a refusal becomes an answer.
+
+use bytes::Bytes;
+use domain::{Dialect, Fault};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+
+/// Renders a fault in the caller's dialect.
+pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Response<Body> {
+    let rendered = dialects::refusal(dialect, fault, request_id);
+    let mut response = json(rendered.status, rendered.body);
+    if let Some(wait) = fault.retry_after {
+        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(secs.max(1)));
+        headers.insert(
+            "retry-after-ms",
+            HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        );
+    }
+    response
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: u16, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,476 @@
+//! A stream on its way to the client.
+//!
+//! No task and no channel: hyper asks for the next frame, the relay asks the upstream. Whatever the tap released goes
+//! out as it came; the end of the answer is held back until its receipt is in the journal. While nothing comes, one
+//! alarm watches three limits (heartbeat, idle, whole call); it is set anew only when it rings, not with every chunk.
+//!
+//! A relay may also begin before there is an answer: when routing is still trying and the client has waited a
+//! heartbeat's length, status 200 is sent and the search goes on in here; failing over stays possible, because no
+//! content has gone out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dialects::{StreamEnd, StreamFault, TapState};
+use domain::{Ending, Failure, FailureClass, Fault, FaultKind};
+use http_body::Frame;
+use tokio::time::Sleep;
+
+use crate::admit::Call;
+use crate::body::BodyError;
+use crate::dispatch::{Answer, Dispatched, Exchange, Streamed, chosen, failure_of};
+use crate::settle::{Outcome, Served, Settled, unrecorded};
+
+type Dispatching = Pin<Box<dyn Future<Output = Dispatched> + Send>>;
+
+/// A stream on its way to the client.
+pub(crate) struct Relay {
+    state: State,
+    alarm: Pin<Box<Sleep>>,
+}
+
+enum State {
+    /// Still looking for an answer; the client has been sent status 200.
+    Waiting {
+        dispatching: Dispatching,
+        dialect: domain::Dialect,
+        json_array: bool,
+        heartbeat: Duration,
+        greeted: bool,
+    },
+    /// Relaying.
+    Streaming(Box<Streaming>),
+    /// Everything is settled; these go out when the receipt is durable.
+    Closing {
+        settled: Option<Settled>,
+        last: VecDeque<Bytes>,
+        call: Box<Call>,
+    },
+    /// Nothing more.
+    Done,
+}
+
+struct Streaming {
+    call: Call,
+    exchange: Exchange,
+    streamed: Streamed,
+    ready: VecDeque<Bytes>,
+    heard: Instant,
+    spoke: Instant,
+    timing: Timing,
+}
+
+#[derive(Clone, Copy)]
+struct Timing {
+    heartbeat: Duration,
+    idle: Duration,
+    deadline: Instant,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+impl Relay {
+    /// A relay of a stream that has begun.
+    pub(crate) fn streaming(call: Call, exchange: Exchange, streamed: Streamed) -> Self {
+        let streaming = Streaming::new(call, exchange, streamed);
+        let first = streaming.timing.next(streaming.heard, streaming.spoke);
+        Self {
+            state: State::Streaming(Box::new(streaming)),
+            alarm: Box::pin(tokio::time::sleep_until(first.into())),
+        }
+    }
+
+    /// A relay that begins while the answer is still sought.
+    pub(crate) fn waiting(
+        dispatching: Dispatching,
+        dialect: domain::Dialect,
+        json_array: bool,
+        heartbeat: Duration,
+    ) -> Self {
+        let alarm = Box::pin(tokio::time::sleep(heartbeat));
+        Self {
+            state: State::Waiting {
+                dispatching,
+                dialect,
+                json_array,
+                heartbeat,
+                greeted: false,
+            },
+            alarm,
+        }
+    }
+
+    /// The next frame for the client.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match &mut self.state {
+                State::Done => return Poll::Ready(None),
+                State::Closing { settled, last, call } => {
+                    if let Some(waiting) = settled {
+                        let durable = ready!(Pin::new(&mut waiting.ticket).poll(cx));
+                        *settled = None;
+                        if let Err(error) = durable {
+                            tracing::error!(call = %call.settlement.call, %error, "a receipt is not durable");
+                            // What was held back is withheld for good; what had been released before stays.
+                            last.pop_back();
+                            last.push_back(dialects::in_band(call.dialect(), &unrecorded(), call.json_array));
+                        }
+                    }
+                    match last.pop_front() {
+                        Some(bytes) => return data(bytes),
+                        None => self.state = State::Done,
+                    }
+                }
+                State::Waiting {
+                    dispatching,
+                    dialect,
+                    json_array,
+                    heartbeat,
+                    greeted,
+                } => {
+                    if !*greeted {
+                        *greeted = true;
+                        return data(Bytes::from_static(dialects::heartbeat(*dialect, *json_array)));
+                    }
+                    match dispatching.as_mut().poll(cx) {
+                        Poll::Ready(dispatched) => self.found(dispatched),
+                        Poll::Pending => {
+                            ready!(self.alarm.as_mut().poll(cx));
+                            let next = Instant::now() + *heartbeat;
+                            self.alarm.as_mut().reset(next.into());
+                            return data(Bytes::from_static(dialects::heartbeat(*dialect, *json_array)));
+                        }
+                    }
+                }
+                State::Streaming(streaming) => {
+                    if let Some(bytes) = streaming.ready.pop_front() {
+                        return data(bytes);
+                    }
+                    match streaming.advance(cx, self.alarm.as_mut()) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Advance::More) => {}
+                        Poll::Ready(Advance::Ended(end)) => self.close(end),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The search that went on behind heartbeats has ended.
+    fn found(&mut self, (call, result): Dispatched) {
+        match result {
+            Ok(Exchange {
+                answer: Answer::Stream(_),
+                ..
+            }) => {
+                let Ok(mut exchange) = result else { return };
+                let Answer::Stream(streamed) = std::mem::replace(&mut exchange.answer, Answer::Taken) else {
+                    return;
+                };
+                let streaming = Streaming::new(call, exchange, *streamed);
+                self.alarm
+                    .as_mut()
+                    .reset(streaming.timing.next(streaming.heard, streaming.spoke).into());
+                self.state = State::Streaming(Box::new(streaming));
+            }
+            Ok(exchange) => {
+                let fault = unstreamed(&exchange.answer);
+                self.fail(call, &fault);
+            }
+            Err(fault) => {
+                call.gateway.metrics.refused(fault.kind);
+                self.fail(call, &fault);
+            }
+        }
+    }
+
+    /// Ends in-band: status 200 is out already.
+    fn fail(&mut self, mut call: Call, fault: &Fault) {
+        let outcome = Outcome {
+            ending: Ending::Failed,
+            status: fault.kind.status(),
+            served: None,
+            first_content: None,
+            error: Some(fault.message.to_string()),
+        };
+        let settled = call.settlement.finish(&outcome).ok();
+        let last = VecDeque::from([dialects::in_band_opening(call.dialect(), fault, call.json_array)]);
+        self.state = State::Closing {
+            settled,
+            last,
+            call: Box::new(call),
+        };
+    }
+
+    fn close(&mut self, end: End) {
+        let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
+            return;
+        };
+        let (settled, last, call) = streaming.close(end);
+        self.state = State::Closing {
+            settled,
+            last,
+            call: Box::new(call),
+        };
+    }
+}
+
+fn data(bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
+/// What an answer that is no stream means to a client that has been promised one.
+fn unstreamed(answer: &Answer) -> Fault {
+    match answer {
+        Answer::Refused { status, body } => {
+            let text = String::from_utf8_lossy(body.get(..body.len().min(2_000)).unwrap_or_default()).into_owned();
+            Fault::new(
+                FaultKind::Malformed,
+                format!("the upstream refused the request with status {status}: {text}"),
+            )
+        }
+        _ => Fault::new(FaultKind::BadGateway, "the upstream did not stream its answer"),
+    }
+}
+
+/// How a stream ended.
+enum End {
+    /// With its terminal event, or a clean end after every finish reason.
+    Complete { last: Bytes },
+    /// The upstream broke it off.
+    Broken(StreamFault),
+    /// One of our limits.
+    Limit(Fault),
+}
+
+impl From<StreamEnd> for End {
+    fn from(end: StreamEnd) -> Self {
+        match end {
+            StreamEnd::Complete { last } => Self::Complete { last },
+            StreamEnd::Incomplete { why } => Self::Broken(why),
+        }
+    }
+}
+
+enum Advance {
+    More,
+    Ended(End),
+}
+
+impl Timing {
+    /// When the alarm must ring next.
+    fn next(&self, heard: Instant, spoke: Instant) -> Instant {
+        (spoke + self.heartbeat).min(heard + self.idle).min(self.deadline)
+    }
+}
+
+impl Streaming {
+    fn new(call: Call, exchange: Exchange, mut streamed: Streamed) -> Self {
+        let now = Instant::now();
+        let limits = call
+            .route
+            .targets
+            .get(exchange.choice.target)
+            .map(|target| target.upstream.timeouts);
+        let (idle, total) = limits.map_or((Duration::MAX, Duration::MAX), |limits| (limits.idle, limits.total));
+        let deadline = call.gateway.clock.instant(call.started + total);
+        let timing = Timing {
+            heartbeat: call.snapshot.defaults.heartbeat.0,
+            idle,
+            deadline,
+        };
+        let ready = VecDeque::from(std::mem::take(&mut streamed.ready));
+        Self {
+            call,
+            exchange,
+            streamed,
+            ready,
+            heard: now,
+            spoke: now,
+            timing,
+        }
+    }
+
+    /// Reads on, until there is something to send, an end, or nothing to do.
+    fn advance(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Advance> {
+        match std::mem::replace(&mut self.streamed.state, TapState::Open) {
+            TapState::Open => {}
+            TapState::Terminal => return Poll::Ready(Advance::Ended(self.trail(cx))),
+            TapState::Broken(fault) => return Poll::Ready(Advance::Ended(End::Broken(fault))),
+        }
+        if let Some(end) = self.streamed.end.take() {
+            return Poll::Ready(Advance::Ended(End::from(end)));
+        }
+        match self.streamed.source.poll_next(cx) {
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.heard = Instant::now();
+                self.streamed.state = self.streamed.tap.push(chunk, &mut self.streamed.ready);
+                if !self.streamed.ready.is_empty() {
+                    self.spoke = self.heard;
+                    self.ready.extend(self.streamed.ready.drain(..));
+                }
+                if self.call.settlement.is_stepped()
+                    && let Err(fault) = self.call.settlement.cover(self.streamed.tap.report().content_bytes)
+                {
+                    return Poll::Ready(Advance::Ended(End::Limit(fault)));
+                }
+                Poll::Ready(Advance::More)
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Advance::Ended(self.finish(false))),
+            Poll::Ready(None) => Poll::Ready(Advance::Ended(self.finish(true))),
+            Poll::Pending => self.watch(cx, alarm),
+        }
+    }
+
+    fn finish(&mut self, clean: bool) -> End {
+        End::from(self.streamed.tap.finish(clean))
+    }
+
+    /// The terminal event is here; what follows at once (a trailing `[DONE]`, the end of the body) is taken along.
+    fn trail(&mut self, cx: &mut Context<'_>) -> End {
+        while let Poll::Ready(Some(Ok(chunk))) = self.streamed.source.poll_next(cx) {
+            self.streamed.tap.push(chunk, &mut self.streamed.ready);
+        }
+        self.ready.extend(self.streamed.ready.drain(..));
+        self.finish(true)
+    }
+
+    /// Nothing came: is a limit reached, or a sign of life due?
+    fn watch(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<Advance> {
+        while alarm.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= self.timing.deadline {
+                let message = "the call took longer than its time limit (server.request_timeout)";
+                return Poll::Ready(Advance::Ended(End::Limit(Fault::new(
+                    FaultKind::UpstreamTimeout,
+                    message,
+                ))));
+            }
+            if now >= self.heard + self.timing.idle {
+                let fault = Fault::new(
+                    FaultKind::UpstreamTimeout,
+                    "the upstream fell silent in the middle of its answer",
+                );
+                return Poll::Ready(Advance::Ended(End::Limit(fault)));
+            }
+            if now >= self.spoke + self.timing.heartbeat {
+                self.spoke = now;
+                if self.streamed.tap.between_events() {
+                    let beat = dialects::heartbeat(self.call.dialect(), self.call.json_array);
+                    self.ready.push_back(Bytes::from_static(beat));
+                }
+            }
+            alarm.as_mut().reset(self.timing.next(self.heard, self.spoke).into());
+            if !self.ready.is_empty() {
+                return Poll::Ready(Advance::More);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Settles, and says what goes out last.
+    fn close(mut self, end: End) -> (Option<Settled>, VecDeque<Bytes>, Call) {
+        let (ending, fault, last) = match end {
+            End::Complete { last } => (Ending::Complete, None, last),
+            End::Broken(why) => {
+                let failure = failure_of(&why);
+                self.blame();
+                (Ending::UpstreamGone, Some(broken(&failure)), Bytes::new())
+            }
+            End::Limit(fault) => {
+                if fault.kind == FaultKind::UpstreamTimeout {
+                    self.blame();
+                }
+                let ending = if fault.kind == FaultKind::UpstreamTimeout {
+                    Ending::UpstreamGone
+                } else {
+                    Ending::Limit
+                };
+                (ending, Some(fault), Bytes::new())
+            }
+        };
+        let settled = self.settle(ending, fault.as_ref().map(|fault| fault.message.to_string()));
+        let Self {
+            call,
+            streamed,
+            mut ready,
+            ..
+        } = self;
+        let told = settled.as_ref().err().cloned().or(fault);
+        let last = told.map_or(last, |fault| dialects::in_band(call.dialect(), &fault, call.json_array));
+        if ending == Ending::Complete {
+            streamed.source.drain();
+        }
+        ready.push_back(last);
+        (settled.ok(), ready, call)
+    }
+
+    /// Counts the break against the upstream.
+    fn blame(&mut self) {
+        let now = self.call.gateway.clock.now();
+        self.exchange
+            .attempts
+            .broke(&self.call.route, self.exchange.choice, &self.call.gateway.board, now);
+    }
+
+    fn settle(&mut self, ending: Ending, error: Option<String>) -> Result<Settled, Fault> {
+        let route = std::sync::Arc::clone(&self.call.route);
+        let served = chosen(&route, self.exchange.choice)
+            .ok()
+            .map(|(target, credential)| Served {
+                target,
+                credential: credential.id,
+                report: self.streamed.tap.report(),
+                relayed: self.streamed.tap.has_content(),
+            });
+        self.call.settlement.finish(&Outcome {
+            ending,
+            status: 200,
+            served,
+            first_content: Some(self.exchange.first_content),
+            error,
+        })
+    }
+}
+
+/// What the client is told of a break: the kind of trouble, never the provider's words about our account.
+fn broken(failure: &Failure) -> Fault {
+    match failure.class {
+        FailureClass::Overloaded => Fault::new(
+            FaultKind::Overloaded,
+            "the upstream became overloaded in the middle of its answer",
+        ),
+        FailureClass::RateLimited | FailureClass::OutOfCredit => Fault::new(
+            FaultKind::UpstreamLimited,
+            "the upstream's limit was reached in the middle of its answer",
+        ),
+        FailureClass::Silence => Fault::new(
+            FaultKind::UpstreamTimeout,
+            "the upstream fell silent in the middle of its answer",
+        ),
+        _ => Fault::new(
+            FaultKind::BadGateway,
+            "the upstream broke off in the middle of its answer",
+        ),
+    }
+}
+
+impl Drop for Relay {
+    /// The client went away: what was produced is settled and flagged; dropping the source cancels the upstream.
+    fn drop(&mut self) {
+        if let State::Streaming(streaming) = &mut self.state
+            && streaming.settle(Ending::ClientGone, None).is_err()
+        {
+            tracing::error!(call = %streaming.call.settlement.call, "the receipt of an abandoned stream could not be journalled");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Accepting connections, and stopping without dropping any.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{DRAIN_LIMIT, Gateway};
+use crate::limits::{CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
+use crate::pipeline;
+
+/// How to serve.
+#[derive(Debug)]
+pub struct ServeOptions {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// The control plane's routes: everything that is not the data plane's.
+    pub control: Router,
+    /// Cancelled: stop accepting, finish what is under way.
+    pub shutdown: CancellationToken,
+    /// How long that may take; `None`: half a minute.
+    pub drain_limit: Option<Duration>,
+}
+
+/// Serves until told to stop and everything under way has ended, or the limit has passed. Returns whether everything
+/// ended by itself.
+pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let control = Arc::new(options.control);
+    loop {
+        let place = Arc::clone(&places);
+        let accepted = tokio::select! {
+            () = options.shutdown.cancelled() => break,
+            accepted = accept(&options.listener, place) => accepted,
+        };
+        if let Some((socket, peer, place)) = accepted {
+            let connection = connection(gateway.clone(), Arc::clone(&control), socket, peer);
+            let watched = graceful.watch(connection);
+            tokio::spawn(async move {
+                // A connection that breaks has nobody left to be told; its calls have settled by being dropped.
+                if let Err(error) = watched.await {
+                    tracing::debug!(%peer, %error, "a connection ended early");
+                }
+                drop(place);
+            });
+        }
+    }
+    gateway.drain();
+    drop(options.listener);
+    let limit = options.drain_limit.unwrap_or(DRAIN_LIMIT);
+    tokio::time::timeout(limit, graceful.shutdown()).await.is_ok()
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, peer)) => {
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "a connection was gone before it began");
+                return None;
+            }
+            Some((socket, peer, place))
+        }
+        Err(error) => {
+            // Out of file descriptors, say: waiting a little lets others end.
+            tracing::error!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+fn connection(
+    gateway: Gateway,
+    control: Arc<Router>,
+    socket: TcpStream,
+    peer: SocketAddr,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::HttpService<
+        hyper::body::Incoming,
+        ResBody = crate::Body,
+        Error = std::convert::Infallible,
+        Future: Send,
+    >,
+> {
+    let service = service_fn(move |request| {
+        let (gateway, control) = (gateway.clone(), Arc::clone(&control));
+        async move { Ok(pipeline::answer(&gateway.inner, &control, request, peer.ip()).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_READ_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service)
+}

@@ -1,0 +1,339 @@
+//! The end of a call, exactly once.
+//!
+//! Whatever way a call ends, its [`Settlement`] writes the receipt: on purpose through [`Settlement::finish`], or from
+//! `Drop` when the client vanished and nobody is left to call it. Metrics and the access log are written here and
+//! nowhere else, so the three can never disagree.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dialects::{Report, UsageReport};
+use domain::snapshot::{Key, Route, Target, User};
+use domain::{
+    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, KeyId, Money, Operation, Receipt, Surface,
+    Timestamp, UsageSource,
+};
+use metering::charge::{self, Charge, Reported};
+use metering::estimate::{self, Steps};
+use metering::{Hold, Permit};
+use store::Ticket;
+
+use crate::gateway::Inner;
+use crate::inbound::CallPath;
+
+/// The open account of a call.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one call")]
+pub(crate) struct Settlement {
+    gateway: Arc<Inner>,
+    pub(crate) call: CallId,
+    user: Arc<User>,
+    key: KeyId,
+    surface: Surface,
+    model: String,
+    stream: bool,
+    route: Arc<Route>,
+    body_bytes: usize,
+    started: Timestamp,
+    started_instant: Instant,
+    hold: Option<Hold>,
+    /// Where the output has no bound: what each further stretch of it may cost.
+    growth: Option<Growth>,
+    permit: Option<Permit>,
+    bill_abandoned: bool,
+    hold_ran_out: bool,
+    pub(crate) attempts: Vec<AttemptRecord>,
+    open: bool,
+}
+
+/// A hold that grows with the output of a stream whose client gave no bound.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    steps: Steps,
+    covered_tokens: u64,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) ending: Ending,
+    /// What the client got.
+    pub(crate) status: u16,
+    /// Who answered, if anybody did.
+    pub(crate) served: Option<Served<'a>>,
+    pub(crate) first_content: Option<Timestamp>,
+    pub(crate) error: Option<String>,
+}
+
+/// What an upstream delivered.
+#[derive(Debug)]
+pub(crate) struct Served<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) credential: CredentialId,
+    pub(crate) report: Report,
+    /// Whether content went to the client.
+    pub(crate) relayed: bool,
+}
+
+/// What a finished call cost, and the durability of its receipt.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) charged: Money,
+    pub(crate) ticket: Ticket,
+}
+
+impl Settlement {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, with what admission has just found out"
+    )]
+    pub(crate) fn open(
+        gateway: &Arc<Inner>,
+        call: CallId,
+        key: &Key,
+        path: &CallPath,
+        model: &str,
+        stream: bool,
+        route: Arc<Route>,
+        body_bytes: usize,
+        (started, started_instant): (Timestamp, Instant),
+    ) -> Self {
+        gateway.metrics.call_opened();
+        Self {
+            gateway: Arc::clone(gateway),
+            call,
+            user: Arc::clone(&key.user),
+            key: key.id,
+            surface: path.surface,
+            model: model.to_owned(),
+            stream,
+            route,
+            body_bytes,
+            started,
+            started_instant,
+            hold: None,
+            growth: None,
+            permit: None,
+            bill_abandoned: true,
+            hold_ran_out: false,
+            attempts: Vec::new(),
+            open: true,
+        }
+    }
+
+    pub(crate) fn with_guards(mut self, hold: Option<Hold>, steps: Option<Steps>, permit: Option<Permit>) -> Self {
+        (self.hold, self.permit) = (hold, permit);
+        self.growth = steps.map(|steps| Growth {
+            steps,
+            covered_tokens: steps.step_tokens,
+        });
+        self
+    }
+
+    pub(crate) const fn bill_abandoned(mut self, bill: bool) -> Self {
+        self.bill_abandoned = bill;
+        self
+    }
+
+    /// Whether the hold grows with the output.
+    pub(crate) const fn is_stepped(&self) -> bool {
+        self.growth.is_some()
+    }
+
+    /// Enlarges the hold so that it stays half a step ahead of `content_bytes` of output; `Err` when the balance does
+    /// not reach that far.
+    pub(crate) fn cover(&mut self, content_bytes: u64) -> Result<(), Fault> {
+        let (Some(hold), Some(growth)) = (&mut self.hold, &mut self.growth) else {
+            return Ok(());
+        };
+        let ahead = estimate::output_tokens(content_bytes) + growth.steps.step_tokens / 2;
+        while growth.covered_tokens < ahead {
+            if let Err(exhausted) = hold.grow(growth.steps.step) {
+                self.hold_ran_out = true;
+                return Err(Fault::new(FaultKind::BalanceExhausted, exhausted.to_string()));
+            }
+            growth.covered_tokens += growth.steps.step_tokens;
+        }
+        Ok(())
+    }
+
+    /// Milliseconds since the call began.
+    pub(crate) fn elapsed_ms(&self) -> u32 {
+        u32::try_from(self.started_instant.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Ends the call: what it costs is worked out, journalled, and taken. `Err`: it could not be journalled, so the
+    /// end of the answer must not be released.
+    pub(crate) fn finish(&mut self, outcome: &Outcome<'_>) -> Result<Settled, Fault> {
+        self.open = false;
+        let finished_at = self.gateway.clock.now();
+        let took_ms = self.elapsed_ms();
+        let charge = self.charge(outcome);
+        let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
+        let appended = serde_json::to_vec(&receipt)
+            .map_err(|error| error.to_string())
+            .and_then(|record| self.gateway.journal.append(&record).map_err(|error| error.to_string()));
+        self.gateway.metrics.call_ended(
+            &receipt,
+            outcome.served.as_ref().map(|served| &*served.target.upstream.name),
+        );
+        log(&receipt);
+        if let Some(permit) = self.permit.take() {
+            permit.correct(receipt.usage.total(), finished_at);
+        }
+        match appended {
+            Ok(ticket) => {
+                self.take(charge.charged);
+                Ok(Settled {
+                    charged: charge.charged,
+                    ticket,
+                })
+            }
+            Err(error) => {
+                self.hold = None;
+                tracing::error!(call = %self.call, error, receipt = ?receipt, "a receipt could not be journalled");
+                Err(unrecorded())
+            }
+        }
+    }
+
+    /// Ends a call that has no answer, unless it has ended before (its receipt could not be written, say).
+    pub(crate) fn abandon(&mut self, status: u16, fault: &Fault) {
+        if self.open {
+            let outcome = Outcome {
+                ending: Ending::Failed,
+                status,
+                served: None,
+                first_content: None,
+                error: Some(fault.message.to_string()),
+            };
+            if self.finish(&outcome).is_err() {
+                tracing::error!(call = %self.call, "the receipt of a failed call is lost; it charged nothing");
+            }
+        }
+    }
+
+    /// From held to spent. Calls without a hold (free operations) spend nothing.
+    fn take(&mut self, charged: Money) {
+        if let Some(hold) = self.hold.take() {
+            hold.settle(charged);
+        }
+    }
+
+    fn charge(&self, outcome: &Outcome<'_>) -> Charge {
+        let Some(served) = &outcome.served else {
+            return Charge::default();
+        };
+        let price = self.route.price_of(served.target, served.report.model.as_deref());
+        let reported = match &served.report.usage {
+            UsageReport::None => Reported::None,
+            UsageReport::Possible(usage) => Reported::Possible(*usage),
+            UsageReport::Impossible { .. } => Reported::Impossible,
+        };
+        charge::charge(&charge::Facts {
+            operation: self.surface.operation,
+            ending: outcome.ending,
+            hold_ran_out: self.hold_ran_out,
+            status_ok: served.report.failure.is_none() && (200..300).contains(&outcome.status),
+            reported,
+            relayed_content: served.relayed,
+            content_bytes: served.report.content_bytes,
+            body_bytes: self.body_bytes as u64,
+            price: price.as_deref(),
+            service_tier: served.report.service_tier.as_deref(),
+            policy: self.user.policy,
+            hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
+            bill_abandoned: self.bill_abandoned,
+        })
+    }
+
+    fn receipt(&mut self, outcome: &Outcome<'_>, charge: &Charge, finished_at: Timestamp, took_ms: u32) -> Receipt {
+        let served = outcome.served.as_ref();
+        let usage_raw = served.and_then(|served| match &served.report.usage {
+            UsageReport::Impossible { raw, .. } => Some(raw.clone()),
+            _ => None,
+        });
+        let since_start = |at: Timestamp| u32::try_from(at.since(self.started).as_millis()).unwrap_or(u32::MAX);
+        Receipt {
+            call: self.call,
+            started_at: self.started,
+            finished_at,
+            user: self.user.id,
+            key: self.key,
+            operation: self.surface.operation,
+            dialect: self.surface.dialect,
+            stream: self.stream,
+            model: self.model.clone(),
+            upstream: served.map(|served| served.target.upstream.id),
+            credential: served.map(|served| served.credential),
+            answered_model: served.map(|served| answered_model(served)),
+            status: outcome.status,
+            ending: outcome.ending,
+            usage: charge.usage,
+            usage_source: charge.source,
+            usage_raw,
+            rates: charge.rates,
+            cost: charge.cost,
+            charged: charge.charged,
+            uncollected: charge.uncollected,
+            attempts: std::mem::take(&mut self.attempts),
+            first_content_ms: outcome.first_content.map(since_start),
+            took_ms,
+            error: outcome.error.clone(),
+        }
+    }
+}
+
+/// The refusal of an answer whose receipt cannot be written.
+pub(crate) fn unrecorded() -> Fault {
+    Fault::new(
+        FaultKind::Unrecordable,
+        "the call could not be recorded, so its answer is withheld",
+    )
+}
+
+fn answered_model(served: &Served<'_>) -> String {
+    served
+        .report
+        .model
+        .clone()
+        .unwrap_or_else(|| served.target.model.to_string())
+}
+
+fn log(receipt: &Receipt) {
+    let quarantined = receipt.usage_source == UsageSource::Quarantined;
+    if quarantined {
+        tracing::warn!(call = %receipt.call, raw = receipt.usage_raw, "impossible usage is quarantined and not charged");
+    }
+    match receipt.ending {
+        Ending::Complete | Ending::ClientGone => tracing::debug!(
+            target: "tollgate::access",
+            call = %receipt.call, model = receipt.model, status = receipt.status, ending = receipt.ending.name(),
+            took_ms = receipt.took_ms, charged = %receipt.charged, "call"
+        ),
+        _ => tracing::warn!(
+            target: "tollgate::access",
+            call = %receipt.call, model = receipt.model, status = receipt.status, ending = receipt.ending.name(),
+            took_ms = receipt.took_ms, attempts = receipt.attempts.len(), error = receipt.error, "call"
+        ),
+    }
+}
+
+impl Drop for Settlement {
+    /// The client went away before there was an answer: nothing was consumed that it could pay for.
+    fn drop(&mut self) {
+        if self.open {
+            let operation: Operation = self.surface.operation;
+            let outcome = Outcome {
+                ending: Ending::ClientGone,
+                status: 499,
+                served: None,
+                first_content: None,
+                error: Some(format!("the client went away before the {operation} was answered")),
+            };
+            if self.finish(&outcome).is_err() {
+                tracing::error!(call = %self.call, "the receipt of an abandoned call is lost; it charged nothing");
+            }
+        }
+    }
+}

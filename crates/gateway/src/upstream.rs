@@ -1,0 +1,12 @@
+//! Everything that goes out: which addresses may be reached, how a connection is made, how a request is written.
+
+pub(crate) mod address;
+pub(crate) mod client;
+pub(crate) mod connector;
+pub(crate) mod request;
+pub(crate) mod resolve;
+mod stream;
+mod tls;
+
+pub use address::AddressRules;
+pub use resolve::{Resolve, Resolving, SystemResolver};
