@@ -29,6 +29,6 @@ mod upstream;
 pub use authenticate::presented_key;
 pub use body::Body;
 pub use clock::Clock;
-pub use gateway::{Gateway, GatewayOptions};
+pub use gateway::{BacklogProbe, Gateway, GatewayOptions};
 pub use server::{ServeOptions, serve};
 pub use upstream::{AddressRules, Resolve, Resolving, SystemResolver};
