@@ -142,7 +142,10 @@ pub fn read_answer(surface: Surface, body: &[u8]) -> Result<Report, Nonsense> {
         return Err(Nonsense::Error(error));
     }
     if !seen.has_body {
-        return Err(Nonsense::Lacks(body_of(surface)));
+        return Err(seen
+            .report
+            .failure
+            .map_or(Nonsense::Lacks(body_of(surface)), Nonsense::Error));
     }
     // A response that runs in the background is not whole yet.
     let complete = surface.dialect != Dialect::OpenaiResponses || seen.closing;

@@ -4,13 +4,18 @@
 //! they are absent the tests say so and pass. What must hold for each recording: usage equals the provider's figures in
 //! normal form, is quarantined where these are impossible, absent where there are none; what is released equals what
 //! came in, at any chunking.
-#![expect(clippy::disallowed_methods, reason = "recordings are files, found by the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "recordings are files, found by the environment"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use dialects::{Finish, Nonsense, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, UsageReport, Verdict};
+use dialects::{
+    Finish, Nonsense, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, UsageReport, Verdict,
+};
 use domain::{Dialect, FailureClass, Operation, Surface, Timestamp, Usage};
 use serde_json::Value;
 
@@ -20,7 +25,11 @@ const FILES: [(&str, Operation, Dialect); 11] = [
     ("embeddings", Operation::Embeddings, Dialect::OpenaiChat),
     ("openai-responses", Operation::Chat, Dialect::OpenaiResponses),
     ("openai-responses-compact", Operation::Chat, Dialect::OpenaiResponses),
-    ("openai-responses-count", Operation::CountTokens, Dialect::OpenaiResponses),
+    (
+        "openai-responses-count",
+        Operation::CountTokens,
+        Dialect::OpenaiResponses,
+    ),
     ("anthropic-messages", Operation::Chat, Dialect::AnthropicMessages),
     ("anthropic-count", Operation::CountTokens, Dialect::AnthropicMessages),
     ("gemini", Operation::Chat, Dialect::Gemini),
@@ -33,6 +42,15 @@ const IMPOSSIBLE: [&str; 1] = ["92d73ca75324"];
 
 /// The stream that fails before its first content: another target is tried, so the provider's event is not released.
 const FAILS_OVER: [&str; 1] = ["9a22e3dcbd47"];
+
+/// Recordings of which the list of usage says nothing although the answer has figures: of completions, compaction and
+/// embeddings in Gemini's format it lists none at all. Input and output as the bodies say.
+const NOT_LISTED: [(&str, u64, u64); 4] = [
+    ("615b6a0024d2", 20, 79),
+    ("8ab8a2276da7", 10, 512),
+    ("7977b03f23b5", 156, 190),
+    ("5f221e2bc41f", 7, 0),
+];
 
 /// Lengths of the chunks that a stream is cut into; 0: not at all.
 const CHUNKS: [usize; 7] = [0, 1, 2, 7, 64, 300, 4096];
@@ -76,21 +94,29 @@ fn recordings() -> Vec<Recording> {
     for (name, operation, dialect) in FILES {
         let text = std::fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
         let surface = Surface::new(operation, dialect);
-        all.extend(text.lines().map(|line| recording(surface, &serde_json::from_str(line).unwrap())));
+        all.extend(
+            text.lines()
+                .map(|line| recording(surface, &serde_json::from_str(line).unwrap())),
+        );
     }
     all
 }
 
 fn recording(surface: Surface, line: &Value) -> Recording {
-    let text = |value: &Value| value["text"].as_str().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    let text = |value: &Value| {
+        value["text"]
+            .as_str()
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+    };
     let stream = &line["has_stream"];
+    let body = text(&line["response"]["body"]).unwrap_or_default();
     Recording {
         id: line["id"].as_str().unwrap().to_owned(),
         surface,
         stream: *stream != Value::Bool(false),
-        json_array: *stream == Value::from("json-array"),
+        json_array: *stream != Value::Bool(false) && body.starts_with(b"["),
         status: line["response"]["status"].as_u64().unwrap() as u16,
-        body: text(&line["response"]["body"]).unwrap_or_default(),
+        body,
         usage: Some(line["usage"].clone()).filter(Value::is_object),
         expected: line["expected"].clone(),
         request: text(&line["request"]["body"]),
@@ -98,7 +124,11 @@ fn recording(surface: Surface, line: &Value) -> Recording {
 }
 
 fn run(recording: &Recording, hide_usage_chunk: bool, size: usize) -> Outcome {
-    let options = TapOptions { surface: recording.surface, hide_usage_chunk, json_array: recording.json_array };
+    let options = TapOptions {
+        surface: recording.surface,
+        hide_usage_chunk,
+        json_array: recording.json_array,
+    };
     let mut tap = StreamTap::new(options);
     let mut out = Vec::new();
     let mut rest = recording.body.clone();
@@ -112,18 +142,35 @@ fn run(recording: &Recording, hide_usage_chunk: bool, size: usize) -> Outcome {
     };
     let mut released = out.concat();
     released.extend_from_slice(last.as_deref().unwrap_or_default());
-    Outcome { released, last, fault, has_content: tap.has_content(), report: tap.report() }
+    Outcome {
+        released,
+        last,
+        fault,
+        has_content: tap.has_content(),
+        report: tap.report(),
+    }
 }
 
 /// How the report differs from what the recording says.
 fn disagreement(recording: &Recording, report: &UsageReport) -> Option<String> {
+    if let Some((_, input, output)) = NOT_LISTED.iter().find(|(id, ..)| *id == recording.id) {
+        let listed = UsageReport::Possible(Usage {
+            input: *input,
+            output: *output,
+            ..Usage::default()
+        });
+        return (*report != listed).then(|| format!("expected {listed:?}, found {report:?}"));
+    }
     let Some(expected) = &recording.usage else {
         return (*report != UsageReport::None).then(|| format!("expected none, found {report:?}"));
     };
     if IMPOSSIBLE.contains(&recording.id.as_str()) {
-        return (!matches!(report, UsageReport::Impossible { .. })).then(|| format!("expected impossible, found {report:?}"));
+        return (!matches!(report, UsageReport::Impossible { .. }))
+            .then(|| format!("expected impossible, found {report:?}"));
     }
-    let UsageReport::Possible(usage) = report else { return Some(format!("expected {expected}, found {report:?}")) };
+    let UsageReport::Possible(usage) = report else {
+        return Some(format!("expected {expected}, found {report:?}"));
+    };
     let figure = |name: &str| expected[name].as_u64().unwrap_or(0);
     let pairs = [
         ("input", usage.prompt()),
@@ -132,8 +179,11 @@ fn disagreement(recording: &Recording, report: &UsageReport) -> Option<String> {
         ("output", usage.output),
         ("reasoning", usage.reasoning),
     ];
-    let wrong: Vec<String> =
-        pairs.iter().filter(|(name, found)| *found != figure(name)).map(|(name, found)| format!("{name} {found}")).collect();
+    let wrong: Vec<String> = pairs
+        .iter()
+        .filter(|(name, found)| *found != figure(name))
+        .map(|(name, found)| format!("{name} {found}"))
+        .collect();
     (!wrong.is_empty()).then(|| format!("{}: expected {expected}", wrong.join(", ")))
 }
 
@@ -146,9 +196,17 @@ fn usage_and_bytes_of_whole_answers_and_streams() {
         let count = counts.entry(format!("{} {kind}", recording.surface)).or_default();
         count.1 += 1;
         count.2 += u32::from(recording.usage.is_some());
-        let problems = if recording.stream { check_stream(recording) } else { check_whole(recording) };
+        let problems = if recording.stream {
+            check_stream(recording)
+        } else {
+            check_whole(recording)
+        };
         count.0 += u32::from(problems.is_empty());
-        wrong.extend(problems.into_iter().map(|problem| format!("{} {} {problem}", recording.surface, recording.id)));
+        wrong.extend(
+            problems
+                .into_iter()
+                .map(|problem| format!("{} {} {problem}", recording.surface, recording.id)),
+        );
     }
     for (name, (right, all, with_usage)) in &counts {
         println!("{name}: {right} of {all} agree ({with_usage} with usage)");
@@ -167,7 +225,13 @@ fn check_stream(recording: &Recording) -> Vec<String> {
     let whole = run(recording, false, 0);
     let mut problems = Vec::new();
     if FAILS_OVER.contains(&recording.id.as_str()) {
-        let is_error = matches!(whole.fault, Some(StreamFault::ErrorEvent { class: FailureClass::OutOfCredit, .. }));
+        let is_error = matches!(
+            whole.fault,
+            Some(StreamFault::ErrorEvent {
+                class: FailureClass::OutOfCredit,
+                ..
+            })
+        );
         if !is_error || whole.has_content {
             problems.push(format!("should fail over: {:?}", whole.fault));
         }
@@ -177,7 +241,11 @@ fn check_stream(recording: &Recording) -> Vec<String> {
             problems.push(format!("is incomplete: {:?}", whole.fault));
         }
         if whole.released != recording.body {
-            problems.push(format!("released {} of {} bytes", whole.released.len(), recording.body.len()));
+            problems.push(format!(
+                "released {} of {} bytes",
+                whole.released.len(),
+                recording.body.len()
+            ));
         }
     }
     for size in CHUNKS {
@@ -185,7 +253,10 @@ fn check_stream(recording: &Recording) -> Vec<String> {
             let reference = run(recording, hide, 0);
             let cut = run(recording, hide, size);
             if cut != reference {
-                problems.push(format!("differs in chunks of {size}, hide {hide}: {:?} {:?}", cut.fault, reference.fault));
+                problems.push(format!(
+                    "differs in chunks of {size}, hide {hide}: {:?} {:?}",
+                    cut.fault, reference.fault
+                ));
             }
             problems.extend(check_hidden(recording, &reference.released, hide));
         }
@@ -200,14 +271,21 @@ fn check_hidden(recording: &Recording, released: &[u8], hide: bool) -> Option<St
     }
     let text = std::str::from_utf8(&recording.body).unwrap();
     let is_chat = recording.surface.dialect == Dialect::OpenaiChat;
-    let kept: String = text.split_inclusive("\n\n").filter(|event| !(is_chat && is_usage_only(event))).collect();
+    let kept: String = text
+        .split_inclusive("\n\n")
+        .filter(|event| !(is_chat && is_usage_only(event)))
+        .collect();
     (kept.as_bytes() != released).then(|| "hides something else".to_owned())
 }
 
 fn is_usage_only(event: &str) -> bool {
-    let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_default();
+    let data = event
+        .lines()
+        .find_map(|line| line.strip_prefix("data: "))
+        .unwrap_or_default();
     let value: Value = serde_json::from_str(data).unwrap_or_default();
-    value["choices"].as_array().is_some_and(Vec::is_empty) && (value["usage"].is_object() || value["x_groq"]["usage"].is_object())
+    value["choices"].as_array().is_some_and(Vec::is_empty)
+        && (value["usage"].is_object() || value["x_groq"]["usage"].is_object())
 }
 
 fn check_report(recording: &Recording, report: &Report) -> Vec<String> {
@@ -217,13 +295,29 @@ fn check_report(recording: &Recording, report: &Report) -> Vec<String> {
         problems.push("is not complete".to_owned());
     }
     if recording.surface.operation == Operation::Chat {
-        let expected = recording.expected["stop"].as_str().unwrap_or("unknown");
+        let native = recording.expected["native"].as_array().map_or(&[][..], Vec::as_slice);
+        // The list counts tools of the provider's own making as no tools, also those that the client runs.
+        let client_runs = ["custom_tool_call", "apply_patch_call", "local_shell_call", "shell_call"];
+        let asks = native
+            .iter()
+            .any(|kind| client_runs.contains(&kind.as_str().unwrap_or_default()));
+        let expected = if asks {
+            "tool"
+        } else {
+            recording.expected["stop"].as_str().unwrap_or("unknown")
+        };
         if report.finish.name() != expected && recording.expected.is_object() {
-            problems.push(format!("finish {:?}, expected {expected} ({})", report.finish, recording.expected["stop_raw"]));
+            problems.push(format!(
+                "finish {:?}, expected {expected} ({})",
+                report.finish, recording.expected["stop_raw"]
+            ));
         }
         let text = recording.expected["text"].as_str().map_or(0, str::len) as u64;
         if report.content_bytes < text {
-            problems.push(format!("{} bytes of content, of text alone {text}", report.content_bytes));
+            problems.push(format!(
+                "{} bytes of content, of text alone {text}",
+                report.content_bytes
+            ));
         }
     }
     problems
@@ -237,7 +331,9 @@ fn refusals_are_classified() {
         let dialect = recording.surface.dialect;
         let now = Timestamp::from_secs(1_800_000_000);
         let verdict = dialects::classify(dialect, recording.status, &http::HeaderMap::new(), &recording.body, now);
-        let is_bad_key = String::from_utf8_lossy(&recording.body).to_ascii_lowercase().contains("api key");
+        let is_bad_key = String::from_utf8_lossy(&recording.body)
+            .to_ascii_lowercase()
+            .contains("api key");
         let expected = match recording.status {
             401 => Some(FailureClass::Auth),
             429 => Some(FailureClass::RateLimited),
@@ -251,7 +347,11 @@ fn refusals_are_classified() {
         assert_eq!(found, expected, "{} {}", recording.id, recording.status);
         if recording.surface.operation != Operation::CountTokens {
             let under_200 = dialects::read_answer(recording.surface, &recording.body);
-            assert!(matches!(under_200, Err(Nonsense::Error(_))), "{}: {under_200:?}", recording.id);
+            assert!(
+                matches!(under_200, Err(Nonsense::Error(_))),
+                "{}: {under_200:?}",
+                recording.id
+            );
         }
     }
     println!("{seen} refusals classified");
@@ -261,19 +361,56 @@ fn refusals_are_classified() {
 fn recorded_requests_scan_and_stay_as_they_are() {
     let mut seen = 0;
     for recording in recordings() {
-        let Some(body) = recording.request.filter(|body| !body.is_empty()) else { continue };
+        let Some(body) = recording.request.filter(|body| !body.is_empty()) else {
+            continue;
+        };
         seen += 1;
-        let facts = dialects::scan(recording.surface, &body).unwrap_or_else(|error| panic!("{}: {error}", recording.id));
+        let facts =
+            dialects::scan(recording.surface, &body).unwrap_or_else(|error| panic!("{}: {error}", recording.id));
         let value: Value = serde_json::from_slice(&body).unwrap();
         let is_gemini = recording.surface.dialect == Dialect::Gemini;
-        assert_eq!(facts.model.as_deref(), value["model"].as_str().filter(|_| !is_gemini), "{}", recording.id);
+        assert_eq!(
+            facts.model.as_deref(),
+            value["model"].as_str().filter(|_| !is_gemini),
+            "{}",
+            recording.id
+        );
         assert_eq!(facts.stream, value["stream"] == Value::Bool(true), "{}", recording.id);
         let tools = |key: &str| value[key].as_array().is_some_and(|tools| !tools.is_empty());
-        assert_eq!(facts.tools, tools("tools") || tools("functions"), "{}", recording.id);
-        assert_eq!(facts.asked_for_usage(), value["stream_options"]["include_usage"] == Value::Bool(true), "{}", recording.id);
-        let same = facts.edit(&body, &dialects::Edits { model: facts.model.as_deref(), ..Default::default() });
-        assert_eq!((same.as_ptr(), same.len()), (body.as_ptr(), body.len()), "{}", recording.id);
-        let edited = facts.edit(&body, &dialects::Edits { model: Some("other"), include_usage: true, params: &[] });
+        let nested = value["generateContentRequest"]["tools"].is_array();
+        assert_eq!(
+            facts.tools,
+            tools("tools") || tools("functions") || nested,
+            "{}",
+            recording.id
+        );
+        assert_eq!(
+            facts.asked_for_usage(),
+            value["stream_options"]["include_usage"] == Value::Bool(true),
+            "{}",
+            recording.id
+        );
+        let same = facts.edit(
+            &body,
+            &dialects::Edits {
+                model: facts.model.as_deref(),
+                ..Default::default()
+            },
+        );
+        assert_eq!(
+            (same.as_ptr(), same.len()),
+            (body.as_ptr(), body.len()),
+            "{}",
+            recording.id
+        );
+        let edited = facts.edit(
+            &body,
+            &dialects::Edits {
+                model: Some("other"),
+                include_usage: true,
+                params: &[],
+            },
+        );
         check_edited(&recording.id, recording.surface, value, &edited);
     }
     println!("{seen} requests scanned");
@@ -282,14 +419,18 @@ fn recorded_requests_scan_and_stay_as_they_are() {
 /// As a document, the edited request is the old one with the changes.
 fn check_edited(id: &str, surface: Surface, mut value: Value, edited: &[u8]) {
     if surface.dialect == Dialect::Gemini {
-        for request in value["requests"].as_array_mut().into_iter().flatten() {
+        for request in value
+            .get_mut("requests")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             request["model"] = Value::from("models/other");
         }
-        if value.get("requests").is_some_and(Value::is_null) {
-            value.as_object_mut().unwrap().remove("requests");
-        }
-        if value.get("model").is_some() {
-            value["model"] = Value::from("models/other");
+        for pointer in ["/model", "/generateContentRequest/model"] {
+            if let Some(model) = value.pointer_mut(pointer) {
+                *model = Value::from("models/other");
+            }
         }
     } else {
         value["model"] = Value::from("other");
@@ -303,33 +444,71 @@ fn check_edited(id: &str, surface: Surface, mut value: Value, edited: &[u8]) {
 #[test]
 fn a_recorded_stream_that_is_cut_never_looks_complete() {
     let mut seen = 0;
-    for recording in recordings().iter().filter(|recording| recording.stream && recording.status == 200) {
+    for recording in recordings()
+        .iter()
+        .filter(|recording| recording.stream && recording.status == 200)
+    {
         seen += 1;
         let whole = run(recording, false, 0);
         // Cut at many places, also with a proxy that puts a terminator after everything.
         let step = (recording.body.len() / 97).max(1);
         for end in (0..recording.body.len()).step_by(step) {
-            let cut = Recording { body: recording.body.slice(..end), ..recording.clone_head() };
+            let cut = Recording {
+                body: recording.body.slice(..end),
+                ..recording.clone_head()
+            };
             let outcome = run(&cut, false, 0);
             if outcome.fault.is_some() {
                 continue;
             }
             // Complete all the same: then nothing that the model said may be missing.
-            assert_eq!(outcome.report.content_bytes, whole.report.content_bytes, "{} cut at {end}", recording.id);
-            assert_eq!(outcome.report.finish, whole.report.finish, "{} cut at {end}", recording.id);
+            assert_eq!(
+                outcome.report.content_bytes, whole.report.content_bytes,
+                "{} cut at {end}",
+                recording.id
+            );
+            assert_eq!(
+                outcome.report.finish, whole.report.finish,
+                "{} cut at {end}",
+                recording.id
+            );
         }
-        let mut tap = StreamTap::new(TapOptions { surface: recording.surface, hide_usage_chunk: false, json_array: recording.json_array });
+        let mut tap = StreamTap::new(TapOptions {
+            surface: recording.surface,
+            hide_usage_chunk: false,
+            json_array: recording.json_array,
+        });
         let half = tap.push(recording.body.slice(..recording.body.len() / 2), &mut Vec::new());
         if half == TapState::Open {
-            assert!(matches!(tap.finish(false), StreamEnd::Incomplete { .. }), "{} broke off", recording.id);
+            assert!(
+                matches!(tap.finish(false), StreamEnd::Incomplete { .. }),
+                "{} broke off",
+                recording.id
+            );
         }
     }
     println!("{seen} streams cut");
 }
 
+/// What a careless proxy would put after whatever it got.
+fn terminator(recording: &Recording) -> &'static str {
+    match recording.surface.dialect {
+        Dialect::AnthropicMessages => "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        Dialect::Gemini if recording.json_array => "]",
+        _ => "\n\ndata: [DONE]\n\n",
+    }
+}
+
 impl Recording {
     fn clone_head(&self) -> Self {
-        Self { id: self.id.clone(), usage: self.usage.clone(), expected: Value::Null, request: None, body: Bytes::new(), ..*self }
+        Self {
+            id: self.id.clone(),
+            usage: self.usage.clone(),
+            expected: Value::Null,
+            request: None,
+            body: Bytes::new(),
+            ..*self
+        }
     }
 }
 
@@ -338,10 +517,24 @@ fn usage_of_another_model_is_reported_beside() {
     let all = recordings();
     let side = |id: &str| {
         let recording = all.iter().find(|recording| recording.id == id)?;
-        let report = if recording.stream { run(recording, false, 0).report } else { dialects::read_answer(recording.surface, &recording.body).unwrap() };
-        Some(report.side_usage.into_iter().map(|side| (side.role, side.model.unwrap_or_default(), side.usage)).collect::<Vec<_>>())
+        let report = if recording.stream {
+            run(recording, false, 0).report
+        } else {
+            dialects::read_answer(recording.surface, &recording.body).unwrap()
+        };
+        Some(
+            report
+                .side_usage
+                .into_iter()
+                .map(|side| (side.role, side.model.unwrap_or_default(), side.usage))
+                .collect::<Vec<_>>(),
+        )
     };
-    let usage = |input, output| Usage { input, output, ..Usage::default() };
+    let usage = |input, output| Usage {
+        input,
+        output,
+        ..Usage::default()
+    };
     let role = |role: &str, model: &str, usage| (role.to_owned(), model.to_owned(), usage);
     if let Some(found) = side("538610ebd5fd") {
         assert_eq!(found, [role("advisor_message", "claude-opus-4-7", usage(2_728, 3_880))]);

@@ -1,7 +1,9 @@
 //! Usage of Gemini's format.
 //!
 //! The prompt includes what was cached, but neither what the provider's tools fed back nor, on the other side, do the
-//! candidates include thoughts. Chunks are cumulative and early ones incomplete: the last word on each field counts.
+//! candidates include thoughts. Chunks are cumulative, so the last one counts, also where it says less: after a tool the
+//! provider counts anew. One without the prompt is incomplete and only adds to what was said; as long as the prompt is
+//! unknown there is no usage, since half of it would pass for all.
 
 use domain::Usage;
 
@@ -29,7 +31,14 @@ pub(crate) fn take(raw: &[u8], seen: &mut Observation) -> Result<(), Syntax> {
         }
         Ok::<(), Syntax>(())
     })?;
-    seen.tally.merge(&tally);
+    if tally.input.is_given() {
+        seen.tally = tally;
+    } else {
+        seen.tally.merge(&tally);
+    }
+    if !seen.tally.input.is_given() && !seen.tally.has_bad() {
+        return Ok(());
+    }
     seen.report.usage = judge(&seen.tally, raw, normal);
     Ok(())
 }
@@ -106,21 +115,24 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_on_each_field_counts() {
-        let report = after(&[
-            r#"{"promptTokenCount":9,"thoughtsTokenCount":4}"#,
-            r#"{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":6}"#,
-            r#"{"candidatesTokenCount":3}"#,
-        ]);
-        assert_eq!(
-            report,
+    fn the_last_chunk_counts_and_incomplete_ones_add_to_it() {
+        let possible = |input, output, reasoning| {
             UsageReport::Possible(Usage {
-                input: 9,
-                output: 9,
-                reasoning: 6,
+                input,
+                output,
+                reasoning,
                 ..Usage::default()
             })
+        };
+        let early = r#"{"candidatesTokenCount":2,"thoughtsTokenCount":4}"#;
+        assert_eq!(after(&[early]), UsageReport::None);
+        let counted = r#"{"promptTokenCount":9,"candidatesTokenCount":21,"thoughtsTokenCount":35}"#;
+        assert_eq!(after(&[early, counted]), possible(9, 56, 35));
+        assert_eq!(
+            after(&[counted, r#"{"promptTokenCount":87,"thoughtsTokenCount":78}"#]),
+            possible(87, 78, 78)
         );
+        assert_eq!(after(&[counted, r#"{"candidatesTokenCount":22}"#]), possible(9, 57, 35));
     }
 
     #[test]

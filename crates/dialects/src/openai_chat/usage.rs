@@ -19,8 +19,9 @@ pub(crate) fn read(value: &mut Cursor<'_>) -> Result<Tally, Syntax> {
             b"total_tokens" => tally.total = member.figure()?,
             b"prompt_tokens_details" | b"input_tokens_details" => prompt_details(member, &mut tally)?,
             b"completion_tokens_details" | b"output_tokens_details" => completion_details(member, &mut tally)?,
-            // DeepSeek, Moonshot and Mistral said it at the top before they had details.
-            b"prompt_cache_hit_tokens" | b"cached_tokens" | b"num_cached_tokens" => {
+            // DeepSeek and Moonshot said it at the top before they had details. Mistral's `num_cached_tokens` is left
+            // aside: whether it lowers the price is not known, and the details say it where it does.
+            b"prompt_cache_hit_tokens" | b"cached_tokens" => {
                 cached_elsewhere.merge(member.figure()?);
             }
             _ => {
@@ -146,8 +147,12 @@ mod tests {
             usage(r#"{"prompt_tokens":9,"completion_tokens":1,"prompt_cache_hit_tokens":4}"#).cache_read,
             4
         );
-        let both = r#"{"prompt_tokens":9,"completion_tokens":1,"num_cached_tokens":4,"prompt_tokens_details":{"cached_tokens":2}}"#;
+        let both = r#"{"prompt_tokens":9,"completion_tokens":1,"cached_tokens":4,"prompt_tokens_details":{"cached_tokens":2}}"#;
         assert_eq!(usage(both).cache_read, 2);
+        assert_eq!(
+            usage(r#"{"prompt_tokens":64,"completion_tokens":6,"num_cached_tokens":32}"#).cache_read,
+            0
+        );
     }
 
     #[test]
