@@ -316,6 +316,7 @@ mod tests {
             body.to_string().as_bytes(),
         ));
         assert_eq!(counted["input_tokens"], answered(&body)["usage"]["input_tokens"]);
+        assert!(counted["input_tokens"].as_u64() > answered(&question(&json!({})))["usage"]["input_tokens"].as_u64());
         let unbounded = whole(&ask(
             Operation::CountTokens,
             Dialect::AnthropicMessages,

@@ -465,6 +465,7 @@ mod tests {
         let parts = json!([{"role": "user", "content": [
             {"type": "text", "text": "two words"},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+            {"type": "input_image", "image_url": "data:image/png;base64,AAAA"},
         ]}]);
         assert_eq!((tokens_in(&plain), tokens_in(&parts)), (2, 2));
         assert_eq!(input_tokens(&json!({"messages": [], "other": "x"}), &["messages"]), 1);

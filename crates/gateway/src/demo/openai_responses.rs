@@ -447,6 +447,7 @@ mod tests {
         assert_eq!(timeless(last), timeless(&plain));
         assert_eq!(events[2]["item"]["call_id"], last["output"][0]["call_id"]);
         assert_eq!(events[2]["item"]["arguments"], "");
+        assert_eq!(events[events.len() - 3]["arguments"], arguments);
     }
 
     #[test]
