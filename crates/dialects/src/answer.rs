@@ -235,7 +235,7 @@ mod tests {
             let error = br#"{"error":{"message":"boom","type":"server_error","code":500}}"#;
             match read_answer(surface(dialect), error) {
                 Err(Nonsense::Error(reported)) => {
-                    assert_eq!((reported.class, reported.status), (FailureClass::Server, Some(500)))
+                    assert_eq!((reported.class, reported.status), (FailureClass::Server, Some(500)));
                 }
                 other => panic!("{dialect}: {other:?}"),
             }

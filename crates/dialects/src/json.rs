@@ -112,7 +112,7 @@ impl<'a> Text<'a> {
     /// Its length in bytes once decoded.
     pub(crate) fn len(&self) -> u64 {
         if self.escaped {
-            unescape(self.raw).len() as u64
+            unescaped_len(self.raw) as u64
         } else {
             self.raw.len() as u64
         }
@@ -499,38 +499,72 @@ fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
 }
 
 fn unescape(raw: &[u8]) -> String {
-    let mut out = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(found) = memchr::memchr(b'\\', rest) {
-        let (plain, escape) = rest.split_at(found);
-        out.extend_from_slice(plain);
-        let used = push_escape(escape, &mut out);
-        rest = escape.get(used..).unwrap_or_default();
+    let mut out = String::with_capacity(raw.len());
+    for piece in Pieces(raw) {
+        match piece {
+            Piece::Plain(text) => out.push_str(&String::from_utf8_lossy(text)),
+            Piece::Letter(letter) => out.push(letter),
+        }
     }
-    out.extend_from_slice(rest);
-    match String::from_utf8(out) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    }
+    out
 }
 
-/// Decodes the escape that `text` begins with; returns how many bytes it took.
-fn push_escape(text: &[u8], out: &mut Vec<u8>) -> usize {
-    let plain = match text.get(1) {
-        Some(b'b') => 0x08,
-        Some(b'f') => 0x0c,
-        Some(b'n') => b'\n',
-        Some(b'r') => b'\r',
-        Some(b't') => b'\t',
-        Some(b'u') => return push_unicode(text, out),
-        Some(other) => *other,
-        None => return text.len(),
+fn unescaped_len(raw: &[u8]) -> usize {
+    let length = |piece| match piece {
+        Piece::Plain(text) => <[u8]>::len(text),
+        Piece::Letter(letter) => letter.len_utf8(),
     };
-    out.push(plain);
-    2
+    Pieces(raw).map(length).sum()
 }
 
-fn push_unicode(text: &[u8], out: &mut Vec<u8>) -> usize {
+/// What a string with escapes is made of.
+struct Pieces<'a>(&'a [u8]);
+
+enum Piece<'a> {
+    /// As it stands.
+    Plain(&'a [u8]),
+    /// An escape, decoded.
+    Letter(char),
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (piece, used) = match memchr::memchr(b'\\', self.0) {
+            Some(0) => {
+                let (letter, used) = letter(self.0);
+                (Piece::Letter(letter), used)
+            }
+            found => {
+                let plain = found.and_then(|end| self.0.get(..end)).unwrap_or(self.0);
+                (Piece::Plain(plain), plain.len())
+            }
+        };
+        self.0 = self.0.get(used..).unwrap_or_default();
+        Some(piece)
+    }
+}
+
+/// Decodes the escape that `text` begins with; also returns how many bytes it takes.
+fn letter(text: &[u8]) -> (char, usize) {
+    let plain = match text.get(1) {
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return unicode(text),
+        Some(other) => char::from(*other),
+        None => char::REPLACEMENT_CHARACTER,
+    };
+    (plain, 2)
+}
+
+fn unicode(text: &[u8]) -> (char, usize) {
     const PAIR: usize = 12;
     let first = unit(text);
     let second = text.get(6..PAIR).filter(|next| next.starts_with(b"\\u")).and_then(unit);
@@ -539,17 +573,9 @@ fn push_unicode(text: &[u8], out: &mut Vec<u8>) -> usize {
             char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)),
             PAIR,
         ),
-        (Some(code), _) => (char::from_u32(code), 6),
-        (None, _) => (None, 6),
+        (code, _) => (code.and_then(char::from_u32), 6),
     };
-    let mut buffer = [0; 4];
-    out.extend_from_slice(
-        decoded
-            .unwrap_or(char::REPLACEMENT_CHARACTER)
-            .encode_utf8(&mut buffer)
-            .as_bytes(),
-    );
-    used
+    (decoded.unwrap_or(char::REPLACEMENT_CHARACTER), used)
 }
 
 /// The code unit of `\uXXXX`.

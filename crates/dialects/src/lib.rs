@@ -12,6 +12,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod fuzz;
 pub mod listing;
 pub mod refusal;
 pub mod request;

@@ -9,6 +9,10 @@ use crate::limits::{CHOICES_MAX, NAME_MAX};
 use crate::usage::Tally;
 
 /// Everything seen so far.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are findings, independent of each other, not a state"
+)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
     /// As it is shown.

@@ -60,9 +60,9 @@ impl Framer {
                 (Line::AfterCr, b'\n') => self.line = Line::StartCrLf,
                 (Line::StartCrLf, b'\r') => self.line = Line::BlankCr,
                 (Line::Start | Line::StartCrLf, b'\n' | b'\r') | (Line::AfterCr, b'\r') | (Line::BlankCr, b'\n') => {
-                    return self.ended(at + 1);
+                    return Some(self.ended(at + 1));
                 }
-                (Line::BlankCr, _) => return self.ended(at),
+                (Line::BlankCr, _) => return Some(self.ended(at)),
                 (Line::Start | Line::StartCrLf | Line::AfterCr, _) => self.line = Line::Inside,
             }
             at += 1;
@@ -71,7 +71,7 @@ impl Framer {
     }
 
     /// What is missing for the event to be whole.
-    pub(crate) const fn missing(&self) -> &'static [u8] {
+    pub(crate) const fn missing(self) -> &'static [u8] {
         match self.line {
             // After a `\r` the first `\n` would only complete that line end.
             Line::Inside | Line::AfterCr => b"\n\n",
@@ -80,9 +80,9 @@ impl Framer {
         }
     }
 
-    const fn ended(&mut self, end: usize) -> Option<usize> {
+    const fn ended(&mut self, end: usize) -> usize {
         self.line = Line::Start;
-        Some(end)
+        end
     }
 }
 

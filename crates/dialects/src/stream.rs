@@ -331,9 +331,8 @@ impl StreamTap {
 
     fn read(&mut self, data: &[u8]) -> Fate {
         self.events += 1;
-        let sign = match self.read_sign(data) {
-            Ok(sign) => sign,
-            Err(_) => return self.malformed(),
+        let Ok(sign) = self.read_sign(data) else {
+            return self.malformed();
         };
         match sign.mark {
             Mark::Error(error) => {

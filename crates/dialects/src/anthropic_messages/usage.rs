@@ -133,7 +133,7 @@ fn read_iteration(value: &mut Cursor<'_>) -> Result<Iteration, Syntax> {
                 iteration.role = member
                     .string_if()?
                     .map(|text| text.decode().into_owned())
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             }
             b"model" => iteration.model = member.string_if()?.map(|text| text.decode().into_owned()),
             _ => read_field(key, member, &mut iteration.tally)?,

@@ -159,7 +159,7 @@ mod tests {
             ("x-ratelimit-remaining-tokens", "0"),
             ("x-ratelimit-reset-tokens", "6m0s"),
         ];
-        assert_eq!(wait(Dialect::OpenaiChat, &openai), Some(Duration::from_secs(360)));
+        assert_eq!(wait(Dialect::OpenaiChat, &openai), Some(Duration::from_mins(6)));
         let healthy = [
             ("x-ratelimit-remaining-requests", "5"),
             ("x-ratelimit-reset-requests", "6m0s"),

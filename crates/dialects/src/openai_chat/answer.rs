@@ -93,7 +93,7 @@ fn read_choice(
                 choice.finish = member
                     .string_if()?
                     .filter(|text| !text.is_empty())
-                    .map(|text| finish(text.raw))
+                    .map(|text| finish(text.raw));
             }
             b"delta" | b"message" => read_part(member, &mut choice.part)?,
             b"text" => choice.part.add_text(generated(member)?),

@@ -26,7 +26,7 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     if edits.include_usage && places.dialect == Some(Dialect::OpenaiChat) {
         ask_for_usage(places, &mut splices, &mut added);
     }
-    add_params(places, body, edits.params, &mut added);
+    add_params(places, body, edits, &mut added);
     if !added.is_empty() {
         let end = places.object.end.saturating_sub(1);
         // Each addition begins with a comma, which the first member of an empty object must not have.
@@ -40,7 +40,7 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     }
 }
 
-fn rename<'a>(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'a>, added: &mut String) {
+fn rename(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'_>, added: &mut String) {
     for literal in &places.models {
         let current = body
             .get(literal.clone())
@@ -88,11 +88,15 @@ fn ask_for_usage(places: &Places, splices: &mut Splices<'_>, added: &mut String)
 
 /// Adds the fields that the client did not send. Its top-level keys are read again for that, which happens only for
 /// upstreams with parameters of their own.
-fn add_params(places: &Places, body: &[u8], params: &[(String, String)], added: &mut String) {
+fn add_params(places: &Places, body: &[u8], edits: &Edits<'_>, added: &mut String) {
+    let params = edits.params;
     if params.is_empty() {
         return;
     }
-    let mut sent: SmallVec<[bool; 8]> = params.iter().map(|_| false).collect();
+    // What an edit of its own has put there counts as sent, too.
+    let is_ours =
+        |field: &str| (field == "model" && edits.model.is_some()) || (field == "stream_options" && edits.include_usage);
+    let mut sent: SmallVec<[bool; 8]> = params.iter().map(|(field, _)| is_ours(field)).collect();
     let mut cursor = Cursor::lenient(body.get(places.object.clone()).unwrap_or_default());
     let read = cursor.object(|key, value| {
         for (sent, (field, _)) in sent.iter_mut().zip(params) {

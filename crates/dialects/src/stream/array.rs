@@ -58,8 +58,7 @@ impl ArrayFramer {
                         Place::Escape
                     };
                 }
-                (Place::Escape, _) => self.place = Place::Text,
-                (Place::Element, b'"') => self.place = Place::Text,
+                (Place::Escape, _) | (Place::Element, b'"') => self.place = Place::Text,
                 (Place::Element, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
                 (Place::Element, b'}' | b']') => {
                     self.depth -= 1;
@@ -88,12 +87,12 @@ impl ArrayFramer {
     }
 
     /// Whether the object stood alone, outside any array.
-    pub(super) const fn is_bare(&self) -> bool {
+    pub(super) const fn is_bare(self) -> bool {
         self.bare
     }
 
     /// Whether an end here leaves nothing half said.
-    pub(super) const fn is_after_element(&self) -> bool {
+    pub(super) const fn is_after_element(self) -> bool {
         matches!(self.place, Place::After)
     }
 }

@@ -1,0 +1,133 @@
+//! What must hold for any bytes at all, as functions that a fuzzer calls.
+//!
+//! They live beside the code so that the property tests and the fuzz targets check the same claims. Each panics where a
+//! claim is broken; none of them has another effect. The first bytes of the input choose dialect and options, so that a
+//! corpus file is a whole case.
+
+use bytes::Bytes;
+use domain::{Dialect, Operation, Surface, Timestamp};
+use http::{HeaderMap, HeaderValue};
+
+use crate::{Edits, Report, StreamEnd, StreamTap, TapOptions, TapState, classify, read_answer, scan};
+
+/// A scan does not panic, and what it edits scans again, with the new name.
+///
+/// # Panics
+/// If the claim is broken.
+pub fn request(data: &[u8]) {
+    let (surface, _, body) = case(data);
+    let Ok(facts) = scan(surface, body) else { return };
+    let body = Bytes::copy_from_slice(body);
+    let params = [("own".to_owned(), "1".to_owned())];
+    let edits = Edits {
+        model: Some("to/model"),
+        include_usage: true,
+        params: &params,
+    };
+    let edited = facts.edit(&body, &edits);
+    let again = scan(surface, &edited);
+    let is_named = matches!(surface.dialect, Dialect::Gemini | Dialect::BedrockConverse)
+        || surface.operation == Operation::Passthrough
+        || again
+            .as_ref()
+            .is_ok_and(|again| again.model.as_deref() == Some("to/model"));
+    assert!(again.is_ok() && is_named, "an edit made {edited:?} of {body:?}");
+}
+
+/// Reading an answer does not panic.
+pub fn answer(data: &[u8]) {
+    let (surface, _, body) = case(data);
+    drop(read_answer(surface, body));
+}
+
+/// A tap releases what came in, the same at any chunking.
+///
+/// # Panics
+/// If the claim is broken.
+pub fn stream(data: &[u8]) {
+    let (surface, choice, body) = case(data);
+    let options = TapOptions {
+        surface,
+        hide_usage_chunk: choice & 1 != 0,
+        json_array: choice & 2 != 0,
+    };
+    let size = usize::from(choice >> 2) + 1;
+    let whole = tapped(options, body, body.len().max(1));
+    assert_eq!(whole, tapped(options, body, size), "in chunks of {size}");
+    let is_hidden = options.hide_usage_chunk && surface.dialect == Dialect::OpenaiChat;
+    assert!(
+        is_hidden || body.starts_with(&whole.0),
+        "something was released that never came"
+    );
+}
+
+/// Classifying does not panic.
+pub fn refusal(data: &[u8]) {
+    let (surface, choice, body) = case(data);
+    let status = 300 + u16::from(choice) * 2;
+    let mut headers = HeaderMap::new();
+    if let Some(value) = body.get(..16).and_then(|value| HeaderValue::from_bytes(value).ok()) {
+        headers.insert("retry-after", value);
+    }
+    drop(classify(
+        surface.dialect,
+        status,
+        &headers,
+        body,
+        Timestamp::from_secs(1_800_000_000),
+    ));
+}
+
+/// Dialect and operation, a byte of options, and the rest.
+fn case(data: &[u8]) -> (Surface, u8, &[u8]) {
+    let pick = |at: usize| usize::from(data.get(at).copied().unwrap_or(0));
+    let dialect = Dialect::ALL
+        .get(pick(0) % Dialect::ALL.len())
+        .copied()
+        .unwrap_or(Dialect::OpenaiChat);
+    let operation = Operation::ALL
+        .get(pick(1) % Operation::ALL.len())
+        .copied()
+        .unwrap_or(Operation::Chat);
+    (
+        Surface::new(operation, dialect),
+        pick(2) as u8,
+        data.get(3..).unwrap_or_default(),
+    )
+}
+
+fn tapped(options: TapOptions, body: &[u8], size: usize) -> (Vec<u8>, StreamEnd, Report) {
+    let mut tap = StreamTap::new(options);
+    let mut out = Vec::new();
+    for chunk in body.chunks(size) {
+        if let TapState::Broken(_) = tap.push(Bytes::copy_from_slice(chunk), &mut out) {
+            break;
+        }
+    }
+    let end = tap.finish(true);
+    (out.concat(), end, tap.report())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_claims_hold(
+            head in any::<[u8; 3]>(),
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..100),
+                "(data: |\\{|\\}|\\[|\\]|\"model\"|\"choices\"|\"usage\"|:|,|\n|\r|1|-|\"a\"|null|\\[DONE\\]){0,30}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let data = [&head[..], &body].concat();
+            request(&data);
+            answer(&data);
+            stream(&data);
+            refusal(&data);
+        }
+    }
+}
