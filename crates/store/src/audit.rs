@@ -118,7 +118,7 @@ pub(crate) async fn run(store: &Store) -> Result<Audit> {
 async fn totals(tx: &Tx<'_>) -> Result<AuditTotals> {
     #[derive(FromQueryResult)]
     struct Receipts {
-        receipts: i64,
+        count: i64,
         charged: i64,
         cost: i64,
         uncollected: i64,
@@ -132,7 +132,7 @@ async fn totals(tx: &Tx<'_>) -> Result<AuditTotals> {
         credited: i64,
     }
     let select = format!(
-        "SELECT count(*) AS receipts, {} AS charged, {} AS cost, {} AS uncollected, {} AS quarantined, \
+        "SELECT count(*) AS count, {} AS charged, {} AS cost, {} AS uncollected, {} AS quarantined, \
          {} AS unpriced, {} AS estimated FROM receipts",
         sum("charged_nanos"),
         sum("cost_nanos"),
@@ -164,7 +164,7 @@ async fn totals(tx: &Tx<'_>) -> Result<AuditTotals> {
         ..AuditTotals::default()
     };
     if let Some(row) = receipts {
-        totals.receipts = row.receipts.unsigned_abs();
+        totals.receipts = row.count.unsigned_abs();
         totals.charged = Money::from_nanos(row.charged);
         totals.cost = Money::from_nanos(row.cost);
         totals.uncollected = Money::from_nanos(row.uncollected);

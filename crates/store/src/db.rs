@@ -23,6 +23,7 @@ use sea_orm::{
 
 use crate::error::{Result, StoreError};
 use crate::limits::{ACQUIRE_WAIT, POSTGRES_CONNECTIONS_MAX};
+use sqlite::FileId;
 pub(crate) use sqlite::SqliteFile;
 
 /// Which SQL is spoken where the two differ.
@@ -41,6 +42,8 @@ pub(crate) struct Db {
     opening: tokio::sync::Mutex<()>,
     /// The identity that the database had at the start; another one is not ours.
     identity: RwLock<Option<String>>,
+    /// The file that was open last, and its write-ahead log.
+    last: RwLock<Option<(FileId, FileId)>>,
 }
 
 enum Place {
@@ -50,7 +53,7 @@ enum Place {
 
 struct Pools {
     /// The file that is open; `None` for PostgreSQL.
-    file: Option<sqlite::FileId>,
+    file: Option<FileId>,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
 }
@@ -80,6 +83,7 @@ impl Db {
             pools: RwLock::new(None),
             opening: tokio::sync::Mutex::new(()),
             identity: RwLock::new(None),
+            last: RwLock::new(None),
         })
     }
 
@@ -184,6 +188,7 @@ impl Db {
         if let (Some(pools), Ok(there)) = (&pools, &there)
             && pools.file.as_ref() == Some(there)
         {
+            self.remember_log(file, *there);
             return Ok(Some(Arc::clone(pools)));
         }
         if pools.is_some() {
@@ -194,6 +199,26 @@ impl Db {
         there.map(|_| None)
     }
 
+    /// Notes, once per file, which write-ahead log is its own.
+    fn remember_log(&self, file: &SqliteFile, there: FileId) {
+        let known = self.last.read().is_some_and(|(last, _)| last == there);
+        if let (false, Some(log)) = (known, file.log_id()) {
+            *self.last.write() = Some((there, log));
+        }
+    }
+
+    /// SQLite would play the log of the old file into another one that was put in its place, and ruin it.
+    fn refuse_foreign_log(&self, file: &SqliteFile, there: FileId) -> Result<()> {
+        let Some((last, log)) = *self.last.read() else {
+            return Ok(());
+        };
+        if last == there || file.log_id() != Some(log) {
+            return Ok(());
+        }
+        let mend = "the -wal and -shm files beside it still belong to the old one; move them away too";
+        Err(StoreError::Away(format!("the file was replaced, but {mend}")))
+    }
+
     fn drop_connections(&self) {
         *self.pools.write() = None;
     }
@@ -202,6 +227,7 @@ impl Db {
         match &self.place {
             Place::Sqlite(file) => {
                 let id = file.id()?;
+                self.refuse_foreign_log(file, id)?;
                 let (writer, reader) = file.connect().await?;
                 Ok(Pools {
                     file: Some(id),

@@ -40,13 +40,12 @@ impl fmt::Debug for KeyHasher {
 }
 
 /// As kept in the database.
-pub(crate) fn to_hex(hash: &KeyHash) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+pub(crate) fn to_hex(hash: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    hash.iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .flatten()
+        .collect()
 }
 
 /// The reverse of [`to_hex`].

@@ -101,7 +101,11 @@ impl Requests<'_> {
 async fn clear_some(tx: &Tx<'_>, older_than: Timestamp) -> Result<u64> {
     let stripped = match tx.backend() {
         Backend::Sqlite => "json_remove(body, '$.attempts', '$.error', '$.first_content_ms')",
-        Backend::Postgres => "(body::jsonb - 'attempts' - 'error' - 'first_content_ms')::text",
+        // PostgreSQL's JSON knows no NUL: a body with one leaves the log as it is.
+        Backend::Postgres => {
+            "CASE WHEN strpos(body, '\\u0000') > 0 THEN body \
+             ELSE (body::jsonb - 'attempts' - 'error' - 'first_content_ms')::text END"
+        }
     };
     let update = format!(
         "UPDATE receipts SET logged = FALSE, body = {stripped} WHERE call IN \

@@ -170,7 +170,7 @@ impl SealingKey {
         let aead = RandomizedNonceKey::new(&AES_256_GCM, &*derive(b"seal")?)
             .map_err(|_| VaultError::BadKey("cannot be used"))?;
         let id = digest::digest(&digest::SHA256, &*derive(b"name")?);
-        let id = id.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let id = crate::hasher::to_hex(id.as_ref().get(..4).unwrap_or_default());
         Ok(Self { id, aead })
     }
 }

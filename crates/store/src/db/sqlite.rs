@@ -81,6 +81,17 @@ impl SqliteFile {
         }
     }
 
+    /// Which write-ahead log lies beside the path.
+    pub(crate) fn log_id(&self) -> Option<FileId> {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push("-wal");
+        let meta = fs::metadata(PathBuf::from(path)).ok()?;
+        Some(FileId {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+
     /// The writing and the reading connections.
     pub(crate) async fn connect(&self) -> Result<(DatabaseConnection, DatabaseConnection)> {
         Ok((self.pool(1).await?, self.pool(SQLITE_READERS_MAX).await?))

@@ -18,7 +18,7 @@ use super::{JournalOptions, JournalPosition, JournalStatus, Sync};
 use crate::limits::{JOURNAL_BACKLOG_MAX, JOURNAL_KEPT_MAX, PROBE_EVERY, RECORD_BYTES_MAX};
 
 /// How often segments are looked through for ones that may go.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// What a probe writes: a block, so that the file system must find one.
 const PROBE_BYTES: usize = 4096;
 
@@ -66,6 +66,17 @@ struct Writer {
 struct Failed {
     message: String,
     tried: Instant,
+    what: Failing,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    /// Writing. What was written before is as good as ever.
+    Write,
+    /// Flushing. After that nobody knows what of the file is on the disk, and a second flush that succeeds proves
+    /// nothing: the system may have forgotten the pages that it could not write.
+    Flush,
 }
 
 /// What there is to be flushed.
@@ -112,7 +123,7 @@ impl Shared {
         let header = segment::header(record);
         let mut writer = self.writer.lock();
         self.ready(&mut writer)?;
-        let done = self.write(&mut writer, &header, record);
+        let done = self.write(&mut writer, header, record);
         let number = self.noted(&mut writer, done)?;
         drop(writer);
         self.waiting_bytes.fetch_add(size, Ordering::Relaxed);
@@ -189,10 +200,12 @@ impl Shared {
         }
     }
 
-    /// The disk did not keep what was written: nothing more goes into these files.
-    pub(super) fn flush_failed(&self, error: &io::Error) {
+    /// The disk did not keep what was written: nothing more goes into these files. Returns the number of the last record
+    /// that is not known to be durable.
+    pub(super) fn flush_failed(&self, error: &io::Error) -> u64 {
         let mut writer = self.writer.lock();
-        self.fail(&mut writer, format!("fsync: {error}"));
+        self.fail(&mut writer, format!("fsync: {error}"), Failing::Flush);
+        writer.written
     }
 
     /// Lets a writer that failed try again, not too often.
@@ -204,7 +217,8 @@ impl Shared {
             return Err(AppendError::Write(failed.message.clone()));
         }
         failed.tried = Instant::now();
-        match writer.probe(&self.options) {
+        let what = failed.what;
+        match writer.probe(&self.options, what) {
             Ok(()) => {
                 tracing::info!("the journal can be written again");
                 writer.failure = None;
@@ -212,19 +226,19 @@ impl Shared {
                 Ok(())
             }
             Err(error) => {
-                self.fail(writer, error.to_string());
+                self.fail(writer, error.to_string(), what);
                 Err(AppendError::Write(error.to_string()))
             }
         }
     }
 
-    fn write(&self, writer: &mut Writer, header: &[u8; HEADER], record: &[u8]) -> io::Result<u64> {
+    fn write(&self, writer: &mut Writer, header: [u8; HEADER], record: &[u8]) -> io::Result<u64> {
         let size = (HEADER + record.len()) as u64;
         if writer.end.offset > FIRST && writer.end.offset + size > self.options.segment_bytes {
             writer.roll(&self.options)?;
         }
         writer.buffer.clear();
-        writer.buffer.extend_from_slice(header);
+        writer.buffer.extend_from_slice(&header);
         writer.buffer.extend_from_slice(record);
         if let Err(error) = writer.file.write_all_at(&writer.buffer, writer.end.offset) {
             // Whatever part of it was written must not be found by a reader or by the next start.
@@ -240,20 +254,37 @@ impl Shared {
 
     fn noted(&self, writer: &mut Writer, done: io::Result<u64>) -> Result<u64, AppendError> {
         done.map_err(|error| {
-            self.fail(writer, error.to_string());
+            self.fail(writer, error.to_string(), Failing::Write);
             AppendError::Write(error.to_string())
         })
     }
 
-    fn fail(&self, writer: &mut Writer, message: String) {
+    fn fail(&self, writer: &mut Writer, message: String, what: Failing) {
         if writer.failure.is_none() {
             tracing::error!(error = %message, "the journal cannot be written; new calls are refused");
         }
         writer.failure = Some(Failed {
             message,
             tried: Instant::now(),
+            what,
         });
         self.healthy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What a test does to the disk.
+#[cfg(test)]
+impl Shared {
+    /// From now on everything is written to another file.
+    pub(super) fn replace_file(&self, file: File) {
+        self.writer.lock().file = Arc::new(file);
+    }
+
+    /// As if the last failure had been long ago.
+    pub(super) fn forget_last_try(&self) {
+        if let Some(failed) = &mut self.writer.lock().failure {
+            failed.tried = Instant::now().checked_sub(PROBE_EVERY).unwrap_or(failed.tried);
+        }
     }
 }
 
@@ -276,11 +307,14 @@ impl Writer {
 
     /// Tries whether writing works, behind the end, where nobody reads. It goes to a new segment: the old file may be
     /// the reason (deleted, on a disk that is gone, or refused by fsync).
-    fn probe(&mut self, options: &JournalOptions) -> io::Result<()> {
+    fn probe(&mut self, options: &JournalOptions, failing: Failing) -> io::Result<()> {
         // Cut back first, so that a sealed segment ends with its last record.
         let cut = self.file.set_len(self.end.offset);
         if self.end.offset > FIRST || cut.is_err() {
             self.roll(options)?;
+        }
+        if failing == Failing::Flush {
+            self.unsynced.clear();
         }
         self.file.write_all_at(&[0; PROBE_BYTES], self.end.offset)?;
         self.file.set_len(self.end.offset)?;

@@ -52,8 +52,8 @@ pub(super) fn run(dir: &Path, booked: Option<JournalPosition>) -> Result<Journal
     {
         report.torn_files += usize::from(entry.path().extension().is_some_and(|end| end == "torn"));
     }
-    if let Ok(letters) = fs::read(dir.join(crate::settler::DEAD_LETTERS)) {
-        report.dead_letters = letters.iter().filter(|byte| **byte == b'\n').count() as u64;
+    if let Ok(letters) = fs::read_to_string(dir.join(crate::settler::DEAD_LETTERS)) {
+        report.dead_letters = letters.lines().count() as u64;
     }
     Ok(report)
 }

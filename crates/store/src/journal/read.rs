@@ -143,7 +143,7 @@ impl Reader {
             return Ok(None);
         }
         let path = segment::path(journal.dir(), number);
-        match self.file(journal, number).and_then(|file| file.metadata()) {
+        match self.file(journal, number).and_then(File::metadata) {
             Ok(meta) => Ok(Some(meta.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(JournalError::io(path, error)),

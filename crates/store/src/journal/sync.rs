@@ -129,7 +129,9 @@ impl Flush {
         state.waiters = waiting;
         drop(state);
         let done: Vec<(u64, Waker)> = done;
-        done.into_iter().for_each(|(_, waker)| waker.wake());
+        for (_, waker) in done {
+            waker.wake();
+        }
     }
 
     /// Sleeps until there is something to flush; false: it is time to stop.
@@ -188,10 +190,11 @@ fn run(shared: &Shared) {
         shared.flush.dirty.store(false, Ordering::Release);
         let dirty = shared.take_dirty();
         let result = dirty.files.iter().try_for_each(|file| file.sync_data());
-        if let Err(error) = &result {
-            shared.flush_failed(error);
-        }
-        shared.flush.finished(dirty.number, result);
+        let number = match &result {
+            Ok(()) => dirty.number,
+            Err(error) => shared.flush_failed(error),
+        };
+        shared.flush.finished(number, result);
         if !go_on {
             return;
         }

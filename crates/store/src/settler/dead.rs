@@ -3,6 +3,7 @@
 //! A file beside the journal, one JSON object per line, forced to the disk before the booking that skips the record is
 //! committed. A crash in between writes the line again: the call's id tells.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -24,8 +25,9 @@ pub(crate) const FILE: &str = "dead-letters.jsonl";
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     path: PathBuf,
-    /// Records before this are in the file: a booking that is tried again does not write them again.
-    written_to: JournalPosition,
+    /// Records behind the booked position that are in the file already: a booking that is tried again does not write
+    /// them again. At most one batch.
+    written: BTreeSet<JournalPosition>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +46,7 @@ impl DeadLetters {
     pub(super) fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(FILE),
-            written_to: JournalPosition::default(),
+            written: BTreeSet::new(),
         }
     }
 
@@ -65,10 +67,11 @@ impl DeadLetters {
             letters.push((stretch.to, &[][..], reason.as_str()));
         }
         let count = letters.len() as u64;
-        letters.retain(|(end, ..)| *end > self.written_to);
-        if let Some((end, ..)) = letters.last().copied() {
+        self.written.retain(|end| *end > stretch.from);
+        letters.retain(|(end, ..)| !self.written.contains(end));
+        if !letters.is_empty() {
             self.write(&letters)?;
-            self.written_to = end;
+            self.written.extend(letters.iter().map(|(end, ..)| *end));
         }
         Ok(count)
     }

@@ -1,0 +1,13 @@
+//! The store from outside: every test runs on SQLite and on PostgreSQL, by one macro.
+//!
+//! PostgreSQL is the server that `TOLLGATE_TEST_POSTGRES` names (a superuser of a throw-away cluster, see
+//! `scripts/postgres`); each test makes a database of its own in it. Without the variable that half says so and is
+//! skipped, except in CI, where it fails: a suite that silently runs by half proves nothing.
+
+mod accounts;
+mod file;
+mod lab;
+mod ledger;
+mod outage;
+mod resources;
+mod whole;
