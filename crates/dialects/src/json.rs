@@ -487,15 +487,30 @@ fn is_hex4(digits: &[u8]) -> bool {
     digits.len() == 4 && digits.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Most strings of an event are shorter than what starting a vector search costs; most bytes of a request are in
-/// strings where it pays.
+/// Where the next `"` or `\` stands.
+///
+/// Most strings of an event are shorter than what starting a vector search costs, and in code an escape follows every
+/// few words: so eight bytes at a time first, in plain arithmetic, then the search that is best for long runs.
 fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
-    const SHORT: usize = 16;
-    let head = text.get(..SHORT).unwrap_or(text);
-    match head.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-        Some(found) => Some(found),
-        None => memchr2(b'"', b'\\', text.get(head.len()..)?).map(|found| found + head.len()),
+    const WORDS: usize = 6;
+    let mut at = 0;
+    for word in text.chunks_exact(size_of::<u64>()).take(WORDS) {
+        let word = word.try_into().map(u64::from_le_bytes).ok()?;
+        let found = bytes_that_are(b'"', word) | bytes_that_are(b'\\', word);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += size_of::<u64>();
     }
+    memchr2(b'"', b'\\', text.get(at..)?).map(|found| at + found)
+}
+
+/// The high bit of each byte of `word` that is `byte`. Bytes above the first such may be marked wrongly; the lowest
+/// mark is always right.
+const fn bytes_that_are(byte: u8, word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    let differing = word ^ (ONES * byte as u64);
+    differing.wrapping_sub(ONES) & !differing & (ONES << 7)
 }
 
 fn unescape(raw: &[u8]) -> String {
@@ -696,6 +711,14 @@ mod tests {
             prop_assert_eq!(read.decode(), text.as_str());
             prop_assert!(read.is(&text));
             prop_assert_eq!(cursor.end(), Ok(()));
+        }
+
+        #[test]
+        fn finds_the_first_quote_or_backslash(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), Just(b'!'), Just(b']'), Just(0xa2), any::<u8>(), Just(b'a'), Just(b'a')], 0..80)) {
+            let plain = text.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            prop_assert_eq!(find_quote_or_backslash(&text), plain);
+            let long = [&[b'x'; 60][..], &text].concat();
+            prop_assert_eq!(find_quote_or_backslash(&long), plain.map(|found| found + 60));
         }
 
         #[test]

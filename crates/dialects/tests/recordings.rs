@@ -456,7 +456,7 @@ fn a_recorded_stream_that_is_cut_never_looks_complete() {
         // Cut at many places, also with a proxy that puts a terminator after everything.
         let step = (recording.body.len() / 97).max(1);
         for end in (0..recording.body.len()).step_by(step) {
-            for added in ["", terminator(&recording)] {
+            for added in ["", terminator(recording)] {
                 let body = Bytes::from([&recording.body[..end], added.as_bytes()].concat());
                 let outcome = run(
                     &Recording {
