@@ -1,1 +1,127 @@
-//! placeholder
+//! The control plane's HTTP: what people and their programs ask about accounts, beside the calls themselves.
+//!
+//! One file per resource. It reads the database and the snapshot that calls see, and never touches the data plane: what
+//! it changes (nothing yet) would reach calls as a new snapshot. Two kinds of callers are told apart by types that a
+//! handler takes as an argument, [`auth::Client`] and [`auth::Operator`], so that a route without a check does not
+//! compile into one that answers.
+
+mod accounts;
+pub mod auth;
+mod billing;
+mod error;
+mod me;
+mod requests;
+mod stats;
+mod time;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use domain::{Secret, Snapshot};
+use metering::Accounts;
+use routing::{CredentialStatus, UpstreamStatus};
+use store::{KeyHash, KeyHasher, Store};
+
+pub use error::ApiError;
+
+/// What the control plane is made of.
+#[derive(Debug)]
+pub struct AdminOptions {
+    /// The database.
+    pub store: Store,
+    /// Balances as calls see them.
+    pub accounts: Arc<Accounts>,
+    /// Declared resources as calls see them.
+    pub current: Current,
+    /// `security.admin_token`: opens the operator's views; without one they are closed.
+    pub admin_token: Option<Secret>,
+    /// `security.master_key`: a client without limits.
+    pub master_key: Option<Secret>,
+}
+
+/// A question asked anew on each request.
+type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+/// What changes while the server runs.
+#[derive(Clone)]
+pub struct Current {
+    /// Declared resources.
+    pub snapshot: Ask<Arc<Snapshot>>,
+    /// What routing knows of upstreams and credentials.
+    pub standing: Ask<(Vec<UpstreamStatus>, Vec<CredentialStatus>)>,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    accounts: Arc<Accounts>,
+    current: Current,
+    hasher: KeyHasher,
+    admin_token: Option<KeyHash>,
+    master_key: Option<KeyHash>,
+}
+
+impl Shared {
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        (self.inner.current.snapshot)()
+    }
+}
+
+/// The control plane's routes.
+pub fn router(options: AdminOptions) -> Router {
+    let hasher = options.store.hasher();
+    // Tokens are kept and compared as keyed hashes, so that their timing says nothing about them.
+    let hash = |secret: &Option<Secret>| {
+        secret
+            .as_ref()
+            .filter(|secret| !secret.expose().is_empty())
+            .map(|secret| hasher.hash(secret.expose()))
+    };
+    let inner = Inner {
+        admin_token: hash(&options.admin_token),
+        master_key: hash(&options.master_key),
+        hasher,
+        store: options.store,
+        accounts: options.accounts,
+        current: options.current,
+    };
+    Router::new()
+        .route("/api/me/balance", get(me::balance))
+        .route("/api/me/usage", get(me::usage))
+        .route("/api/me/models", get(me::models))
+        .route("/v1/dashboard/billing/subscription", get(billing::subscription))
+        .route("/v1/dashboard/billing/usage", get(billing::usage))
+        .route("/dashboard/billing/subscription", get(billing::subscription))
+        .route("/dashboard/billing/usage", get(billing::usage))
+        .route("/api/stats", get(stats::show))
+        .route("/api/accounts", get(accounts::list))
+        .route("/api/requests", get(requests::list))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .with_state(Shared { inner: Arc::new(inner) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! `/api/requests`: the request log, newest first, with each attempt.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use domain::Snapshot;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::RequestRecord;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::{Shared, time};
+
+/// Calls shown where the question names no number.
+const LIMIT: u64 = 50;
+
+/// Calls shown at most.
+const LIMIT_MAX: u64 = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    limit: Option<u64>,
+}
+
+/// The newest calls.
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    _: Operator,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
+    let snapshot = shared.snapshot();
+    let records = shared.store().requests().recent(limit).await?;
+    let rows: Vec<Value> = records.iter().map(|record| row(record, &snapshot)).collect();
+    Ok(Json(json!({"requests": rows})))
+}
+
+/// Names where they are known still, beside the identities that stay.
+fn row(record: &RequestRecord, snapshot: &Snapshot) -> Value {
+    let receipt = &record.receipt;
+    let upstream = receipt
+        .upstream
+        .and_then(|id| snapshot.upstreams.iter().find(|upstream| upstream.id == id));
+    json!({
+        "id": receipt.call.to_string(), "time": time::moment(receipt.started_at), "latency_ms": receipt.took_ms,
+        "first_content_ms": receipt.first_content_ms, "operation": receipt.operation, "dialect": receipt.dialect,
+        "stream": receipt.stream, "user_id": receipt.user, "user": snapshot.users.get(&receipt.user).map(|user| &user.name),
+        "key_id": receipt.key, "model": receipt.model, "answered_model": receipt.answered_model,
+        "upstream": upstream.map(|upstream| &upstream.name), "status": receipt.status, "ending": receipt.ending,
+        "success": receipt.ending == domain::Ending::Complete && receipt.status < 400, "error": receipt.error,
+        "usage": receipt.usage, "usage_source": receipt.usage_source, "cost": receipt.cost, "charged": receipt.charged,
+        "uncollected": receipt.uncollected, "failovers": record.failovers(), "attempts": receipt.attempts,
+    })
+}
