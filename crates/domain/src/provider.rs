@@ -28,7 +28,7 @@ pub enum AuthScheme {
 }
 
 /// A provider profile.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// The name in configuration.
@@ -47,6 +47,7 @@ pub struct Provider {
     pub default_headers: BTreeMap<String, String>,
     /// Path per surface (`chat.openai_chat = "/chat/completions"`). `{model}` and `{method}` are filled in.
     #[serde(default, deserialize_with = "surfaces")]
+    #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, String>>")]
     pub surfaces: BTreeMap<Surface, String>,
     /// Models it serves where neither the upstream nor discovery says.
     #[serde(default)]
@@ -89,7 +90,9 @@ fn surfaces<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
     Ok(written
         .into_iter()
         .flat_map(|(operation, paths)| {
-            paths.into_iter().map(move |(dialect, path)| (Surface::new(operation, dialect), path))
+            paths
+                .into_iter()
+                .map(move |(dialect, path)| (Surface::new(operation, dialect), path))
         })
         .collect())
 }

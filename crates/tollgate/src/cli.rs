@@ -1,0 +1,176 @@
+//! The command line: one file per command.
+//!
+//! Commands that change resources write to the database that the server reads; a running server sees the change within
+//! a second. They lay their flags over a resource as the configuration does with variables, so one set of checks and
+//! one wording of mistakes serves all three ways to declare a resource.
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are shown on a terminal, which knows no Markdown"
+)]
+
+mod audit;
+mod backup;
+mod balance;
+mod check;
+mod completions;
+mod context;
+mod credential;
+mod demo;
+mod draft;
+mod explain;
+mod healthcheck;
+mod init;
+mod journal;
+mod key;
+mod migrate;
+mod model;
+pub(crate) mod output;
+mod secret_input;
+mod serve;
+mod upstream;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Mistakes;
+use context::Context;
+
+/// An AI API gateway in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: tollgate.yaml, if it is there]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key of the configuration, over the file and the environment: `--set server.listen=0.0.0.0:4270`
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Prints JSON instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the gateway; works without any configuration
+    Serve(serve::Serve),
+    /// Serves with the built-in demo provider and throw-away data
+    Demo(demo::Demo),
+    /// Writes tollgate.yaml and fresh secrets (.env)
+    Init(init::Init),
+    /// Validates the configuration and prints what it means
+    Check(check::Check),
+    /// Says where a call would go, in which order, and why not elsewhere
+    Explain(explain::Explain),
+    /// Users: who owns keys and money
+    #[command(subcommand)]
+    User(user::User),
+    /// Keys: what clients authenticate with
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Upstreams: endpoints at providers
+    #[command(subcommand)]
+    Upstream(upstream::Upstream),
+    /// Credentials of upstreams
+    #[command(subcommand)]
+    Credential(credential::Credential),
+    /// Models: names that clients use
+    #[command(subcommand)]
+    Model(model::Model),
+    /// Balances of users
+    #[command(subcommand)]
+    Balance(balance::Balance),
+    /// Proves that receipts, movements, balances and statistics agree
+    Audit(audit::Audit),
+    /// The local log of receipts
+    #[command(subcommand)]
+    Journal(journal::Journal),
+    /// Brings the database's schema up to date
+    Migrate(migrate::Migrate),
+    /// Copies the database to a new file
+    Backup(backup::Backup),
+    /// Asks the local server whether it is ready
+    Healthcheck(healthcheck::Healthcheck),
+    /// Prints completions for a shell
+    Completions(completions::Completions),
+}
+
+/// Runs the command line of this process. Exit codes: 0 done, 1 refused, 2 usage.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(cli.global);
+    let done = match cli.command {
+        Command::Serve(command) => crate::serve::runtime().and_then(|runtime| runtime.block_on(command.run(&context))),
+        Command::Demo(command) => crate::serve::runtime().and_then(|runtime| runtime.block_on(command.run(&context))),
+        other => small_runtime().and_then(|runtime| runtime.block_on(other.run(&context))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Serve(command) => command.run(context).await,
+            Self::Demo(command) => command.run(context).await,
+            Self::Init(command) => command.run(context),
+            Self::Check(command) => command.run(context),
+            Self::Explain(command) => command.run(context).await,
+            Self::User(command) => command.run(context).await,
+            Self::Key(command) => command.run(context).await,
+            Self::Upstream(command) => command.run(context).await,
+            Self::Credential(command) => command.run(context).await,
+            Self::Model(command) => command.run(context).await,
+            Self::Balance(command) => command.run(context).await,
+            Self::Audit(command) => command.run(context).await,
+            Self::Journal(command) => command.run(context).await,
+            Self::Migrate(command) => command.run(context).await,
+            Self::Backup(command) => command.run(context).await,
+            Self::Healthcheck(command) => command.run(context).await,
+            Self::Completions(command) => command.run(),
+        }
+    }
+}
+
+/// One thread is enough for one statement.
+fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Says what went wrong. Mistakes of the configuration stand alone on their lines, so that editors can jump to them.
+fn report(error: &anyhow::Error) {
+    match error.downcast_ref::<Mistakes>() {
+        Some(mistakes) => output::complain(&mistakes.to_string()),
+        None => output::complain(&format!("tollgate: {error:#}").replace('\n', " ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,295 @@
+//! `tollgate upstream`: endpoints at providers.
+
+use domain::Provider;
+use domain::declaration::{CredentialDecl, UpstreamDecl};
+use serde_json::json;
+use store::{Origin, Store, UpstreamRecord};
+
+use super::context::Context;
+use super::draft::{Draft, pair};
+use super::output::{Table, joined, moment};
+use super::secret_input::SecretInput;
+use crate::config::check;
+
+/// The name of the credential that is given together with a new upstream.
+const FIRST_CREDENTIAL: &str = "default";
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Upstream {
+    /// Adds an upstream, with its first credential
+    Add(Box<Add>),
+    /// Lists all upstreams
+    List,
+    /// Shows an upstream with its credentials
+    Show(Name),
+    /// Changes an upstream
+    Edit(Box<Edit>),
+    /// Removes an upstream and its credentials
+    Remove(Name),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Name {
+    /// The upstream's name
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// The upstream's name
+    name: String,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    secret: SecretInput,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Edit {
+    /// The upstream's name
+    name: String,
+    /// A new name
+    #[arg(long = "name", value_name = "NAME")]
+    new_name: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What an upstream is like. What is not given stays; what is given as '' goes back to the default.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// A provider preset, such as openai, anthropic, gemini or openai-compatible
+    #[arg(long)]
+    provider: Option<String>,
+    /// Where the API begins, instead of the preset's
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// The wire format: openai_chat, openai_responses, anthropic_messages or gemini
+    #[arg(long)]
+    dialect: Option<String>,
+    /// A label
+    #[arg(long)]
+    group: Option<String>,
+    /// Lower is tried first
+    #[arg(long, allow_negative_numbers = true)]
+    priority: Option<String>,
+    /// Share under the strategy weighted
+    #[arg(long)]
+    weight: Option<String>,
+    /// Among its credentials: round_robin, random, weighted or least_connections
+    #[arg(long)]
+    strategy: Option<String>,
+    /// A model it serves, or a glob; repeatable
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// A header for every request, as NAME=VALUE; repeatable
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    headers: Vec<(String, String)>,
+    /// A field for every JSON body, as NAME=VALUE; repeatable
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+    params: Vec<(String, String)>,
+    /// A proxy to reach it by
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// A PEM file of certificate authorities to trust for it
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+    /// To an open connection, such as 10s
+    #[arg(long, value_name = "PERIOD")]
+    connect_timeout: Option<String>,
+    /// To the first content of an answer
+    #[arg(long, value_name = "PERIOD")]
+    first_byte_timeout: Option<String>,
+    /// Between two pieces of a stream
+    #[arg(long, value_name = "PERIOD")]
+    idle_timeout: Option<String>,
+    /// For a whole call
+    #[arg(long, value_name = "PERIOD")]
+    total_timeout: Option<String>,
+    /// The breaker: on or off
+    #[arg(long, value_parser = ["on", "off"])]
+    breaker: Option<String>,
+    /// Cooldown after a 429: off, or the longest one, such as 1h
+    #[arg(long, value_name = "PERIOD")]
+    cooldown: Option<String>,
+}
+
+impl Settings {
+    fn put(&self, draft: &mut Draft) {
+        let mut texts = vec![
+            ("provider", "--provider", &self.provider),
+            ("base_url", "--base-url", &self.base_url),
+            ("dialect", "--dialect", &self.dialect),
+            ("group", "--group", &self.group),
+            ("priority", "--priority", &self.priority),
+            ("weight", "--weight", &self.weight),
+            ("strategy", "--strategy", &self.strategy),
+            ("proxy", "--proxy", &self.proxy),
+            ("ca", "--ca", &self.ca),
+            ("timeouts.connect", "--connect-timeout", &self.connect_timeout),
+            ("timeouts.first_byte", "--first-byte-timeout", &self.first_byte_timeout),
+            ("timeouts.idle", "--idle-timeout", &self.idle_timeout),
+            ("timeouts.total", "--total-timeout", &self.total_timeout),
+        ];
+        texts.retain(|(.., value)| value.is_some());
+        for (key, flag, value) in texts {
+            match value.as_deref() {
+                Some("") if !key.contains('.') => draft.remove(key),
+                value => draft.set(key, flag, value),
+            }
+        }
+        draft.set_list("models", "--model", &self.models);
+        draft.set_entries("headers", "--header", &self.headers);
+        draft.set_entries("params", "--param", &self.params);
+        match self.breaker.as_deref() {
+            Some("on") => draft.remove("breaker"),
+            breaker => draft.set("breaker", "--breaker", breaker),
+        }
+        match self.cooldown.as_deref() {
+            Some("off") => draft.set("cooldown", "--cooldown", Some("off")),
+            Some("on") => draft.remove("cooldown"),
+            max => draft.set("cooldown.max", "--cooldown", max),
+        }
+    }
+}
+
+impl Upstream {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Add(add) => add.run(context).await,
+            Self::List => list(context).await,
+            Self::Show(name) => show(context, &name.name).await,
+            Self::Edit(edit) => edit.run(context).await,
+            Self::Remove(name) => {
+                context.store().await?.upstreams().remove(&name.name).await?;
+                context.say(
+                    &format!("upstream {} is removed, with its credentials", name.name),
+                    &json!({"removed": name.name}),
+                )
+            }
+        }
+    }
+}
+
+impl Add {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let secret = self.secret.given(&context.sources(Vec::new())?.environment)?;
+        let mut draft = Draft::named(&self.name);
+        self.settings.put(&mut draft);
+        let mut decl = finish(&draft, context)?;
+        if let Some(key) = secret {
+            decl.credentials.push(CredentialDecl {
+                name: FIRST_CREDENTIAL.to_owned(),
+                key,
+                weight: 1,
+            });
+        }
+        let record = context.store().await?.upstreams().add(&decl, Origin::Cli).await?;
+        let next = match record.credentials.len() {
+            0 => format!(
+                "; if it needs a key: tollgate credential add NAME --upstream {}",
+                record.name
+            ),
+            _ => String::new(),
+        };
+        context.say(&format!("upstream {} is added{next}", record.name), &to_json(&record))
+    }
+}
+
+impl Edit {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let store = context.store().await?;
+        let record = store.upstreams().get(&self.name).await?;
+        let mut draft = Draft::of(&record.decl)?;
+        draft.set("name", "--name", self.new_name.as_ref());
+        self.settings.put(&mut draft);
+        let decl = finish(&draft, context)?;
+        let record = store.upstreams().edit(&self.name, &decl).await?;
+        context.say(&format!("upstream {} is changed", record.name), &to_json(&record))
+    }
+}
+
+/// Presets of the operator's own stand in the configuration file.
+fn finish(draft: &Draft, context: &Context) -> anyhow::Result<UpstreamDecl> {
+    let config = context.config()?;
+    let own: Vec<&Provider> = config.providers.iter().map(|provider| &**provider).collect();
+    Ok(draft.finish(|listed, mistakes| check::upstreams(listed, &own, mistakes))?)
+}
+
+/// Names of all upstreams, for checks of targets.
+pub(super) async fn names(store: &Store) -> anyhow::Result<Vec<String>> {
+    Ok(store
+        .upstreams()
+        .list()
+        .await?
+        .into_iter()
+        .map(|record| record.name)
+        .collect())
+}
+
+async fn list(context: &Context) -> anyhow::Result<()> {
+    let records = context.store().await?.upstreams().list().await?;
+    let mut table = Table::new([
+        "NAME",
+        "PROVIDER",
+        "BASE URL",
+        "PRIORITY",
+        "CREDENTIALS",
+        "MODELS",
+        "ORIGIN",
+    ]);
+    for record in &records {
+        let decl = &record.decl;
+        table.row([
+            record.name.clone(),
+            decl.provider
+                .clone()
+                .or_else(|| decl.dialect.map(|dialect| dialect.to_string()))
+                .unwrap_or_default(),
+            decl.base_url.clone().unwrap_or_else(|| "preset".to_owned()),
+            decl.priority.to_string(),
+            record.credentials.len().to_string(),
+            decl.models.as_deref().map_or_else(|| "preset".to_owned(), joined),
+            record.origin.name().to_owned(),
+        ]);
+    }
+    context.list(&table, records.iter().map(to_json).collect())
+}
+
+async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
+    let record = context.store().await?.upstreams().get(name).await?;
+    let value = to_json(&record);
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for (key, value) in value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "credentials")
+    {
+        lines.push((key, value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    }
+    let credentials = record
+        .credentials
+        .iter()
+        .map(|one| format!("{} ({})", one.name, one.masked));
+    lines.push(("credentials", credentials.collect::<Vec<_>>().join(", ")));
+    let text: Vec<String> = lines.iter().map(|(key, shown)| format!("{key:<12}  {shown}")).collect();
+    context.say(text.join("\n").trim_end(), &value)
+}
+
+/// Header values may be secrets: their names are enough.
+fn to_json(record: &UpstreamRecord) -> serde_json::Value {
+    let mut value = serde_json::to_value(&record.decl).unwrap_or_else(|_| json!({}));
+    if !record.decl.headers.is_empty() {
+        value["headers"] = json!(record.decl.headers.keys().collect::<Vec<_>>());
+    }
+    if record.decl.proxy.is_some() {
+        value["proxy"] = json!(true);
+    }
+    value["name"] = json!(record.name);
+    value["credentials"] = record.credentials.iter().map(super::credential::to_json).collect();
+    value["origin"] = json!(record.origin.name());
+    value["created_at"] = json!(moment(record.created_at));
+    value["updated_at"] = json!(moment(record.updated_at));
+    value
+}

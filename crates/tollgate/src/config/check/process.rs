@@ -1,0 +1,121 @@
+//! The process's own sections.
+
+use domain::declaration::Defaults;
+use http::Uri;
+
+use super::super::file::{Logs, Security, Server, Storage};
+use super::super::mistake::{Mistake, Mistakes};
+use super::super::tree::{Node, Place};
+
+/// Checks `server`, `storage`, `security`, `logs` and `defaults`.
+pub fn process(
+    tree: &Node,
+    server: &Server,
+    storage: &Storage,
+    security: &Security,
+    logs: &Logs,
+    defaults: &Defaults,
+    mistakes: &mut Mistakes,
+) {
+    let mut complain = |path: &str, message: String| mistakes.push(Mistake::of(place(tree, path), path, message));
+    if let Some(problem) = listen_problem(&server.listen) {
+        complain("server.listen", problem.to_owned());
+    }
+    if server.request_timeout.0.is_zero() {
+        complain(
+            "server.request_timeout",
+            "is zero, so that no call could end in time".to_owned(),
+        );
+    }
+    if server.body_limit.0 == 0 || server.body_budget < server.body_limit {
+        complain(
+            "server.body_limit",
+            "must be more than nothing and at most `server.body_budget`".to_owned(),
+        );
+    }
+    for origin in &server.cors_origins {
+        if !is_origin(origin) {
+            complain(
+                "server.cors_origins",
+                format!("`{origin}` is not an origin such as https://app.example.com, or *"),
+            );
+        }
+    }
+    if !["sqlite:", "postgres:", "postgresql:"]
+        .iter()
+        .any(|scheme| storage.url.starts_with(scheme))
+    {
+        complain("storage.url", "is neither sqlite://… nor postgres://…".to_owned());
+    }
+    if let Some(key) = &security.encryption_key
+        && !key.expose().is_empty()
+        && let Err(error) = store::KeyRing::parse(key.expose())
+    {
+        complain("security.encryption_key", error.to_string());
+    }
+    if let Err(error) = logs.level.parse::<tracing_subscriber::filter::targets::Targets>() {
+        complain(
+            "logs.level",
+            format!(
+                "`{}` is not a level such as info, or info,gateway=debug: {error}",
+                logs.level
+            ),
+        );
+    }
+    if logs.retention.0.is_zero() {
+        complain("logs.retention", "is zero; the shortest is 1d".to_owned());
+    }
+    if defaults.attempts_max == 0 {
+        complain(
+            "defaults.attempts_max",
+            "is zero, so that nothing would be tried; at least 1".to_owned(),
+        );
+    }
+    for (path, period) in [
+        ("defaults.connect_timeout", defaults.connect_timeout),
+        ("defaults.first_byte_timeout", defaults.first_byte_timeout),
+        ("defaults.idle_timeout", defaults.idle_timeout),
+        ("defaults.heartbeat", defaults.heartbeat),
+    ] {
+        if period.0.is_zero() {
+            complain(path, "is zero; give it some time".to_owned());
+        }
+    }
+}
+
+fn listen_problem(listen: &str) -> Option<&'static str> {
+    let Some((host, port)) = listen.rsplit_once(':') else {
+        return Some("has no port; write address:port, such as 127.0.0.1:4270");
+    };
+    if host.is_empty() {
+        return Some("has no address; write 0.0.0.0:port to serve the whole network");
+    }
+    if port.parse::<u16>().is_err() {
+        return Some("does not end in a port from 0 to 65535");
+    }
+    (host.contains(':') && !host.starts_with('[')).then_some("has an IPv6 address without brackets; write [::1]:port")
+}
+
+fn is_origin(origin: &str) -> bool {
+    if origin == "*" {
+        return true;
+    }
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    uri.scheme().is_some()
+        && uri.authority().is_some()
+        && uri.query().is_none()
+        && !origin.ends_with('/')
+        && uri.path() == "/"
+}
+
+/// Where the value of a path of keys stands; where the nearest mapping around it does, if it is a default.
+fn place(tree: &Node, path: &str) -> Place {
+    let mut node = tree;
+    for key in path.split('.') {
+        match node.get(key) {
+            Some(inner) => node = inner,
+            None => break,
+        }
+    }
+    node.at.clone()
+}

@@ -1,0 +1,270 @@
+//! Providers and upstreams.
+
+use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
+use domain::{Dialect, Provider, catalog};
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::super::Listed;
+use super::super::mistake::{Mistake, Mistakes};
+use super::super::suggest::hint;
+use super::super::tree::Node;
+use super::{Names, check_name, complain};
+
+/// Fields of a request that Tollgate must read as the client wrote them.
+const PARAMS_RESERVED: [&str; 2] = ["model", "stream"];
+
+/// Checks `providers`.
+pub fn providers(listed: &[Listed<'_, Provider>], mistakes: &mut Mistakes) {
+    let mut names = Names::default();
+    for provider in listed {
+        let decl = &provider.decl;
+        check_name(provider, &decl.name, &mut names, mistakes);
+        if !decl.base_url.is_empty()
+            && let Some(problem) = base_url(&decl.base_url)
+        {
+            complain(provider, "base_url", problem, mistakes);
+        }
+        if decl.builtin {
+            complain(
+                provider,
+                "builtin",
+                "is only for the built-in demonstration; remove the key",
+                mistakes,
+            );
+        }
+        if decl.surfaces.is_empty() {
+            let message = "offers nothing; add `surfaces`, such as {chat: {openai_chat: /chat/completions}}";
+            mistakes.push(Mistake::of(provider.node.at.clone(), provider.path.as_str(), message));
+        }
+        for path in decl.surfaces.values().filter(|path| !path.starts_with('/')) {
+            complain(
+                provider,
+                "surfaces",
+                format!("the path `{path}` must begin with /"),
+                mistakes,
+            );
+        }
+    }
+}
+
+/// Checks `upstreams`; `own` are the presets of the file.
+pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistakes: &mut Mistakes) {
+    let mut names = Names::default();
+    for upstream in listed {
+        let decl = &upstream.decl;
+        check_name(upstream, &decl.name, &mut names, mistakes);
+        if decl.name.contains('/') {
+            complain(
+                upstream,
+                "name",
+                "must not contain /, which separates upstream and model in a name",
+                mistakes,
+            );
+        }
+        if decl.weight == 0 {
+            complain(
+                upstream,
+                "weight",
+                "is 0, so that it would never be chosen; at least 1, or remove the upstream",
+                mistakes,
+            );
+        }
+        check_address(upstream, own, mistakes);
+        check_egress(upstream, mistakes);
+        check_timeouts(upstream, &decl.timeouts, mistakes);
+        check_credentials(upstream, mistakes);
+    }
+}
+
+fn check_address(upstream: &Listed<'_, UpstreamDecl>, own: &[&Provider], mistakes: &mut Mistakes) {
+    let decl = &upstream.decl;
+    if decl.dialect == Some(Dialect::BedrockConverse) {
+        complain(
+            upstream,
+            "dialect",
+            "bedrock_converse does not exist yet; use another dialect",
+            mistakes,
+        );
+    }
+    if let Some(url) = &decl.base_url
+        && let Some(problem) = base_url(url)
+    {
+        complain(upstream, "base_url", problem, mistakes);
+    }
+    let mut without_address = decl.base_url.is_none();
+    if let Some(name) = &decl.provider {
+        let own_one = own
+            .iter()
+            .copied()
+            .find(|provider| provider.name.eq_ignore_ascii_case(name));
+        let Some(provider) = own_one.or_else(|| catalog::provider(name).map(|provider| &**provider)) else {
+            let own = own.iter().map(|provider| provider.name.as_str());
+            let known: Vec<&str> = own
+                .chain(catalog::providers().iter().map(|provider| provider.name.as_str()))
+                .collect();
+            complain(
+                upstream,
+                "provider",
+                format!("there is no provider `{name}`{}", hint(name, &known)),
+                mistakes,
+            );
+            return;
+        };
+        without_address &= provider.base_url.is_empty() && !provider.builtin;
+    } else if decl.dialect.is_none() {
+        let message = "names neither a provider nor a dialect; add `provider: openai`, or `dialect` and `base_url`";
+        mistakes.push(Mistake::of(upstream.node.at.clone(), upstream.path.as_str(), message));
+        return;
+    }
+    if without_address {
+        let message = "has no address; add `base_url`";
+        mistakes.push(Mistake::of(upstream.node.at.clone(), upstream.path.as_str(), message));
+    }
+}
+
+fn check_egress(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
+    let decl = &upstream.decl;
+    for (name, value) in &decl.headers {
+        let header = upstream
+            .node
+            .get("headers")
+            .map(|headers| headers.place_of(name))
+            .unwrap_or_default();
+        let path = format!("{}.headers.{name}", upstream.path);
+        if HeaderName::try_from(name.as_str()).is_err() {
+            mistakes.push(Mistake::of(header, path, "is not the name of a header"));
+        } else if HeaderValue::try_from(value.as_str()).is_err() {
+            mistakes.push(Mistake::of(
+                header,
+                path,
+                "has a value that cannot be sent; remove line breaks and the like",
+            ));
+        }
+    }
+    for name in PARAMS_RESERVED.iter().filter(|name| decl.params.contains_key(**name)) {
+        complain(
+            upstream,
+            "params",
+            format!("`{name}` cannot be set here; it is the client's"),
+            mistakes,
+        );
+    }
+    if let Some(proxy) = &decl.proxy
+        && !["http", "https", "socks5"].contains(&scheme(proxy).unwrap_or_default().as_str())
+    {
+        complain(
+            upstream,
+            "proxy",
+            "is not the address of a proxy, such as http://host:port or socks5://host:port",
+            mistakes,
+        );
+    }
+    if let Some(ca) = &decl.ca
+        && let Err(error) = std::fs::metadata(ca)
+    {
+        complain(upstream, "ca", format!("`{ca}` cannot be read: {error}"), mistakes);
+    }
+}
+
+fn check_timeouts(upstream: &Listed<'_, UpstreamDecl>, timeouts: &TimeoutsDecl, mistakes: &mut Mistakes) {
+    let given = [
+        ("connect", timeouts.connect),
+        ("first_byte", timeouts.first_byte),
+        ("idle", timeouts.idle),
+        ("total", timeouts.total),
+    ];
+    for (key, _) in given
+        .iter()
+        .filter(|(_, period)| period.is_some_and(|period| period.0.is_zero()))
+    {
+        let at = upstream
+            .node
+            .get("timeouts")
+            .map(|node| node.place_of(key))
+            .unwrap_or_default();
+        mistakes.push(Mistake::of(
+            at,
+            format!("{}.timeouts.{key}", upstream.path),
+            "is zero; give it some time, or remove the key",
+        ));
+    }
+}
+
+fn check_credentials(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
+    let mut names = Names::default();
+    let nodes = upstream.node.get("credentials").map_or(&[][..], Node::elements);
+    for (index, (decl, node)) in upstream.decl.credentials.iter().zip(nodes).enumerate() {
+        let path = format!("{}.credentials[{index}]", upstream.path);
+        check_name(
+            &Listed {
+                node,
+                path: path.clone(),
+                decl: (),
+            },
+            &decl.name,
+            &mut names,
+            mistakes,
+        );
+        check_credential(&Listed { node, path, decl: () }, decl, mistakes);
+    }
+}
+
+/// Checks credentials that are declared alone.
+pub fn credentials(listed: &[Listed<'_, CredentialDecl>], mistakes: &mut Mistakes) {
+    let mut names = Names::default();
+    for credential in listed {
+        check_name(credential, &credential.decl.name, &mut names, mistakes);
+        check_credential(credential, &credential.decl, mistakes);
+    }
+}
+
+fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, mistakes: &mut Mistakes) {
+    if decl.weight == 0 {
+        complain(
+            credential,
+            "weight",
+            "is 0, so that it would never be chosen; at least 1, or remove it",
+            mistakes,
+        );
+    }
+    if let Some(problem) = secret_problem(decl.key.expose()) {
+        complain(credential, "key", problem, mistakes);
+    }
+}
+
+/// What is wrong with an API key that goes into a header; says nothing about its content.
+pub(super) fn secret_problem(key: &str) -> Option<&'static str> {
+    if key.is_empty() {
+        return Some("is empty; give the key itself, or a variable such as ${NAME}");
+    }
+    let sendable = key.bytes().all(|byte| byte.is_ascii_graphic());
+    (!sendable).then_some("has spaces or characters that cannot be sent; check how it was copied")
+}
+
+/// What is wrong with the address of an API.
+pub fn base_url(url: &str) -> Option<&'static str> {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return Some("is not a URL such as https://api.example.com/v1");
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Some("must begin with https:// or http://");
+    }
+    let Some(authority) = uri.authority() else {
+        return Some("has no host; write https://host/path");
+    };
+    if authority.as_str().contains('@') {
+        return Some("has a user or a password in it; put the secret into `credentials`");
+    }
+    if authority.host().is_empty() {
+        return Some("has no host; write https://host/path");
+    }
+    uri.query()
+        .is_some()
+        .then_some("has a query; only scheme, host, port and path are used")
+}
+
+fn scheme(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    uri.authority()?;
+    uri.scheme_str().map(str::to_owned)
+}

@@ -1,0 +1,140 @@
+//! Keys that the contract has and this version does not.
+//!
+//! A feature that is written down and silently not there would be worse than one that is missing: its key is refused,
+//! with just that reason. A value that means "without it" is accepted, so that a complete file can be written today.
+
+use super::mistake::{Mistake, Mistakes};
+use super::read::join;
+use super::tree::{Node, Value};
+
+/// A key and the feature behind it. `[]` stands for every element.
+const KEYS: [(&str, &str); 22] = [
+    ("shared", "replicas that share limits and caches do"),
+    ("search", "the search tool does"),
+    ("system_prompt", "system prompt injection does"),
+    ("groups", "groups of models do"),
+    ("profiles", "profiles do"),
+    ("security.admin_password", "the admin login does"),
+    ("security.jwt", "the login of users does"),
+    ("security.registration", "the login of users does"),
+    ("security.oidc", "the login of users does"),
+    ("defaults.quotas", "quotas do"),
+    ("upstreams[].health", "health probes do"),
+    (
+        "upstreams[].credentials[].daily_limit",
+        "daily limits of credentials do",
+    ),
+    (
+        "upstreams[].credentials[].rotate_after",
+        "rotation after a number of uses does",
+    ),
+    ("upstreams[].credentials[].profile", "profiles do"),
+    ("upstreams[].credentials[].oauth", "OAuth accounts do"),
+    ("models[].fallbacks", "fallbacks do"),
+    ("models[].system_prompt", "system prompt injection does"),
+    ("models[].groups", "groups of models do"),
+    ("users[].quotas", "quotas do"),
+    ("users[].limits", "limits of users do"),
+    ("keys[].profile", "profiles do"),
+    ("keys[].quotas", "quotas do"),
+];
+
+/// Values to come of keys that exist.
+const VALUES: [(&str, &[&str], &str); 4] = [
+    (
+        "defaults.strategy",
+        &STRATEGIES,
+        "round_robin, random, weighted or least_connections",
+    ),
+    (
+        "upstreams[].strategy",
+        &STRATEGIES,
+        "round_robin, random, weighted or least_connections",
+    ),
+    (
+        "models[].strategy",
+        &STRATEGIES,
+        "round_robin, random, weighted or least_connections",
+    ),
+    ("logs.bodies", &["on", "all", "errors", "true"], "off"),
+];
+
+const STRATEGIES: [&str; 4] = ["least_used", "lowest_latency", "cheapest", "sticky"];
+
+/// Takes the keys of features to come out of the tree, and says so where they ask for something.
+pub fn refuse(tree: &mut Node, mistakes: &mut Mistakes) {
+    walk(tree, "", "", mistakes);
+}
+
+fn walk(node: &mut Node, path: &str, pattern: &str, mistakes: &mut Mistakes) {
+    match &mut node.value {
+        Value::Scalar(_) => {}
+        Value::List(elements) => {
+            for (index, element) in elements.iter_mut().enumerate() {
+                walk(element, &format!("{path}[{index}]"), &format!("{pattern}[]"), mistakes);
+            }
+        }
+        Value::Map(entries) => entries.retain_mut(|entry| {
+            let (path, pattern) = (join(path, &entry.key), join(pattern, &entry.key));
+            if let Some((_, what)) = KEYS.iter().find(|(key, _)| *key == pattern) {
+                if !is_without(&entry.value) {
+                    let message = format!("{what} not exist yet; remove the key");
+                    mistakes.push(Mistake::of(entry.key_at.clone(), path, message));
+                }
+                return false;
+            }
+            if let Some(message) = value_to_come(&pattern, &entry.value) {
+                mistakes.push(Mistake::of(entry.value.at.clone(), path, message));
+                return false;
+            }
+            walk(&mut entry.value, &path, &pattern, mistakes);
+            true
+        }),
+    }
+}
+
+fn value_to_come(pattern: &str, value: &Node) -> Option<String> {
+    let (_, values, instead) = VALUES.iter().find(|(key, ..)| *key == pattern)?;
+    let text = value.text()?;
+    values
+        .contains(&text)
+        .then(|| format!("`{text}` does not exist yet; use {instead}"))
+}
+
+/// Whether the value says that the feature is not wanted.
+fn is_without(value: &Node) -> bool {
+    let disabled = value.get("enabled").and_then(Node::text) == Some("false");
+    value.is_nothing() || disabled || matches!(value.text(), Some("off" | "false" | "closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml;
+
+    #[test]
+    fn each_key_says_just_that() {
+        let mut tree = yaml::parse(
+            "profiles: [team-a]\nsystem_prompt: {enabled: false, text: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\n    strategy: sticky\n",
+        )
+        .unwrap();
+        let mut mistakes = Mistakes::default();
+        refuse(&mut tree, &mut mistakes);
+        assert_eq!(
+            mistakes.to_string(),
+            "1:1: `profiles`: profiles do not exist yet; remove the key\n\
+             5:5: `upstreams[0].health`: health probes do not exist yet; remove the key\n\
+             6:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
+        );
+        assert!(tree.get("profiles").is_none() && tree.get("system_prompt").is_none());
+    }
+
+    #[test]
+    fn a_feature_that_is_off_is_no_mistake() {
+        let text = "search:\nprofiles: []\nsecurity: {registration: closed}\nupstreams: [{name: u, health: off}]\nlogs: {bodies: off}\n";
+        let mut tree = yaml::parse(text).unwrap();
+        let mut mistakes = Mistakes::default();
+        refuse(&mut tree, &mut mistakes);
+        assert_eq!(mistakes, Mistakes::default());
+    }
+}

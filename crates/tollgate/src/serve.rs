@@ -1,0 +1,254 @@
+//! A server from its parts: opened in the order in which they need each other, stopped in the opposite one.
+//!
+//! Nothing is decided here. The journal is opened before the first connection is accepted, so that a second process on
+//! the same data is refused at once; the settler has counted the journal's backlog before that, so that nobody spends
+//! money twice over a restart; and it stops last, when no call is left that could write a receipt.
+
+mod first_start;
+mod logs;
+mod retention;
+mod signals;
+mod watch;
+pub(crate) mod world;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use domain::Timestamp;
+use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
+use metering::Accounts;
+use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::output;
+use crate::config::{Config, DEFAULT_FILE, Sources, SyncMode};
+use crate::secrets::{self, Make};
+use world::World;
+
+/// A journal's segment: large enough that files stay few, small enough that booked ones go soon.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Reads the sources anew: at the start, and again when the file changes.
+type ReadSources = Arc<dyn Fn() -> anyhow::Result<Sources> + Send + Sync>;
+
+/// What to serve.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    sources: ReadSources,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Setup")
+    }
+}
+
+impl Setup {
+    /// `sources` is asked again on every reload.
+    pub(crate) fn new(sources: impl Fn() -> anyhow::Result<Sources> + Send + Sync + 'static) -> Self {
+        Self {
+            sources: Arc::new(sources),
+        }
+    }
+
+    /// The configuration as it is now, and the file that it depends on, there or not.
+    fn load(&self) -> anyhow::Result<(Config, PathBuf)> {
+        let sources = (self.sources)()?;
+        let file = sources.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        Ok((sources.load()?, file))
+    }
+}
+
+/// The runtime of a server: as many workers as cores.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// How the journal is opened.
+pub(crate) fn journal_options(config: &Config) -> JournalOptions {
+    let journal = &config.storage.journal;
+    let sync = match journal.sync {
+        SyncMode::Os => store::Sync::Os,
+        SyncMode::Interval => store::Sync::Interval,
+        SyncMode::Always => store::Sync::Always,
+    };
+    JournalOptions {
+        dir: journal.dir.clone(),
+        sync,
+        keep: journal.keep.0,
+        segment_bytes: SEGMENT_BYTES,
+    }
+}
+
+/// Serves until a signal says stop.
+pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
+    let (mut config, file) = setup.load()?;
+    secrets::complete(&mut config, Make::IfMissing)?;
+    let _logs = logs::start(&config.logs)?;
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
+    let listener = bind(&config.server.listen).await?;
+    let url = url_of(&config.server.listen, &listener)?;
+    let store = open_store(&config).await?;
+    // Locks its folder: a second server is refused before it changes anything.
+    let journal = Arc::new(Journal::open(&journal_options(&config))?);
+    let shutdown = CancellationToken::new();
+    let mut world = World::open(config.clone(), &store).await?;
+    if first_start::greet(&store, &world, &url).await? {
+        world.refresh().await?;
+    }
+    // After the file is applied: the opening credits that it gives must count from the first call on.
+    let parts = Parts::open(store, journal).await?;
+    let gateway = parts.gateway(&config, &world);
+    let booked = tokio::spawn(parts.settler.run(shutdown_of(&parts.stop_settling)));
+
+    let control = admin::router(admin::AdminOptions {
+        store: parts.store.clone(),
+        accounts: Arc::clone(&parts.accounts),
+        current: current(&gateway),
+        admin_token: config.security.admin_token.clone(),
+        master_key: config.security.master_key.clone(),
+    });
+    let follow = tokio::spawn(watch::follow(watch::Followed {
+        setup,
+        file,
+        world,
+        gateway: gateway.clone(),
+        shutdown: shutdown.clone(),
+    }));
+    let clean = tokio::spawn(retention::keep_clean(
+        parts.store.clone(),
+        config.logs.retention.0,
+        shutdown.clone(),
+    ));
+    signals::cancel_on_stop(shutdown.clone())?;
+    tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let served = gateway::serve(
+        gateway,
+        ServeOptions {
+            listener,
+            control,
+            shutdown: shutdown.clone(),
+            drain_limit: None,
+        },
+    );
+    let all_ended = served.await;
+    tracing::info!(all_ended, "no more calls; booking the last receipts");
+    shutdown.cancel();
+    // Tasks that only watch: whether they ended well no longer matters.
+    drop((follow.await, clean.await));
+    parts.stop_settling.cancel();
+    booked
+        .await
+        .context("the settler broke; its receipts are safe in the journal")?;
+    parts.store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What is open while serving.
+struct Parts {
+    store: Store,
+    journal: Arc<Journal>,
+    accounts: Arc<Accounts>,
+    settler: Settler,
+    stop_settling: CancellationToken,
+}
+
+impl Parts {
+    async fn open(store: Store, journal: Arc<Journal>) -> anyhow::Result<Self> {
+        let accounts = Arc::new(Accounts::new());
+        let settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts)).await?;
+        Ok(Self {
+            store,
+            journal,
+            accounts,
+            settler,
+            stop_settling: CancellationToken::new(),
+        })
+    }
+
+    fn gateway(&self, config: &Config, world: &World) -> Gateway {
+        let watch = self.settler.backlog();
+        let backlog = move || {
+            let status = watch.status();
+            (status.receipts_waiting, status.error)
+        };
+        Gateway::new(GatewayOptions {
+            snapshot: world.snapshot(),
+            hasher: self.store.hasher(),
+            journal: Arc::clone(&self.journal),
+            accounts: Arc::clone(&self.accounts),
+            address_rules: AddressRules {
+                allow: config.security.allow_upstream_cidrs.clone(),
+            },
+            resolver: Arc::new(SystemResolver),
+            master_key: config.security.master_key.clone(),
+            admin_token: config.security.admin_token.clone(),
+            body_limit: config.server.body_limit.0 as usize,
+            body_budget: config.server.body_budget.0 as usize,
+            cors_origins: config.server.cors_origins.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            backlog: BacklogProbe(Arc::new(backlog)),
+        })
+    }
+}
+
+/// Opens the database of a configuration whose secrets are complete.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let key = config
+        .security
+        .encryption_key
+        .as_ref()
+        .context("there is no ENCRYPTION_KEY; set it")?;
+    if let Some(path) = secrets::sqlite_path(&config.storage.url) {
+        secrets::private_dir(path.parent().unwrap_or("".as_ref()))?;
+    }
+    let ring = KeyRing::parse(key.expose())?;
+    let options = StoreOptions {
+        url: config.storage.url.clone(),
+        ring,
+        max_connections: 0,
+        migrate: true,
+    };
+    Ok(Store::open(&options).await?)
+}
+
+/// What the control plane may ask of the data plane.
+fn current(gateway: &Gateway) -> admin::Current {
+    let (one, other) = (gateway.clone(), gateway.clone());
+    let now = || Timestamp(jiff::Timestamp::now().as_microsecond());
+    admin::Current {
+        snapshot: Arc::new(move || one.snapshot()),
+        standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
+    }
+}
+
+fn shutdown_of(token: &CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+    token.clone().cancelled_owned()
+}
+
+async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(listen).await;
+    bound
+        .with_context(|| format!("cannot listen on {listen}; stop what uses the port, or choose another with --listen"))
+}
+
+/// Where people of this machine find it.
+fn url_of(listen: &str, listener: &TcpListener) -> anyhow::Result<String> {
+    let port = listener.local_addr()?.port();
+    let host = match listen.rsplit_once(':').map_or(listen, |(host, _)| host) {
+        "0.0.0.0" | "[::]" => "127.0.0.1",
+        host => host,
+    };
+    Ok(format!("http://{host}:{port}"))
+}
+
+/// Tells people at the terminal, apart from the log.
+fn tell(text: &str) -> anyhow::Result<()> {
+    output::print(text)
+}

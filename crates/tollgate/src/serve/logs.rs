@@ -1,0 +1,85 @@
+//! Where log lines go: stdout, and files by the day.
+//!
+//! Lines are written by threads of their own through bounded queues, so that a slow disk or terminal never holds up a
+//! call; a line that finds its queue full is dropped rather than waited for. Accounts do not depend on logs.
+
+use std::io::{self, IsTerminal as _};
+
+use anyhow::Context as _;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::{LogFormat, Logs};
+use crate::secrets::private_dir;
+
+/// Lines that may wait for a slow writer: some megabytes.
+const LINES_MAX: usize = 16_384;
+
+const DAY: u64 = 86_400;
+
+/// Writes what still waits when dropped.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    _guards: Vec<WorkerGuard>,
+}
+
+/// Starts logging.
+pub(crate) fn start(logs: &Logs) -> anyhow::Result<Flush> {
+    let filter: Targets = logs.level.parse().context("logs.level cannot be read")?;
+    let queue = || {
+        NonBlockingBuilder::default()
+            .buffered_lines_limit(LINES_MAX)
+            .lossy(true)
+    };
+    let (stdout, guard) = queue().thread_name("log-stdout").finish(io::stdout());
+    let mut guards = vec![guard];
+    let text_wanted = io::stdout().is_terminal();
+    let format = logs
+        .format
+        .unwrap_or(if text_wanted { LogFormat::Text } else { LogFormat::Json });
+    let to_stdout = match format {
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(stdout)
+            .boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(false).with_writer(stdout).boxed(),
+    };
+    let to_files = match &logs.dir {
+        None => None,
+        Some(dir) => {
+            private_dir(dir)?;
+            let days = usize::try_from(logs.retention.0.as_secs().div_ceil(DAY)).unwrap_or(usize::MAX);
+            let files = RollingFileAppender::builder()
+                .rotation(Rotation::DAILY)
+                .filename_prefix("tollgate")
+                .filename_suffix("log")
+                .max_log_files(days.max(1))
+                .build(dir)
+                .with_context(|| format!("logs cannot be written to {}", dir.display()))?;
+            let (files, guard) = queue().thread_name("log-files").finish(files);
+            guards.push(guard);
+            Some(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false)
+                    .with_writer(files),
+            )
+        }
+    };
+    tracing_subscriber::registry()
+        .with(to_stdout)
+        .with(to_files)
+        .with(filter)
+        .try_init()
+        .context("logging was started twice")?;
+    Ok(Flush { _guards: guards })
+}

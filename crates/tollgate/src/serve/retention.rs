@@ -1,0 +1,27 @@
+//! Cleaning up the request log. The accounts are never touched.
+
+use std::time::Duration;
+
+use domain::Timestamp;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// How often: old rows may stay this much longer than asked for.
+const EVERY: Duration = Duration::from_hours(1);
+
+/// Clears what is older than `retention`, again and again.
+pub(crate) async fn keep_clean(store: Store, retention: Duration, shutdown: CancellationToken) {
+    let mut every = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        match store.requests().clear(now - retention).await {
+            Ok(0) => {}
+            Ok(cleared) => tracing::info!(cleared, "old entries left the request log"),
+            Err(error) => tracing::warn!(%error, "the request log was not cleaned up; the next try is in an hour"),
+        }
+    }
+}
