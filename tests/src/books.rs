@@ -10,7 +10,9 @@ use crate::{audit, receipts, wait};
 
 /// A decimal string of dollars as nano-dollars, exactly.
 pub fn nanos(dollars: &Value) -> i64 {
-    let text = dollars.as_str().unwrap_or_else(|| panic!("money is a decimal string, not {dollars}"));
+    let text = dollars
+        .as_str()
+        .unwrap_or_else(|| panic!("money is a decimal string, not {dollars}"));
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     assert!(fraction.len() <= 9, "{text} has more than nine decimals");
@@ -31,7 +33,9 @@ pub fn readiness(gateway: &Tollgate) -> Value {
 /// Receipts that wait for the ledger.
 pub fn backlog(gateway: &Tollgate) -> u64 {
     let readiness = readiness(gateway);
-    readiness["journal_backlog_receipts"].as_u64().unwrap_or_else(|| panic!("no backlog in {readiness}"))
+    readiness["journal_backlog_receipts"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no backlog in {readiness}"))
 }
 
 /// Waits until everything journalled is booked.
@@ -44,7 +48,12 @@ pub fn settled(gateway: &Tollgate) {
 pub fn assert_exact(gateway: &Tollgate, answered: &HashSet<String>, price: i64, opening: i64) {
     let receipts = receipts(gateway);
     let missing: Vec<_> = answered.iter().filter(|call| !receipts.contains_key(*call)).collect();
-    assert!(missing.is_empty(), "{} of {} answers have no receipt: {missing:?}", missing.len(), answered.len());
+    assert!(
+        missing.is_empty(),
+        "{} of {} answers have no receipt: {missing:?}",
+        missing.len(),
+        answered.len()
+    );
     let mut sum = 0;
     for (call, receipt) in &receipts {
         let charged = receipt["charged"].as_i64().unwrap_or(0);
@@ -53,7 +62,11 @@ pub fn assert_exact(gateway: &Tollgate, answered: &HashSet<String>, price: i64, 
         sum += charged;
     }
     let report = audit(gateway);
-    assert_eq!(report["receipts"].as_u64(), Some(receipts.len() as u64), "the ledger misses receipts: {report}");
+    assert_eq!(
+        report["receipts"].as_u64(),
+        Some(receipts.len() as u64),
+        "the ledger misses receipts: {report}"
+    );
     assert_eq!(nanos(&report["charged"]), sum, "{report}");
     assert_eq!(balance(gateway, "alice"), opening - sum, "{report}");
 }
@@ -65,7 +78,12 @@ mod tests {
 
     #[test]
     fn money_is_read_exactly() {
-        for (text, expected) in [("10.00", 10_000_000_000), ("-0.000000001", -1), ("3", 3_000_000_000), ("0.5", 500_000_000)] {
+        for (text, expected) in [
+            ("10.00", 10_000_000_000),
+            ("-0.000000001", -1),
+            ("3", 3_000_000_000),
+            ("0.5", 500_000_000),
+        ] {
             assert_eq!(nanos(&json!(text)), expected);
         }
     }

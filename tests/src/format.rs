@@ -46,7 +46,9 @@ impl Format {
             Self::Chat => json!({"model": model, "max_tokens": 10, "messages": messages}),
             Self::Responses => json!({"model": model, "max_output_tokens": 16, "input": "hi"}),
             Self::Anthropic => json!({"model": model, "max_tokens": 10, "messages": messages}),
-            Self::Gemini => json!({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 10}}),
+            Self::Gemini => {
+                json!({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 10}})
+            }
         }
     }
 
@@ -70,14 +72,27 @@ impl Format {
         let text = response.text();
         assert_eq!(response.status(), status, "{self:?}: {text}");
         assert!(response.is_complete(), "{self:?}, {status}: {:?}", response.end);
-        assert_eq!(response.header("content-type"), Some("application/json"), "{self:?}, {status}");
-        assert!(response.header("x-request-id").is_some(), "{self:?}, {status}: no x-request-id");
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/json"),
+            "{self:?}, {status}"
+        );
+        assert!(
+            response.header("x-request-id").is_some(),
+            "{self:?}, {status}: no x-request-id"
+        );
         let body = response.json();
         let error = &body["error"];
-        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{self:?}, {status}: {text}");
+        assert!(
+            error["message"].as_str().is_some_and(|message| !message.is_empty()),
+            "{self:?}, {status}: {text}"
+        );
         match self {
             Self::Chat | Self::Responses => {
-                assert!(error["type"].is_string() && error["code"].is_string(), "{self:?}, {status}: {text}");
+                assert!(
+                    error["type"].is_string() && error["code"].is_string(),
+                    "{self:?}, {status}: {text}"
+                );
             }
             Self::Anthropic => {
                 assert_eq!(body["type"], "error", "{status}: {text}");

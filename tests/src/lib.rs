@@ -43,7 +43,10 @@ pub fn receipts(gateway: &Tollgate) -> HashMap<String, Value> {
     let mut found = HashMap::new();
     for record in journal_records(&gateway.path("data/journal")) {
         let call = record["call"].as_str().expect("a receipt names its call").to_owned();
-        assert!(found.insert(call.clone(), record).is_none(), "two receipts of call {call}");
+        assert!(
+            found.insert(call.clone(), record).is_none(),
+            "two receipts of call {call}"
+        );
     }
     found
 }
@@ -56,7 +59,10 @@ pub fn journal_records(folder: &Path) -> Vec<Value> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .collect();
     segments.sort();
-    segments.iter().flat_map(|path| records(&std::fs::read(path).expect("a segment"))).collect()
+    segments
+        .iter()
+        .flat_map(|path| records(&std::fs::read(path).expect("a segment")))
+        .collect()
 }
 
 /// The records of one segment: whatever lies between a `{"call":` and the end of that JSON value. The framing around
@@ -84,8 +90,13 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// The receipt of a response, by its `x-request-id`.
 pub fn receipt_of(gateway: &Tollgate, response: &testkit::client::Response) -> Value {
-    let id = response.header("x-request-id").expect("an answer names its call").to_owned();
-    receipts(gateway).remove(&id).unwrap_or_else(|| panic!("no receipt of call {id}"))
+    let id = response
+        .header("x-request-id")
+        .expect("an answer names its call")
+        .to_owned();
+    receipts(gateway)
+        .remove(&id)
+        .unwrap_or_else(|| panic!("no receipt of call {id}"))
 }
 
 /// Runs `tollgate audit` and gives its report; panics if it finds a discrepancy.

@@ -40,7 +40,10 @@ impl Seen {
         let first = self.refused.first().or(self.broken.first());
         let shown = first.map(|response| (response.status(), response.end, response.text()));
         let (refused, broken) = (self.refused.len(), self.broken.len());
-        assert!(first.is_none(), "{refused} calls were refused and {broken} broke; the first: {shown:?}");
+        assert!(
+            first.is_none(),
+            "{refused} calls were refused and {broken} broke; the first: {shown:?}"
+        );
     }
 }
 
@@ -65,7 +68,9 @@ impl Load {
     /// Waits for so many more answers.
     pub fn wait_for(&self, more: usize) {
         let goal = self.answers() + more;
-        wait::until(&format!("{goal} answers"), || self.answers() >= goal || self.trouble() > 0);
+        wait::until(&format!("{goal} answers"), || {
+            self.answers() >= goal || self.trouble() > 0
+        });
     }
 
     /// Calls so far that got no whole answer.
@@ -114,7 +119,9 @@ impl Shared {
 
 /// Whether this is a whole answer in OpenAI's chat format.
 fn is_answer(response: &Response) -> bool {
-    let stream = response.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let stream = response
+        .header("content-type")
+        .is_some_and(|kind| kind.starts_with("text/event-stream"));
     let ended = !stream || response.text().trim_end().ends_with("data: [DONE]");
     response.is_complete() && response.status() == 200 && ended
 }

@@ -16,6 +16,10 @@ const KILLS: usize = 20;
 /// Nano-dollars of one call: 100 input tokens at $1, 10 output tokens at $5 per million.
 const CALL_NANOS: i64 = 100 * 1_000 + 10 * 5_000;
 
+/// Long enough that a hundred tokens are within the bound that its bytes give.
+const PROMPT: &str =
+    "Tell me, in ten words at most, what a journal is good for when a process may be killed at any moment.";
+
 /// What the clients saw.
 #[derive(Default)]
 struct Seen {
@@ -30,8 +34,10 @@ fn load(url: &str, seen: &Seen, stop: &AtomicBool, client: usize) {
     while !stop.load(Ordering::Relaxed) {
         round += 1;
         let body = json!({"model": "gpt-4o", "stream": round.is_multiple_of(2), "max_tokens": 10,
-            "messages": [{"role": "user", "content": "hi"}]});
-        let request = Request::post("/v1/chat/completions", &body).bearer(CLIENT_KEY).timeout(Duration::from_secs(20));
+            "messages": [{"role": "user", "content": PROMPT}]});
+        let request = Request::post("/v1/chat/completions", &body)
+            .bearer(CLIENT_KEY)
+            .timeout(Duration::from_secs(20));
         let Ok(exchange) = request.open(url) else {
             // The process is down: the port is free until it is back.
             std::thread::yield_now();
@@ -57,11 +63,17 @@ fn load(url: &str, seen: &Seen, stop: &AtomicBool, client: usize) {
 #[test]
 fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
     let upstream = Upstream::start();
-    let usage = Usage { input: 100, output: 10, ..Usage::default() };
+    let usage = Usage {
+        input: 100,
+        output: 10,
+        ..Usage::default()
+    };
     upstream.always(Behaviour::answer(Answer::tokens(10).usage(usage)));
     let models = "models: [{name: gpt-4o, targets: [{upstream: openai-main, model: gpt-4o}], price: {input: 1.00, output: 5.00}}]\n";
-    let yaml = config(&upstream, models)
-        .replace("- {name: alice}", "- {name: alice, opening_credit: 100.00, policy: hard}");
+    let yaml = config(&upstream, models).replace(
+        "- {name: alice}",
+        "- {name: alice, opening_credit: 100.00, policy: hard}",
+    );
     let mut gateway = Setup::config(&yaml).start();
     let url = gateway.url();
 
@@ -74,10 +86,15 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
         })
         .collect();
     // Moments spread over where a call can be, from the seed alone, so that a failing run can be repeated.
-    let seed = std::env::var("TOLLGATE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_120_u64);
+    let seed = std::env::var("TOLLGATE_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_120_u64);
     let mut random = seed;
     for kill in 0..KILLS {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let goal = seen.complete.lock().unwrap().len() + 20 + (random >> 33) as usize % 200;
         let patience = Instant::now() + Duration::from_secs(20);
         while seen.complete.lock().unwrap().len() < goal && Instant::now() < patience {
@@ -96,15 +113,36 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
     let receipts = receipts(&gateway);
     let seen_complete = seen.complete.lock().unwrap();
     let missing: Vec<_> = seen_complete.iter().filter(|id| !receipts.contains_key(*id)).collect();
-    assert!(missing.is_empty(), "seed {seed}: {} of {} answers have no receipt: {missing:?}", missing.len(), seen_complete.len());
-    let charged: i64 = receipts.values().map(|receipt| receipt["charged"].as_i64().unwrap()).sum();
+    assert!(
+        missing.is_empty(),
+        "seed {seed}: {} of {} answers have no receipt: {missing:?}",
+        missing.len(),
+        seen_complete.len()
+    );
+    let charged: i64 = receipts
+        .values()
+        .map(|receipt| receipt["charged"].as_i64().unwrap())
+        .sum();
     for id in seen_complete.iter() {
-        assert_eq!(receipts[id]["charged"].as_i64(), Some(CALL_NANOS), "seed {seed}: call {id}");
+        assert_eq!(
+            receipts[id]["charged"].as_i64(),
+            Some(CALL_NANOS),
+            "seed {seed}: {}",
+            receipts[id]
+        );
     }
     let report = audit(&gateway);
     let balance = gateway.cli_json(&["balance", "show", "alice", "--json"]);
     let left: f64 = balance["balance"].as_str().unwrap().parse().unwrap();
     let left_nanos = (left * 1e9).round() as i64;
-    assert_eq!(left_nanos, 100_000_000_000 - charged, "seed {seed}: balance {balance}, audit {report}");
-    assert!(seen_complete.len() > KILLS * 20, "only {} answers were seen", seen_complete.len());
+    assert_eq!(
+        left_nanos,
+        100_000_000_000 - charged,
+        "seed {seed}: balance {balance}, audit {report}"
+    );
+    assert!(
+        seen_complete.len() > KILLS * 20,
+        "only {} answers were seen",
+        seen_complete.len()
+    );
 }

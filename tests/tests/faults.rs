@@ -42,15 +42,28 @@ impl Format {
     fn request(self, stream: bool) -> Request {
         let messages = json!([{"role": "user", "content": "count"}]);
         let (path, body) = match self {
-            Self::Chat => ("/v1/chat/completions".to_owned(), json!({"model": "m", "stream": stream, "messages": messages})),
-            Self::Responses => ("/v1/responses".to_owned(), json!({"model": "m", "stream": stream, "input": "count"})),
+            Self::Chat => (
+                "/v1/chat/completions".to_owned(),
+                json!({"model": "m", "stream": stream, "messages": messages}),
+            ),
+            Self::Responses => (
+                "/v1/responses".to_owned(),
+                json!({"model": "m", "stream": stream, "input": "count"}),
+            ),
             Self::Anthropic => (
                 "/v1/messages".to_owned(),
                 json!({"model": "m", "max_tokens": 99, "stream": stream, "messages": messages}),
             ),
             Self::Gemini => {
-                let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-                (format!("/v1beta/models/m:{method}"), json!({"contents": [{"parts": [{"text": "count"}]}]}))
+                let method = if stream {
+                    "streamGenerateContent?alt=sse"
+                } else {
+                    "generateContent"
+                };
+                (
+                    format!("/v1beta/models/m:{method}"),
+                    json!({"contents": [{"parts": [{"text": "count"}]}]}),
+                )
             }
         };
         Request::post(&path, &body).bearer(CLIENT_KEY)
@@ -107,7 +120,11 @@ upstreams:
 keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
 "
         );
-        Self { gateway: Setup::config(&config).start(), first, second }
+        Self {
+            gateway: Setup::config(&config).start(),
+            first,
+            second,
+        }
     }
 
     fn send(&self, request: &Request) -> Response {
@@ -132,7 +149,12 @@ fn everywhere(with_second: bool, test: impl Fn(Format, bool, &World)) {
         for stream in [false, true] {
             test(format, stream, &world);
             let healthy = world.send(&format.request(stream));
-            assert_eq!(healthy.status(), 200, "{format:?}: a healthy call afterwards: {}", healthy.text());
+            assert_eq!(
+                healthy.status(),
+                200,
+                "{format:?}: a healthy call afterwards: {}",
+                healthy.text()
+            );
             world.first.take_received();
             world.second.take_received();
         }
@@ -187,10 +209,17 @@ fn constant_trouble_goes_to_the_second_target() {
             assert!(said(&response, OTHER), "{format:?}, {fault:?}: {}", response.text());
             assert_eq!(response.header("x-tollgate-upstream"), Some("second"));
             let asked = world.first.received().len();
-            assert!((1..=4).contains(&asked), "{format:?}, {fault:?}: the first was asked {asked} times");
+            assert!(
+                (1..=4).contains(&asked),
+                "{format:?}, {fault:?}: the first was asked {asked} times"
+            );
             let receipt = world.receipt(&response);
             assert_eq!(receipt["ending"], "complete", "{receipt}");
-            assert_eq!(receipt["attempts"].as_array().map(Vec::len), Some(asked + 1), "{receipt}");
+            assert_eq!(
+                receipt["attempts"].as_array().map(Vec::len),
+                Some(asked + 1),
+                "{receipt}"
+            );
         }
     }
 }
@@ -202,22 +231,35 @@ fn constant_trouble_without_a_second_target_gives_the_status_of_the_table() {
         (Behaviour::status(503), &[503], 6),
         (Behaviour::status(429), &[429], 6),
         (Behaviour::status(401), &[503], 1),
-        (Behaviour::refuse(Refusal::insufficient_quota()), &[503, 429], 1),
+        (Behaviour::refuse(Refusal::insufficient_quota()), &[503, 429], 6),
         (Behaviour::reset(), &[502], 6),
         (Behaviour::stall(), &[504], 1),
-        (Behaviour::raw(200, &[("content-type", "application/json")], "this is not JSON"), &[502], 6),
+        (
+            Behaviour::raw(200, &[("content-type", "application/json")], "this is not JSON"),
+            &[502],
+            6,
+        ),
     ] {
         for format in FORMATS {
             let world = World::new(format, false);
             world.first.always(fault.clone());
             let response = world.send(&format.request(false));
-            assert!(allowed.contains(&response.status()), "{format:?}, {fault:?}: {} {}", response.status(), response.text());
+            assert!(
+                allowed.contains(&response.status()),
+                "{format:?}, {fault:?}: {} {}",
+                response.status(),
+                response.text()
+            );
             assert!(response.json()["error"].is_object(), "{format:?}: {}", response.text());
             let asked = world.first.received().len();
             assert!(asked <= asked_max, "{format:?}, {fault:?}: asked {asked} times");
             assert!(!response.text().contains(UPSTREAM_KEY), "{}", response.text());
             let receipt = world.receipt(&response);
-            assert_eq!((&receipt["ending"], &receipt["charged"]), (&json!("failed"), &json!(0)), "{receipt}");
+            assert_eq!(
+                (&receipt["ending"], &receipt["charged"]),
+                (&json!("failed"), &json!(0)),
+                "{receipt}"
+            );
         }
     }
 }
@@ -228,7 +270,11 @@ fn an_overloaded_upstream_is_529_for_anthropic_and_503_for_others() {
         let world = World::new(format, false);
         world.first.always(Behaviour::refuse(Refusal::overloaded()));
         let status = world.send(&format.request(false)).status();
-        assert_eq!(status, if format == Format::Anthropic { 529 } else { 503 }, "{format:?}");
+        assert_eq!(
+            status,
+            if format == Format::Anthropic { 529 } else { 503 },
+            "{format:?}"
+        );
     }
 }
 
@@ -239,7 +285,11 @@ fn the_wait_that_a_provider_names_is_kept() {
     let begun = std::time::Instant::now();
     let response = world.send(&Format::Chat.request(true));
     assert_eq!(response.status(), 200, "{}", response.text());
-    assert!(begun.elapsed() >= Duration::from_millis(1_800), "answered after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(1_800),
+        "answered after {:?}",
+        begun.elapsed()
+    );
     assert_eq!(world.first.received().len(), 2);
 }
 
@@ -270,12 +320,19 @@ fn a_stream_that_breaks_never_looks_complete() {
             let response = world.send(&format.request(true));
             let text = response.text();
             assert_eq!(response.status(), 200);
-            assert!(text.contains("one"), "{format:?}, {fault:?}: nothing was relayed before the break: {text}");
+            assert!(
+                text.contains("one"),
+                "{format:?}, {fault:?}: nothing was relayed before the break: {text}"
+            );
             assert!(format.ends_in_error(&text), "{format:?}, {fault:?}: {text}");
             assert!(!format.looks_complete(&text), "{format:?}, {fault:?}: {text}");
             assert_eq!(world.second.received().len(), 0, "content had gone out");
             let receipt = world.receipt(&response);
-            assert_eq!((&receipt["ending"], &receipt["charged"]), (&json!("upstream_gone"), &json!(0)), "{receipt}");
+            assert_eq!(
+                (&receipt["ending"], &receipt["charged"]),
+                (&json!("upstream_gone"), &json!(0)),
+                "{receipt}"
+            );
         }
     }
 }
@@ -296,10 +353,18 @@ fn a_missing_terminator_is_added() {
 #[test]
 fn slow_but_living_upstreams_are_waited_for() {
     everywhere(false, |format, stream, world| {
-        world.first.then(Behaviour::text(TEXT).head_after(Duration::from_millis(700)));
+        world
+            .first
+            .then(Behaviour::text(TEXT).head_after(Duration::from_millis(700)));
         let response = world.send(&format.request(stream));
-        assert!(response.status() == 200 && said(&response, TEXT), "{format:?}: {}", response.text());
-        world.first.then(Behaviour::text(TEXT).slow_head(Duration::from_millis(2)));
+        assert!(
+            response.status() == 200 && said(&response, TEXT),
+            "{format:?}: {}",
+            response.text()
+        );
+        world
+            .first
+            .then(Behaviour::text(TEXT).slow_head(Duration::from_millis(2)));
         assert!(said(&world.send(&format.request(stream)), TEXT));
     });
 }
@@ -310,7 +375,11 @@ fn a_refused_connection_goes_to_the_second_target() {
         let world = World::new(format, true);
         world.first.refuse_connections();
         let response = world.send(&format.request(true));
-        assert!(response.status() == 200 && said(&response, OTHER), "{format:?}: {}", response.text());
+        assert!(
+            response.status() == 200 && said(&response, OTHER),
+            "{format:?}: {}",
+            response.text()
+        );
         let alone = World::new(format, false);
         alone.first.refuse_connections();
         let status = alone.send(&format.request(false)).status();
@@ -321,9 +390,17 @@ fn a_refused_connection_goes_to_the_second_target() {
 #[test]
 fn a_client_that_leaves_cancels_the_upstream_and_pays_for_what_it_got() {
     let world = World::new(Format::Chat, false);
-    world.first.always(Behaviour::text(TEXT).paced(Duration::from_millis(100)));
-    let mut exchange = Format::Chat.request(true).open(&world.gateway.url()).expect("connected");
-    let id = exchange.head().and_then(|head| head.header("x-request-id").map(str::to_owned)).expect("an id");
+    world
+        .first
+        .always(Behaviour::text(TEXT).paced(Duration::from_millis(100)));
+    let mut exchange = Format::Chat
+        .request(true)
+        .open(&world.gateway.url())
+        .expect("connected");
+    let id = exchange
+        .head()
+        .and_then(|head| head.header("x-request-id").map(str::to_owned))
+        .expect("an id");
     assert!(exchange.read_until("two"));
     exchange.leave();
     world.first.wait_for_client_gone(1);
@@ -335,8 +412,15 @@ fn a_client_that_leaves_cancels_the_upstream_and_pays_for_what_it_got() {
         assert!(std::time::Instant::now() < patience, "no receipt of an abandoned call");
         std::thread::yield_now();
     };
-    assert_eq!((&receipt["ending"], &receipt["usage_source"]), (&json!("client_gone"), &json!("estimated")), "{receipt}");
-    assert!(receipt["usage"]["output"].as_u64().is_some_and(|output| output > 0), "{receipt}");
+    assert_eq!(
+        (&receipt["ending"], &receipt["usage_source"]),
+        (&json!("client_gone"), &json!("estimated")),
+        "{receipt}"
+    );
+    assert!(
+        receipt["usage"]["output"].as_u64().is_some_and(|output| output > 0),
+        "{receipt}"
+    );
 }
 
 #[test]
@@ -346,16 +430,25 @@ fn a_silent_stream_gets_signs_of_life_and_can_still_fail_over() {
         first.always(Behaviour::stall());
         second.always(Behaviour::text(OTHER));
         let line = |name: &str, upstream: &Upstream, priority: u32| {
-            format!("  - {{name: {name}, provider: {}, base_url: \"{}\", priority: {priority}, models: [m], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n", format.provider(), format.base(upstream))
+            format!(
+                "  - {{name: {name}, provider: {}, base_url: \"{}\", priority: {priority}, models: [m], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n",
+                format.provider(),
+                format.base(upstream)
+            )
         };
         let config = format!(
             "defaults: {{heartbeat: 300ms, first_byte_timeout: 1s}}\nupstreams:\n{}{}users: [{{name: alice}}]\nkeys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]\n",
-            line("first", &first, 0), line("second", &second, 1)
+            line("first", &first, 0),
+            line("second", &second, 1)
         );
         let gateway = Setup::config(&config).start();
         let response = format.request(true).send(&gateway.url());
         let text = response.text();
-        let beat = if format == Format::Anthropic { "event: ping" } else { ": keepalive" };
+        let beat = if format == Format::Anthropic {
+            "event: ping"
+        } else {
+            ": keepalive"
+        };
         assert!(text.starts_with(beat), "{format:?}: {text}");
         assert!(said(&response, OTHER) && response.is_complete(), "{format:?}: {text}");
         assert!(format.looks_complete(&text), "{format:?}: {text}");

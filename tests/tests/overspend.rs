@@ -11,17 +11,25 @@ const CALLS: usize = 200;
 /// A user with $0.01, policy `hard`, and a model of which a call costs $0.0001: 50 tokens in, 10 out.
 fn start(upstream: &Upstream) -> Tollgate {
     let models = "models: [{name: gpt-4o, targets: [{upstream: openai-main, model: gpt-4o}], price: {input: 1.00, output: 5.00}}]\n";
-    let yaml = config(upstream, models)
-        .replace("- {name: alice}", "- {name: alice, opening_credit: 0.01, policy: hard}");
+    let yaml =
+        config(upstream, models).replace("- {name: alice}", "- {name: alice, opening_credit: 0.01, policy: hard}");
     Setup::config(&yaml).start()
 }
 
 fn behaviour() -> Behaviour {
-    Behaviour::answer(Answer::tokens(10).usage(Usage { input: 50, output: 10, ..Usage::default() }))
+    Behaviour::answer(Answer::tokens(10).usage(Usage {
+        input: 50,
+        output: 10,
+        ..Usage::default()
+    }))
 }
 
 fn dollars(value: &Value) -> f64 {
-    value.as_str().expect("money is a decimal string").parse().expect("a number")
+    value
+        .as_str()
+        .expect("money is a decimal string")
+        .parse()
+        .expect("a number")
 }
 
 fn parallel(gateway: &Tollgate, body: &Value, leave: bool) -> Vec<u16> {
@@ -48,13 +56,20 @@ fn parallel(gateway: &Tollgate, body: &Value, leave: bool) -> Vec<u16> {
 }
 
 fn assert_books(gateway: &mut Tollgate, statuses: &[u16]) {
-    assert!(statuses.iter().all(|status| matches!(status, 200 | 402)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| matches!(status, 200 | 402)),
+        "{statuses:?}"
+    );
     assert!(gateway.stop().success());
     let report = audit(gateway);
     let balance = gateway.cli_json(&["balance", "show", "alice", "--json"]);
     let left = dollars(&balance["balance"]);
     assert!(left >= 0.0, "overspent: {balance}");
-    assert!(left <= 0.001, "only {} of 0.01 was spent before refusals: {report}", 0.01 - left);
+    assert!(
+        left <= 0.001,
+        "only {} of 0.01 was spent before refusals: {report}",
+        0.01 - left
+    );
 }
 
 #[test]
@@ -75,7 +90,8 @@ fn streams_that_are_left_early_pay_for_what_they_got() {
     let upstream = Upstream::start();
     upstream.always(behaviour().paced(std::time::Duration::from_millis(5)));
     let mut gateway = start(&upstream);
-    let body = json!({"model": "gpt-4o", "max_tokens": 10, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    let body =
+        json!({"model": "gpt-4o", "max_tokens": 10, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
     // Each pays a part of the price, so it takes more rounds until the cent is gone.
     let mut statuses = Vec::new();
     for _ in 0..20 {
@@ -91,6 +107,9 @@ fn streams_that_are_left_early_pay_for_what_they_got() {
 
 /// What the server says is set aside for open calls, in dollars.
 fn held(gateway: &Tollgate) -> f64 {
-    let balance = Request::get("/api/me/balance").bearer(CLIENT_KEY).send(&gateway.url()).json();
+    let balance = Request::get("/api/me/balance")
+        .bearer(CLIENT_KEY)
+        .send(&gateway.url())
+        .json();
     dollars(&balance["held"])
 }

@@ -30,13 +30,20 @@ fn streams(recording: &Recording) -> bool {
 
 /// The request to send: the recorded one where it can be had, else a plain one of the same kind.
 fn request(recording: &Recording) -> Request {
-    let recorded: Option<Value> =
-        recording.request.as_ref().and_then(|request| serde_json::from_slice(&request.body).ok());
+    let recorded: Option<Value> = recording
+        .request
+        .as_ref()
+        .and_then(|request| serde_json::from_slice(&request.body).ok());
     let stream = streams(recording);
     let (path, body) = match recording.api.as_str() {
         "gemini" => {
-            let method = if stream { "streamGenerateContent" } else { "generateContent" };
-            let sse = if stream && recording.is_sse() { "?alt=sse" } else { "" };
+            let method = if stream {
+                "streamGenerateContent"
+            } else {
+                "generateContent"
+            };
+            let array = recording.response.body.trim_ascii_start().starts_with(b"[");
+            let sse = if stream && !array { "?alt=sse" } else { "" };
             let body = recorded.unwrap_or_else(|| json!({"contents": [{"parts": [{"text": "hi"}]}]}));
             (format!("/v1beta/models/gemini-2.5-flash:{method}{sse}"), body)
         }
@@ -46,7 +53,9 @@ fn request(recording: &Recording) -> Request {
                 "anthropic-messages" => "/v1/messages",
                 _ => "/v1/chat/completions",
             };
-            let mut body = recorded.filter(Value::is_object).unwrap_or_else(|| json!({"messages": [], "max_tokens": 9}));
+            let mut body = recorded
+                .filter(Value::is_object)
+                .unwrap_or_else(|| json!({"messages": [], "max_tokens": 9}));
             if !body["model"].is_string() {
                 body["model"] = json!("model-of-the-recording");
             }
@@ -89,13 +98,23 @@ fn expected_body(recording: &Recording) -> String {
 fn expected_usage(recording: &Recording) -> Option<[i64; 4]> {
     let usage = recording.usage.as_ref()?;
     let get = |count: Option<i64>| count.unwrap_or(0);
-    Some([get(usage.input), get(usage.cached), get(usage.cache_write), get(usage.output)])
+    Some([
+        get(usage.input),
+        get(usage.cached),
+        get(usage.cache_write),
+        get(usage.output),
+    ])
 }
 
 fn receipt_usage(receipt: &Value) -> [i64; 4] {
     let get = |name: &str| receipt["usage"][name].as_i64().unwrap_or(0);
     let written = get("cache_write_5m") + get("cache_write_1h");
-    [get("input") + get("cache_read") + written, get("cache_read"), written, get("output")]
+    [
+        get("input") + get("cache_read") + written,
+        get("cache_read"),
+        written,
+        get("output"),
+    ]
 }
 
 struct Tally {
@@ -105,8 +124,13 @@ struct Tally {
 
 /// Replays every successful recording of an API in one chunking.
 fn replay(api: &str, chunking: &Chunking) -> Tally {
-    let mut tally = Tally { replayed: 0, wrong: Vec::new() };
-    let Some(recordings) = Recordings::find() else { return tally };
+    let mut tally = Tally {
+        replayed: 0,
+        wrong: Vec::new(),
+    };
+    let Some(recordings) = Recordings::find() else {
+        return tally;
+    };
     let upstream = Upstream::start();
     let gateway = start(&upstream);
     let mut checks = Vec::new();
@@ -123,7 +147,10 @@ fn replay(api: &str, chunking: &Chunking) -> Tally {
     for (recording, response) in checks {
         let id = response.header("x-request-id").unwrap_or_default().to_owned();
         if let Err(why) = check(&recording, &response, receipts.get(&id)) {
-            tally.wrong.push(format!("{} ({} {}): {why}", recording.id, recording.provider, recording.source));
+            tally.wrong.push(format!(
+                "{} ({} {}): {why}",
+                recording.id, recording.provider, recording.source
+            ));
         }
     }
     tally
@@ -138,11 +165,20 @@ fn check(recording: &Recording, response: &testkit::client::Response, receipt: O
     let got = response.text();
     if !broken {
         // A missing terminator is added; nothing else may differ.
-        let rest = got.strip_prefix(want.as_str()).or_else(|| got.strip_prefix(want.trim_end()));
+        let rest = got
+            .strip_prefix(want.as_str())
+            .or_else(|| got.strip_prefix(want.trim_end()));
         match rest.map(str::trim) {
             Some("" | "data: [DONE]") => {}
             _ if rest.is_some_and(|rest| rest.contains("message_stop")) => {}
-            _ => return Err(format!("bytes differ: got {} bytes, want {}", got.len(), want.len())),
+            _ => {
+                let shown: String = got.chars().take(300).collect();
+                return Err(format!(
+                    "bytes differ: got {} bytes, want {}: {shown}",
+                    got.len(),
+                    want.len()
+                ));
+            }
         }
         if receipt["ending"] != "complete" {
             return Err(format!("ended as {}: {}", receipt["ending"], receipt["error"]));

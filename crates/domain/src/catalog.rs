@@ -7,7 +7,7 @@ mod models;
 
 use std::sync::{Arc, LazyLock};
 
-pub use models::{ModelFacts, ModelCatalog};
+pub use models::{ModelCatalog, ModelFacts};
 
 use crate::Provider;
 
@@ -30,7 +30,9 @@ pub fn providers() -> &'static [Arc<Provider>] {
 
 /// A built-in provider by its name.
 pub fn provider(name: &str) -> Option<&'static Arc<Provider>> {
-    providers().iter().find(|provider| provider.name.eq_ignore_ascii_case(name))
+    providers()
+        .iter()
+        .find(|provider| provider.name.eq_ignore_ascii_case(name))
 }
 
 /// The built-in model catalog.
@@ -47,7 +49,10 @@ mod tests {
     #[test]
     fn the_tables_parse_and_name_the_main_providers() {
         let openai = provider("OpenAI").expect("openai");
-        assert_eq!(openai.path(Surface::new(Operation::Chat, Dialect::OpenaiChat)), Some("/chat/completions"));
+        assert_eq!(
+            openai.path(Surface::new(Operation::Chat, Dialect::OpenaiChat)),
+            Some("/chat/completions")
+        );
         for name in ["anthropic", "gemini", "deepseek", "mistral", "demo"] {
             assert!(provider(name).is_some(), "{name}");
         }
@@ -62,11 +67,20 @@ mod tests {
     #[test]
     fn the_models_of_today_have_a_price_and_limits() {
         for (provider, model) in [
-            ("openai", "gpt-4o"), ("openai", "gpt-5"), ("openai", "text-embedding-3-small"),
-            ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-pro"), ("deepseek", "deepseek-chat"),
+            ("openai", "gpt-4o"),
+            ("openai", "gpt-5"),
+            ("openai", "text-embedding-3-small"),
+            ("anthropic", "claude-sonnet-4-5"),
+            ("gemini", "gemini-2.5-pro"),
+            ("deepseek", "deepseek-chat"),
         ] {
-            let facts = models().find(provider, model).unwrap_or_else(|| panic!("{provider}/{model} is not listed"));
-            assert!(!facts.price.as_ref().expect("price").rates.input.is_spent(), "{model} is free");
+            let facts = models()
+                .find(provider, model)
+                .unwrap_or_else(|| panic!("{provider}/{model} is not listed"));
+            assert!(
+                !facts.price.as_ref().expect("price").rates.input.is_spent(),
+                "{model} is free"
+            );
             assert!(facts.context > 0, "{model} has no context window");
         }
     }
@@ -76,7 +90,11 @@ mod tests {
         for provider in providers().iter().filter(|provider| !provider.models.is_empty()) {
             for facts in models().of_provider(&provider.name) {
                 let served = provider.models.iter().any(|pattern| pattern.matches(&facts.name));
-                assert!(served, "{}/{} is caught by none of its provider's `models`", provider.name, facts.name);
+                assert!(
+                    served,
+                    "{}/{} is caught by none of its provider's `models`",
+                    provider.name, facts.name
+                );
             }
         }
         assert!(models().of_provider("qwen").count() > 10);

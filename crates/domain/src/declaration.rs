@@ -158,7 +158,11 @@ pub struct BreakerDecl {
 
 impl Default for BreakerDecl {
     fn default() -> Self {
-        Self { failures: 5, window: Period::from_secs(60), open: Period::from_secs(30) }
+        Self {
+            failures: 5,
+            window: Period::from_secs(60),
+            open: Period::from_secs(30),
+        }
     }
 }
 
@@ -172,7 +176,9 @@ pub struct CooldownDecl {
 
 impl Default for CooldownDecl {
     fn default() -> Self {
-        Self { max: Period::from_secs(3600) }
+        Self {
+            max: Period::from_secs(3600),
+        }
     }
 }
 

@@ -25,8 +25,13 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect, in the order of the declaration.
-    pub const ALL: [Self; 5] =
-        [Self::OpenaiChat, Self::OpenaiResponses, Self::AnthropicMessages, Self::Gemini, Self::BedrockConverse];
+    pub const ALL: [Self; 5] = [
+        Self::OpenaiChat,
+        Self::OpenaiResponses,
+        Self::AnthropicMessages,
+        Self::Gemini,
+        Self::BedrockConverse,
+    ];
 
     /// The name in configuration, JSON and logs.
     pub const fn name(self) -> &'static str {

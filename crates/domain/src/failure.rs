@@ -64,6 +64,11 @@ pub struct Failure {
 impl Failure {
     /// A failure without a status.
     pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
-        Self { class, status: None, retry_after: None, detail: detail.into() }
+        Self {
+            class,
+            status: None,
+            retry_after: None,
+            detail: detail.into(),
+        }
     }
 }

@@ -117,7 +117,11 @@ pub struct Fault {
 impl Fault {
     /// A fault with its message.
     pub fn new(kind: FaultKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// The same, with the time after which to try again.

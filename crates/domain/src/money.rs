@@ -82,7 +82,11 @@ impl FromStr for Money {
         if fraction.len() > 9 {
             return Err(ParseMoneyError::TooFine);
         }
-        let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| ParseMoneyError::TooLarge)? };
+        let whole: i64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| ParseMoneyError::TooLarge)?
+        };
         let fraction: i64 = format!("{fraction:0<9}").parse().map_err(|_| ParseMoneyError::Syntax)?;
         let nanos = whole
             .checked_mul(NANOS_PER_DOLLAR)
@@ -100,7 +104,11 @@ impl fmt::Display for Money {
         let sign = if self.0 < 0 { "-" } else { "" };
         let decimals = format!("{:09}", magnitude % dollar);
         let shown = decimals.trim_end_matches('0').len().max(2);
-        f.pad(&format!("{sign}{}.{}", magnitude / dollar, decimals.get(..shown).unwrap_or("00")))
+        f.pad(&format!(
+            "{sign}{}.{}",
+            magnitude / dollar,
+            decimals.get(..shown).unwrap_or("00")
+        ))
     }
 }
 
@@ -165,7 +173,8 @@ impl<'de> Deserialize<'de> for Money {
                 f.write_str("an amount of dollars such as 10.50")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Money, E> {
-                text.parse().map_err(|error| E::custom(format_args!("`{text}` {error}")))
+                text.parse()
+                    .map_err(|error| E::custom(format_args!("`{text}` {error}")))
             }
             fn visit_i64<E: de::Error>(self, dollars: i64) -> Result<Money, E> {
                 self.visit_str(&dollars.to_string())

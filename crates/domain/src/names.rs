@@ -19,7 +19,9 @@ impl NamePattern {
     /// From its text.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
-        let glob = text.contains(['*', '?']).then(|| WildMatch::new_case_insensitive(&text));
+        let glob = text
+            .contains(['*', '?'])
+            .then(|| WildMatch::new_case_insensitive(&text));
         Self { text, glob }
     }
 

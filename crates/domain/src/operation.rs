@@ -23,8 +23,13 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in the order of the declaration.
-    pub const ALL: [Self; 5] =
-        [Self::Chat, Self::Completions, Self::Embeddings, Self::CountTokens, Self::Passthrough];
+    pub const ALL: [Self; 5] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::CountTokens,
+        Self::Passthrough,
+    ];
 
     /// The name in configuration, JSON and logs.
     pub const fn name(self) -> &'static str {

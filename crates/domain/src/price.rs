@@ -69,7 +69,11 @@ pub struct LongContext {
 impl Price {
     /// A price without tiers.
     pub const fn flat(rates: Rates) -> Self {
-        Self { rates, long_context: None, tiers: Vec::new() }
+        Self {
+            rates,
+            long_context: None,
+            tiers: Vec::new(),
+        }
     }
 
     /// The highest rates that any call could meet: what a hold must assume.

@@ -29,8 +29,19 @@ impl Secret {
     /// Enough to recognise it by, and no more: `sk-…f3c9`. Short secrets show nothing.
     pub fn masked(&self) -> String {
         let text = self.expose();
-        let tail: String = text.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
-        if text.chars().count() < 16 { "…".to_owned() } else { format!("{}…{tail}", text.chars().take(3).collect::<String>()) }
+        let tail: String = text
+            .chars()
+            .rev()
+            .take(4)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        if text.chars().count() < 16 {
+            "…".to_owned()
+        } else {
+            format!("{}…{tail}", text.chars().take(3).collect::<String>())
+        }
     }
 }
 

@@ -23,7 +23,9 @@ pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow,
 use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
-use crate::{CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, Timestamp, UpstreamId, UserId};
+use crate::{
+    CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, Timestamp, UpstreamId, UserId,
+};
 
 /// A key's HMAC-SHA-256.
 pub type KeyHash = [u8; 32];

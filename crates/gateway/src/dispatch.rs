@@ -77,8 +77,8 @@ pub(crate) struct Streamed {
 /// Where a stream's bytes come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// An upstream.
-    Upstream(hyper::body::Incoming),
+    /// An upstream; and what was read ahead of it.
+    Upstream(hyper::body::Incoming, Option<Bytes>),
     /// The built-in demonstration.
     Demo(demo::Script),
 }
@@ -98,7 +98,8 @@ impl Source {
         use std::task::{Poll, ready};
         match self {
             Self::Demo(script) => script.poll_next(cx).map(|next| next.map(Ok)),
-            Self::Upstream(incoming) => loop {
+            Self::Upstream(_, ahead) if ahead.is_some() => Poll::Ready(ahead.take().map(Ok)),
+            Self::Upstream(incoming, _) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                     None => return Poll::Ready(None),
                     Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -110,6 +111,23 @@ impl Source {
                 }
             },
         }
+    }
+
+    /// Whether the body begins as a stream of events does, whatever its content type says: some send streams as
+    /// `application/json`. What is read for that is given again by `next`.
+    async fn begins_with_event(&mut self) -> Result<bool, Failure> {
+        let Some(first) = self.next().await else {
+            return Ok(false);
+        };
+        let first = first.map_err(|error| Failure::new(FailureClass::Reset, error.to_string()))?;
+        let text = first.trim_ascii_start();
+        let is_event = [&b"data:"[..], b"event:", b"id:", b":"]
+            .iter()
+            .any(|field| text.starts_with(field));
+        if let Self::Upstream(_, ahead) = self {
+            *ahead = Some(first);
+        }
+        Ok(is_event)
     }
 
     /// Reads what is left of a body whose content is complete, so that its connection can be used again.
@@ -247,17 +265,19 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
         ));
     }
     let headers = relayed_headers(&head.headers);
-    let answer = if streams(call, &head.headers) {
-        begin(call, target, Source::Upstream(body)).await?
-    } else {
-        whole(call, head.status, body).await?
-    };
+    let mut source = Source::Upstream(body, None);
+    let answer =
+        if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
+            begin(call, target, source).await?
+        } else {
+            whole(call, head.status, source).await?
+        };
     Ok((headers, answer))
 }
 
-fn streams(call: &Call, headers: &HeaderMap) -> bool {
+fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.starts_with(b"text/event-stream") || (call.stream && call.json_array)
+    content_type.starts_with(b"text/event-stream")
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -327,7 +347,7 @@ async fn refused(
     head: &http::response::Parts,
     body: hyper::body::Incoming,
 ) -> Result<(HeaderMap, Answer), Failure> {
-    let body = collect(Source::Upstream(body), ERROR_BODY_MAX, Overflow::Cut).await?;
+    let body = collect(Source::Upstream(body, None), ERROR_BODY_MAX, Overflow::Cut).await?;
     let status = head.status.as_u16();
     if head.status.is_redirection() {
         let message = "the upstream redirects; redirects are not followed, so give its final address as `base_url`";
@@ -348,13 +368,16 @@ async fn refused(
     }
 }
 
-async fn whole(call: &Call, status: StatusCode, body: hyper::body::Incoming) -> Result<Answer, Failure> {
-    let body = collect(Source::Upstream(body), ANSWER_MAX, Overflow::Fail).await?;
+async fn whole(call: &Call, status: StatusCode, source: Source) -> Result<Answer, Failure> {
+    let body = collect(source, ANSWER_MAX, Overflow::Fail).await?;
     let report = dialects::read_answer(call.surface(), &body).map_err(|nonsense| Failure {
         status: Some(status.as_u16()),
         ..Failure::new(FailureClass::Nonsense, nonsense.to_string())
     })?;
-    Ok(Answer::Whole { status, body, report })
+    match failed_answer(&report) {
+        Some(failure) => Err(failure),
+        None => Ok(Answer::Whole { status, body, report }),
+    }
 }
 
 /// What to do with a body beyond its bound.
@@ -426,11 +449,27 @@ async fn begin(call: &Call, target: &Target, source: Source) -> Result<Answer, F
             }
         }
     }
+    if !streamed.tap.has_content()
+        && let Some(failure) = failed_answer(&streamed.tap.report())
+    {
+        return Err(failure);
+    }
     match &streamed.end {
         // An answer may be empty, but then it must be a complete one.
         Some(StreamEnd::Incomplete { why }) if !streamed.tap.has_content() => Err(failure_of(why)),
         _ => Ok(Answer::Stream(Box::new(streamed))),
     }
+}
+
+/// The provider's own word that an answer failed, as the failure of an attempt; `None` where trying elsewhere is of no
+/// use because the caller made the mistake.
+fn failed_answer(report: &Report) -> Option<Failure> {
+    let failure = report.failure.as_ref()?;
+    let callers_own = matches!(failure.status, Some(400 | 404 | 413 | 422));
+    (!callers_own).then(|| Failure {
+        status: failure.status,
+        ..Failure::new(failure.class, failure.message.clone())
+    })
 }
 
 /// A stream's fault as the failure of an attempt.

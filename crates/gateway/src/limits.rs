@@ -22,7 +22,10 @@ pub(crate) const ERROR_BODY_MAX: usize = 256 * 1024;
 /// still possible, up to here; then it is relayed as it comes.
 pub(crate) const PRELUDE_MAX: usize = 256 * 1024;
 
-/// After the terminal event, how long to wait for the upstream to end its body so that the connection can be used
+/// After the terminal event, how long the end of the answer waits for what may trail it: providers send both at once.
+pub(crate) const TRAIL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// After the answer's end, how long to wait for the upstream to end its body so that the connection can be used
 /// again.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 

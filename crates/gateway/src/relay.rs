@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 use crate::admit::Call;
 use crate::body::BodyError;
 use crate::dispatch::{Answer, Dispatched, Exchange, Streamed, chosen, failure_of};
+use crate::limits::TRAIL_TIMEOUT;
 use crate::settle::{Outcome, Served, Settled, unrecorded};
 
 type Dispatching = Pin<Box<dyn Future<Output = Dispatched> + Send>>;
@@ -63,6 +64,8 @@ struct Streaming {
     heard: Instant,
     spoke: Instant,
     timing: Timing,
+    /// The terminal event was seen; only what trails it is awaited.
+    trailing: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -297,6 +300,7 @@ impl Streaming {
             heard: now,
             spoke: now,
             timing,
+            trailing: false,
         }
     }
 
@@ -304,7 +308,10 @@ impl Streaming {
     fn advance(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Advance> {
         match std::mem::replace(&mut self.streamed.state, TapState::Open) {
             TapState::Open => {}
-            TapState::Terminal => return Poll::Ready(Advance::Ended(self.trail(cx))),
+            TapState::Terminal => {
+                self.streamed.state = TapState::Terminal;
+                return self.trail(cx, alarm).map(Advance::Ended);
+            }
             TapState::Broken(fault) => return Poll::Ready(Advance::Ended(End::Broken(fault))),
         }
         if let Some(end) = self.streamed.end.take() {
@@ -335,13 +342,23 @@ impl Streaming {
         End::from(self.streamed.tap.finish(clean))
     }
 
-    /// The terminal event is here; what follows at once (a trailing `[DONE]`, the end of the body) is taken along.
-    fn trail(&mut self, cx: &mut Context<'_>) -> End {
-        while let Poll::Ready(Some(Ok(chunk))) = self.streamed.source.poll_next(cx) {
-            self.streamed.tap.push(chunk, &mut self.streamed.ready);
+    /// The terminal event is here. What follows it (a trailing `[DONE]`, the end of the body) is taken along if it comes
+    /// soon; then the upstream's connection can be used again, too.
+    fn trail(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<End> {
+        if !std::mem::replace(&mut self.trailing, true) {
+            alarm.as_mut().reset((Instant::now() + TRAIL_TIMEOUT).into());
+        }
+        loop {
+            match self.streamed.source.poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.streamed.tap.push(chunk, &mut self.streamed.ready);
+                }
+                Poll::Pending if alarm.as_mut().poll(cx).is_pending() => return Poll::Pending,
+                _ => break,
+            }
         }
         self.ready.extend(self.streamed.ready.drain(..));
-        self.finish(true)
+        Poll::Ready(self.finish(true))
     }
 
     /// Nothing came: is a limit reached, or a sign of life due?
@@ -380,6 +397,11 @@ impl Streaming {
     /// Settles, and says what goes out last.
     fn close(mut self, end: End) -> (Option<Settled>, VecDeque<Bytes>, Call) {
         let (ending, fault, last) = match end {
+            // The provider's own word that the answer failed is passed on as it wrote it.
+            End::Complete { last } if self.streamed.tap.report().failure.is_some() => {
+                self.blame();
+                (Ending::UpstreamGone, None, last)
+            }
             End::Complete { last } => (Ending::Complete, None, last),
             End::Broken(why) => {
                 let failure = failure_of(&why);

@@ -103,20 +103,34 @@ impl ModelCatalog {
     pub(super) fn builtin() -> Self {
         let table: Table = toml::from_str(include_str!("models.toml")).expect("models.toml is parsed in a test");
         let models: Vec<ModelFacts> = table.model.into_iter().map(facts).collect();
-        let by_name = models.iter().enumerate().map(|(at, facts)| (key(&facts.provider, &facts.name), at)).collect();
-        Self { source: table.source, models, by_name }
+        let by_name = models
+            .iter()
+            .enumerate()
+            .map(|(at, facts)| (key(&facts.provider, &facts.name), at))
+            .collect();
+        Self {
+            source: table.source,
+            models,
+            by_name,
+        }
     }
 
     /// A model of a provider, by name in any case. A dated name (`gpt-4o-2024-08-06`) that is not listed itself is
     /// found under the name without the date.
     pub fn find(&self, provider: &str, model: &str) -> Option<&ModelFacts> {
-        let exact = |name: &str| self.by_name.get(&key(provider, name)).and_then(|at| self.models.get(*at));
+        let exact = |name: &str| {
+            self.by_name
+                .get(&key(provider, name))
+                .and_then(|at| self.models.get(*at))
+        };
         exact(model).or_else(|| undated(model).and_then(exact))
     }
 
     /// Every model of a provider.
     pub fn of_provider<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a ModelFacts> {
-        self.models.iter().filter(move |facts| facts.provider.eq_ignore_ascii_case(provider))
+        self.models
+            .iter()
+            .filter(move |facts| facts.provider.eq_ignore_ascii_case(provider))
     }
 }
 
@@ -129,7 +143,9 @@ fn undated(model: &str) -> Option<&str> {
     if let Some(name) = model.strip_suffix("-latest") {
         return Some(name);
     }
-    let tail = model.rsplit_once(['-', '@']).filter(|(_, date)| date.len() == 8 && is_digits(date));
+    let tail = model
+        .rsplit_once(['-', '@'])
+        .filter(|(_, date)| date.len() == 8 && is_digits(date));
     if let Some((name, _)) = tail {
         return Some(name);
     }
@@ -147,10 +163,15 @@ fn is_digits(text: &str) -> bool {
 fn facts(row: Row) -> ModelFacts {
     let price = row.price.map(|rates| Price {
         rates: rates.into(),
-        long_context: row
-            .long_context
-            .map(|rates| LongContext { above: row.long_context_above, rates: rates.into() }),
-        tiers: row.tiers.into_iter().map(|(tier, rates)| (tier, rates.into())).collect(),
+        long_context: row.long_context.map(|rates| LongContext {
+            above: row.long_context_above,
+            rates: rates.into(),
+        }),
+        tiers: row
+            .tiers
+            .into_iter()
+            .map(|(tier, rates)| (tier, rates.into()))
+            .collect(),
     });
     ModelFacts {
         provider: row.provider,

@@ -18,7 +18,13 @@ pub struct Period(pub Duration);
 pub struct ParsePeriodError;
 
 /// Units, largest first, in milliseconds.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 impl Period {
     /// From whole seconds.
@@ -35,14 +41,20 @@ impl FromStr for Period {
         let (count, unit) = text.split_at(digits);
         let count: u64 = count.parse().map_err(|_| ParsePeriodError)?;
         let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(ParsePeriodError)?;
-        count.checked_mul(*ms).map(|ms| Self(Duration::from_millis(ms))).ok_or(ParsePeriodError)
+        count
+            .checked_mul(*ms)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or(ParsePeriodError)
     }
 }
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis() as u64;
-        let (unit, size) = UNITS.iter().find(|(_, size)| ms >= *size && ms.is_multiple_of(*size)).unwrap_or(&("s", 1_000));
+        let (unit, size) = UNITS
+            .iter()
+            .find(|(_, size)| ms >= *size && ms.is_multiple_of(*size))
+            .unwrap_or(&("s", 1_000));
         write!(f, "{}{unit}", ms / size)
     }
 }
@@ -56,7 +68,8 @@ impl Serialize for Period {
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|error| de::Error::custom(format_args!("`{text}` {error}")))
+        text.parse()
+            .map_err(|error| de::Error::custom(format_args!("`{text}` {error}")))
     }
 }
 
@@ -75,7 +88,13 @@ mod tests {
 
     #[test]
     fn reads_and_shows_units() {
-        for (text, ms) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000), ("90d", 7_776_000_000)] {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("90d", 7_776_000_000),
+        ] {
             let period: Period = text.parse().unwrap();
             assert_eq!(period.0.as_millis(), ms, "{text}");
             assert_eq!(period.to_string(), text);

@@ -117,8 +117,12 @@ pub struct Resources {
 impl Snapshot {
     /// Builds the view of these resources. Never fails: what is bad is set aside in `problems`.
     pub fn build(resources: Resources) -> Self {
-        let mut snapshot =
-            Self { revision: resources.revision, defaults: resources.defaults, problems: resources.problems, ..Self::default() };
+        let mut snapshot = Self {
+            revision: resources.revision,
+            defaults: resources.defaults,
+            problems: resources.problems,
+            ..Self::default()
+        };
         let request_timeout = resources.request_timeout.unwrap_or(Duration::from_secs(600));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
@@ -135,22 +139,29 @@ impl Snapshot {
     }
 
     fn problem(&mut self, kind: &str, name: &str, message: String) {
-        self.problems.push(Problem { resource: format!("{kind} {name}"), message });
+        self.problems.push(Problem {
+            resource: format!("{kind} {name}"),
+            message,
+        });
     }
 
-    /// A route for each name that an upstream is known to serve: what it names itself and what its provider's
-    /// catalog lists.
+    /// A route for each name that an upstream is known to serve: what it names itself and what its provider's catalog
+    /// lists. It leads to every upstream that serves the name, also to those that only have a glob for it.
     fn add_implicit_routes(&mut self) {
-        let mut served: HashMap<String, (String, Vec<(Arc<Upstream>, String)>)> = HashMap::new();
-        for upstream in &self.upstreams {
-            for model in known_models(upstream) {
-                let entry = served.entry(model.to_ascii_lowercase()).or_insert_with(|| (model.clone(), Vec::new()));
-                entry.1.push((Arc::clone(upstream), model));
-            }
+        let mut listed: HashMap<String, String> = HashMap::new();
+        for model in self.upstreams.iter().flat_map(|upstream| known_models(upstream)) {
+            listed.entry(model.to_ascii_lowercase()).or_insert(model);
         }
-        for (lower, (name, targets)) in served {
-            let targets: Vec<_> = targets.iter().map(|(upstream, model)| (Arc::clone(upstream), model.as_str())).collect();
-            self.routes.insert(lower, Arc::new(implicit_route(&name, &targets, &self.defaults)));
+        for (lower, name) in listed {
+            let serving = self.upstreams.iter().filter_map(|upstream| {
+                let pattern = upstream.models.iter().find(|pattern| pattern.matches(&name))?;
+                // Its own spelling, where it has one.
+                let spelled = if pattern.is_glob() { &name } else { pattern.as_str() };
+                Some((Arc::clone(upstream), spelled))
+            });
+            let targets: Vec<_> = serving.collect();
+            let route = implicit_route(&name, &targets, &self.defaults);
+            self.routes.insert(lower, Arc::new(route));
         }
     }
 
@@ -170,17 +181,29 @@ impl Snapshot {
                 self.routes.insert(name.to_ascii_lowercase(), Arc::clone(&route));
             }
         }
-        self.globs.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
+        self.globs
+            .sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
     }
 
     fn add_people(&mut self, users: Vec<UserRow>, keys: Vec<KeyRow>) {
         for row in users {
             let policy = row.policy.unwrap_or(self.defaults.policy);
-            self.users.insert(row.id, Arc::new(User { id: row.id, name: row.name, policy }));
+            self.users.insert(
+                row.id,
+                Arc::new(User {
+                    id: row.id,
+                    name: row.name,
+                    policy,
+                }),
+            );
         }
         for row in keys {
             let Some(user) = self.users.get(&row.user).cloned() else {
-                self.problem("key", &row.name, "its user does not exist; remove the key or give it a user".to_owned());
+                self.problem(
+                    "key",
+                    &row.name,
+                    "its user does not exist; remove the key or give it a user".to_owned(),
+                );
                 continue;
             };
             let key = Key {
@@ -200,10 +223,19 @@ impl Snapshot {
 
 /// Concrete names that an upstream serves, as far as they are known.
 fn known_models(upstream: &Upstream) -> Vec<String> {
-    let named = upstream.models.iter().filter(|pattern| !pattern.is_glob()).map(|pattern| pattern.as_str().to_owned());
+    let named = upstream
+        .models
+        .iter()
+        .filter(|pattern| !pattern.is_glob())
+        .map(|pattern| pattern.as_str().to_owned());
     let listed = catalog::models()
         .of_provider(upstream.provider.catalog_name())
-        .filter(|facts| upstream.models.iter().any(|pattern| pattern.is_glob() && pattern.matches(&facts.name)))
+        .filter(|facts| {
+            upstream
+                .models
+                .iter()
+                .any(|pattern| pattern.is_glob() && pattern.matches(&facts.name))
+        })
         .map(|facts| facts.name.clone());
     named.chain(listed).take(LISTED_MAX).collect()
 }
@@ -214,7 +246,12 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], defa
         .iter()
         .map(|(upstream, model)| target(upstream, (*model).into(), None))
         .collect();
-    Route { model: name.to_owned(), strategy: defaults.strategy, targets, price: None }
+    Route {
+        model: name.to_owned(),
+        strategy: defaults.strategy,
+        targets,
+        price: None,
+    }
 }
 
 /// The route of a declared model asked for as `asked`, and what is wrong with its targets.
@@ -241,7 +278,15 @@ pub(super) fn declared_route(
         return (None, problems);
     }
     let strategy = row.decl.strategy.unwrap_or(defaults.strategy);
-    (Some(Route { model: asked.to_owned(), strategy, targets, price }), problems)
+    (
+        Some(Route {
+            model: asked.to_owned(),
+            strategy,
+            targets,
+            price,
+        }),
+        problems,
+    )
 }
 
 fn declared_price(decl: &ModelDecl) -> Option<Arc<Price>> {
@@ -291,7 +336,12 @@ fn upstream(
 ) -> Result<Upstream, String> {
     let decl = row.decl;
     let provider = profile(&decl, presets)?;
-    let base_url = decl.base_url.as_deref().unwrap_or(&provider.base_url).trim_end_matches('/').to_owned();
+    let base_url = decl
+        .base_url
+        .as_deref()
+        .unwrap_or(&provider.base_url)
+        .trim_end_matches('/')
+        .to_owned();
     if base_url.is_empty() && !provider.builtin {
         return Err("it has no address; add `base_url`".to_owned());
     }
@@ -299,7 +349,11 @@ fn upstream(
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
-    let params = decl.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    let params = decl
+        .params
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
     Ok(Upstream {
         id: row.id,
         name: decl.name,
@@ -345,20 +399,34 @@ fn profile(decl: &UpstreamDecl, presets: &[Arc<Provider>]) -> Result<Arc<Provide
         // A preset that does not speak the dialect asked for: its address with the surfaces of one that does.
         Some(dialect) if named.is_some() && !speaks(dialect) => {
             let speaker = find(by_dialect).ok_or("no provider speaks this dialect")?;
-            Ok(Arc::new(Provider { base_url: found.base_url.clone(), name: found.name.clone(), ..(*speaker).clone() }))
+            Ok(Arc::new(Provider {
+                base_url: found.base_url.clone(),
+                name: found.name.clone(),
+                ..(*speaker).clone()
+            }))
         }
         _ => Ok(found),
     }
 }
 
 fn credential(row: CredentialRow) -> Arc<Credential> {
-    Arc::new(Credential { id: row.id, name: row.name, secret: row.secret, weight: row.weight })
+    Arc::new(Credential {
+        id: row.id,
+        name: row.name,
+        secret: row.secret,
+        weight: row.weight,
+    })
 }
 
 /// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
 /// negative of the upstream's cannot meet one.
 fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
-    Arc::new(Credential { id: CredentialId(-upstream.0), name: "none".to_owned(), secret: Secret::new(""), weight: 1 })
+    Arc::new(Credential {
+        id: CredentialId(-upstream.0),
+        name: "none".to_owned(),
+        secret: Secret::new(""),
+        weight: 1,
+    })
 }
 
 fn headers(declared: std::collections::BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

@@ -16,7 +16,10 @@ impl Snapshot {
         if let Some(route) = self.routes.get(&*lower) {
             return Some(Arc::clone(route));
         }
-        self.declared_glob(name).or_else(|| self.qualified(name)).or_else(|| self.served(name)).map(Arc::new)
+        self.declared_glob(name)
+            .or_else(|| self.qualified(name))
+            .or_else(|| self.served(name))
+            .map(Arc::new)
     }
 
     /// The names that `key` may use, each once, in order of the alphabet.
@@ -39,7 +42,9 @@ impl Snapshot {
 
     /// An upstream by name, in any case.
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().find(|upstream| upstream.name.eq_ignore_ascii_case(name))
+        self.upstreams
+            .iter()
+            .find(|upstream| upstream.name.eq_ignore_ascii_case(name))
     }
 
     fn declared_glob(&self, name: &str) -> Option<Route> {

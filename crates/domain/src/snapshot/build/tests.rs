@@ -18,20 +18,30 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
 }
 
 fn model_row(json: serde_json::Value) -> ModelRow {
-    ModelRow { decl: serde_json::from_value(json).unwrap() }
+    ModelRow {
+        decl: serde_json::from_value(json).unwrap(),
+    }
 }
 
 fn snapshot() -> Snapshot {
     Snapshot::build(Resources {
         upstreams: vec![
             upstream_row(1, serde_json::json!({"name": "openai-main", "provider": "openai"})),
-            upstream_row(2, serde_json::json!({"name": "claude", "provider": "anthropic", "priority": 3})),
-            upstream_row(3, serde_json::json!({"name": "local", "provider": "ollama", "models": ["llama3"]})),
+            upstream_row(
+                2,
+                serde_json::json!({"name": "claude", "provider": "anthropic", "priority": 3}),
+            ),
+            upstream_row(
+                3,
+                serde_json::json!({"name": "local", "provider": "ollama", "models": ["llama3"]}),
+            ),
         ],
         models: vec![
-            model_row(serde_json::json!({"name": "Smart", "aliases": ["best"], "strategy": "weighted", "targets": [
+            model_row(
+                serde_json::json!({"name": "Smart", "aliases": ["best"], "strategy": "weighted", "targets": [
                 {"upstream": "openai-main", "model": "gpt-4o", "weight": 3}, {"upstream": "claude", "model": "claude-sonnet-4-5"}],
-                "price": {"input": "1.00", "output": "2.00"}})),
+                "price": {"input": "1.00", "output": "2.00"}}),
+            ),
             model_row(serde_json::json!({"name": "team-*", "targets": [{"upstream": "local"}]})),
             model_row(serde_json::json!({"name": "lost", "targets": [{"upstream": "nowhere"}]})),
         ],
@@ -41,7 +51,11 @@ fn snapshot() -> Snapshot {
 
 fn upstream_of(snapshot: &Snapshot, model: &str) -> Vec<(String, String)> {
     let route = snapshot.route(model).unwrap_or_else(|| panic!("{model} goes nowhere"));
-    route.targets.iter().map(|target| (target.upstream.name.clone(), target.model.to_string())).collect()
+    route
+        .targets
+        .iter()
+        .map(|target| (target.upstream.name.clone(), target.model.to_string()))
+        .collect()
 }
 
 #[test]
@@ -49,12 +63,24 @@ fn names_are_found_in_every_way() {
     let snapshot = snapshot();
     let smart = snapshot.route("smart").unwrap();
     assert_eq!(smart.targets.len(), 2);
-    assert_eq!(smart.targets[1].priority, 3, "the upstream's, where the target does not say");
+    assert_eq!(
+        smart.targets[1].priority, 3,
+        "the upstream's, where the target does not say"
+    );
     assert!(Arc::ptr_eq(&smart, &snapshot.route("BEST").unwrap()));
-    assert_eq!(upstream_of(&snapshot, "GPT-4o"), [("openai-main".to_owned(), "gpt-4o".to_owned())]);
+    assert_eq!(
+        upstream_of(&snapshot, "GPT-4o"),
+        [("openai-main".to_owned(), "gpt-4o".to_owned())]
+    );
     assert_eq!(upstream_of(&snapshot, "gpt-99-of-tomorrow")[0].0, "openai-main");
-    assert_eq!(upstream_of(&snapshot, "Local/llama3"), [("local".to_owned(), "llama3".to_owned())]);
-    assert_eq!(upstream_of(&snapshot, "team-a"), [("local".to_owned(), "team-a".to_owned())]);
+    assert_eq!(
+        upstream_of(&snapshot, "Local/llama3"),
+        [("local".to_owned(), "llama3".to_owned())]
+    );
+    assert_eq!(
+        upstream_of(&snapshot, "team-a"),
+        [("local".to_owned(), "team-a".to_owned())]
+    );
     assert!(snapshot.route("local/other").is_none());
     assert!(snapshot.route("no-such-model").is_none());
 }
@@ -63,7 +89,12 @@ fn names_are_found_in_every_way() {
 fn what_is_bad_is_set_aside_and_named() {
     let snapshot = snapshot();
     assert!(snapshot.route("lost").is_none());
-    assert!(snapshot.problems.iter().any(|problem| problem.resource == "model lost" && problem.message.contains("nowhere")));
+    assert!(
+        snapshot
+            .problems
+            .iter()
+            .any(|problem| problem.resource == "model lost" && problem.message.contains("nowhere"))
+    );
 }
 
 #[test]
@@ -73,7 +104,9 @@ fn prices_come_from_the_declaration_then_the_catalog() {
     let declared = smart.price_of(&smart.targets[0], Some("gpt-4o-2024-08-06")).unwrap();
     assert_eq!(declared.rates.input, "1.00".parse().unwrap());
     let implicit = snapshot.route("gpt-4o").unwrap();
-    let catalog = implicit.price_of(&implicit.targets[0], Some("gpt-4o-2024-08-06")).unwrap();
+    let catalog = implicit
+        .price_of(&implicit.targets[0], Some("gpt-4o-2024-08-06"))
+        .unwrap();
     assert!(!catalog.rates.output.is_spent());
     let local = snapshot.route("llama3").unwrap();
     assert!(local.price_of(&local.targets[0], None).unwrap().rates.is_free());
@@ -82,12 +115,29 @@ fn prices_come_from_the_declaration_then_the_catalog() {
 #[test]
 fn a_key_lists_and_uses_only_its_models() {
     let mut resources = Resources {
-        upstreams: vec![upstream_row(1, serde_json::json!({"name": "a", "provider": "openai", "models": ["m1", "m2"]}))],
+        upstreams: vec![upstream_row(
+            1,
+            serde_json::json!({"name": "a", "provider": "openai", "models": ["m1", "m2"]}),
+        )],
         ..Resources::default()
     };
-    resources.users.push(UserRow { id: UserId(1), name: "u".to_owned(), policy: None });
-    let terms = KeyTerms { models: vec![NamePattern::new("m1")], ..KeyTerms::default() };
-    let key = |user| KeyRow { id: KeyId(1), name: "k".to_owned(), user: UserId(user), hash: [user as u8; 32], terms: terms.clone(), expires: None };
+    resources.users.push(UserRow {
+        id: UserId(1),
+        name: "u".to_owned(),
+        policy: None,
+    });
+    let terms = KeyTerms {
+        models: vec![NamePattern::new("m1")],
+        ..KeyTerms::default()
+    };
+    let key = |user| KeyRow {
+        id: KeyId(1),
+        name: "k".to_owned(),
+        user: UserId(user),
+        hash: [user as u8; 32],
+        terms: terms.clone(),
+        expires: None,
+    };
     resources.keys = vec![key(1), key(7)];
     let snapshot = Snapshot::build(resources);
     let key = &snapshot.keys[&[1; 32]];
@@ -98,8 +148,36 @@ fn a_key_lists_and_uses_only_its_models() {
 
 #[test]
 fn a_dialect_alone_finds_its_profile() {
-    let row = upstream_row(1, serde_json::json!({"name": "a", "dialect": "anthropic_messages", "base_url": "https://x.example/v1/"}));
-    let snapshot = Snapshot::build(Resources { upstreams: vec![row], ..Resources::default() });
+    let row = upstream_row(
+        1,
+        serde_json::json!({"name": "a", "dialect": "anthropic_messages", "base_url": "https://x.example/v1/"}),
+    );
+    let snapshot = Snapshot::build(Resources {
+        upstreams: vec![row],
+        ..Resources::default()
+    });
     let upstream = &snapshot.upstreams[0];
-    assert_eq!((upstream.base_url.as_str(), upstream.auth), ("https://x.example/v1", crate::provider::AuthScheme::XApiKey));
+    assert_eq!(
+        (upstream.base_url.as_str(), upstream.auth),
+        ("https://x.example/v1", crate::provider::AuthScheme::XApiKey)
+    );
+}
+
+#[test]
+fn a_listed_name_also_leads_to_those_that_only_have_a_glob_for_it() {
+    let snapshot = Snapshot::build(Resources {
+        upstreams: vec![
+            upstream_row(
+                1,
+                serde_json::json!({"name": "anything", "provider": "openai-compatible", "base_url": "https://x.example/v1", "models": ["*"]}),
+            ),
+            upstream_row(2, serde_json::json!({"name": "claude", "provider": "anthropic"})),
+        ],
+        ..Resources::default()
+    });
+    let names: Vec<_> = upstream_of(&snapshot, "claude-sonnet-4-5")
+        .into_iter()
+        .map(|(upstream, _)| upstream)
+        .collect();
+    assert_eq!(names, ["anything", "claude"]);
 }
