@@ -160,8 +160,7 @@ impl Attempts {
             Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
             Phase::Waiting { choice, .. } => {
                 self.phase = Phase::Choosing;
-                if self.may_begin(now) && !self.rests_again(route, choice, board, now) {
-                    let leave = leave(route, choice, board, now);
+                if let Some(leave) = self.leave_after_wait(route, choice, board, now) {
                     return self.begin(route, choice, leave, board, now);
                 }
             }
@@ -317,21 +316,29 @@ impl Attempts {
         });
     }
 
-    /// Whether the candidate that was waited for rests even longer by now. Then it is waited for again, or not.
-    fn rests_again(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
-        let Some(until) = named_rest(route, choice, board, now) else {
-            return false;
-        };
-        match self.resting.iter_mut().find(|resting| resting.choice == choice) {
-            Some(resting) => resting.until = resting.until.max(until),
-            None => self.resting.push(Resting {
-                choice,
-                until,
-                times: 0,
-                due: true,
-            }),
+    /// Leave to call the candidate that was waited for; `None` if it rests even longer by now, or if another call opened
+    /// its breaker meanwhile and there is another upstream to turn to.
+    fn leave_after_wait(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Leave> {
+        if !self.may_begin(now) {
+            return None;
         }
-        true
+        if let Some(until) = named_rest(route, choice, board, now) {
+            match self.resting.iter_mut().find(|resting| resting.choice == choice) {
+                Some(resting) => resting.until = resting.until.max(until),
+                None => self.resting.push(Resting {
+                    choice,
+                    until,
+                    times: 0,
+                    due: true,
+                }),
+            }
+            return None;
+        }
+        let (upstream, _) = find(route, choice)?;
+        match board.leave(upstream, now) {
+            Leave::Refused if self.another_is_healthy(route, upstream, board, now) => None,
+            leave => Some(leave),
+        }
     }
 
     fn begin(&mut self, route: &Route, choice: Choice, leave: Leave, board: &Board, now: Timestamp) -> Step {

@@ -108,16 +108,15 @@ impl Board {
     ) {
         if let Some(settings) = upstream.cooldown {
             let until = until.min(now + settings.max.0);
-            self.entries
-                .lock()
-                .credential_mut(credential)
-                .rest_model(model, until, now);
+            self.entries.lock().rest_model(credential, model, until, now);
         }
     }
 
     /// What an operator decides on an upstream's breaker; `None` leaves it to the breaker.
     pub fn force(&self, upstream: UpstreamId, forced: Option<Forced>) {
-        self.entries.lock().upstream_mut(upstream).breaker.force(forced);
+        self.entries
+            .lock()
+            .change_breaker(upstream, |breaker| breaker.force(forced));
     }
 
     /// Forgets what the snapshot no longer has, unless calls are still open there.
@@ -160,7 +159,7 @@ impl Board {
     /// Asks for leave to call an upstream.
     pub(crate) fn leave(&self, upstream: &Upstream, now: Timestamp) -> Leave {
         let mut entries = self.entries.lock();
-        let Some(breaker) = entries.breaker(upstream.id) else {
+        let Some(breaker) = entries.troubled_breaker(upstream.id) else {
             return Leave::Free;
         };
         match breaker.state(now) {
@@ -183,7 +182,7 @@ impl Board {
         let entries = self.entries.lock();
         entries
             .upstream_exclusion(&target.upstream, now)
-            .or_else(|| entries.credential_exclusion(target, credential, now))
+            .or_else(|| entries.credential_exclusion(target, credential.id, now))
     }
 
     /// Why nothing at an upstream is to be tried now.
@@ -195,12 +194,9 @@ impl Board {
     pub(crate) fn succeeded(&self, upstream: &Upstream, credential: &Credential, began: Timestamp, now: Timestamp) {
         let mut entries = self.entries.lock();
         if let Some(settings) = &upstream.breaker {
-            entries
-                .upstream_mut(upstream.id)
-                .breaker
-                .succeeded(settings, began, now);
+            entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, began, now));
         }
-        entries.credential_mut(credential.id).cooldown.succeeded(began);
+        entries.change_cooldown(credential.id, |cooldown| cooldown.succeeded(began));
     }
 
     /// A call failed: the breaker or the cooldown is told, whichever the failure concerns.
@@ -216,11 +212,8 @@ impl Board {
         if is_the_upstreams(failure.class) {
             self.broke(upstream, canary, now);
         } else if let Some(settings) = upstream.cooldown {
-            self.entries
-                .lock()
-                .credential_mut(credential.id)
-                .cooldown
-                .failed(settings, failure, now, rng);
+            let mut entries = self.entries.lock();
+            entries.change_cooldown(credential.id, |cooldown| cooldown.failed(settings, failure, now, rng));
         }
     }
 
@@ -228,11 +221,8 @@ impl Board {
     pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
-            self.entries
-                .lock()
-                .upstream_mut(upstream.id)
-                .breaker
-                .failed(settings, ticket, now);
+            let mut entries = self.entries.lock();
+            entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
         }
     }
 }
@@ -258,7 +248,7 @@ impl Drop for InFlight {
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        if let Some(breaker) = self.board.entries.lock().breaker(self.upstream) {
+        if let Some(breaker) = self.board.entries.lock().troubled_breaker(self.upstream) {
             breaker.abandon(self.ticket);
         }
     }

@@ -62,6 +62,11 @@ impl Cooldown {
         }
     }
 
+    /// When the last of its rests ends.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.named.max(self.guessed).max(self.out_of_credit)
+    }
+
     /// Lets it rest as a failure demands. Failures that are not the credential's change nothing.
     pub(crate) fn failed(&mut self, settings: CooldownDecl, failure: &Failure, now: Timestamp, rng: &mut impl Rng) {
         let longest = now + settings.max.0;

@@ -8,13 +8,14 @@
 //!
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
+use domain::declaration::Strategy;
 use domain::snapshot::{Route, Target};
 use domain::{Operation, Surface, Timestamp};
 use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::board::{Board, Entries};
-use crate::strategy::{Load, rank};
+use crate::strategy::{Load, looks_at_use, rank};
 
 /// One candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,8 +120,15 @@ pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng:
         excluded: Vec::new(),
     };
     let mut entries = board.lock();
-    for rank in targets_in_order(route, &entries, rng) {
-        plan.add_target(route, unpacked(rank), &entries, now, rng);
+    if let [_] = route.targets.as_slice() {
+        plan.add_target(route, 0, &entries, now, rng);
+    } else {
+        plan.order.reserve(route.targets.len());
+        let mut ranks = Ranks::new();
+        rank_targets(route, &entries, rng, &mut ranks);
+        for rank in &ranks {
+            plan.add_target(route, unpacked(*rank), &entries, now, rng);
+        }
     }
     if plan.order.is_empty() {
         plan.take_last_resort(route, now);
@@ -136,49 +144,62 @@ impl Plan {
     /// Adds the candidates of one target, in order or with their reasons.
     fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
         let target = &route.targets[place];
-        let credentials = &target.upstream.credentials;
         let reason = if offers(target, self.surface) {
             entries.upstream_exclusion(&target.upstream, now)
         } else {
             Some(Exclusion::Dialect)
         };
-        if let Some(reason) = reason {
-            let choices = (0..credentials.len()).map(|credential| Choice {
-                target: place,
-                credential,
-            });
-            self.excluded.extend(choices.map(|choice| Excluded { choice, reason }));
-            return;
-        }
-        let mut ranks = Ranks::new();
-        for (credential, known) in credentials.iter().enumerate() {
-            match entries.credential_exclusion(target, known, now) {
-                Some(reason) => {
-                    self.excluded.push(Excluded {
-                        choice: Choice {
-                            target: place,
-                            credential,
-                        },
-                        reason,
-                    });
-                }
-                // A lone credential needs no rank.
-                None if credentials.len() == 1 => ranks.push(packed(0, 0, credential)),
-                None => {
-                    let (used, open) = entries.load_of(known.id);
-                    let load = Load {
-                        used,
-                        open,
-                        weight: known.weight,
-                    };
-                    ranks.push(packed(0, rank(target.upstream.strategy, &load, rng), credential));
-                }
+        let credentials = &target.upstream.credentials;
+        match (reason, credentials.as_slice()) {
+            (Some(reason), _) => {
+                let choices = (0..credentials.len()).map(|credential| Choice {
+                    target: place,
+                    credential,
+                });
+                self.excluded.extend(choices.map(|choice| Excluded { choice, reason }));
             }
+            // A lone credential needs no rank, and where nothing rests not even a look.
+            (None, [_]) if !entries.some_rest(now) => self.order.push(Choice {
+                target: place,
+                credential: 0,
+            }),
+            (None, _) => self.add_pool(target, place, entries, now, rng),
+        }
+    }
+
+    /// Adds the candidates of a target whose upstream has several credentials.
+    fn add_pool(&mut self, target: &Target, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+        let upstream = &target.upstream;
+        let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
+        let mut ranks = Ranks::new();
+        for (credential, known) in upstream.credentials.iter().enumerate() {
+            let entry = if some_rest || by_use {
+                entries.credential(known.id)
+            } else {
+                None
+            };
+            if let Some(reason) = entry.and_then(|entry| entry.exclusion(target, now)) {
+                self.excluded.push(Excluded {
+                    choice: Choice {
+                        target: place,
+                        credential,
+                    },
+                    reason,
+                });
+                continue;
+            }
+            let (used, open) = entry.map_or((0, 0), |entry| (entry.used, entry.open));
+            let load = Load {
+                used,
+                open,
+                weight: known.weight,
+            };
+            ranks.push(packed(0, rank(upstream.strategy, &load, rng), credential));
         }
         ranks.sort_unstable();
-        self.order.extend(ranks.into_iter().map(|rank| Choice {
+        self.order.extend(ranks.iter().map(|rank| Choice {
             target: place,
-            credential: unpacked(rank),
+            credential: unpacked(*rank),
         }));
     }
 
@@ -195,27 +216,34 @@ impl Plan {
     }
 }
 
-/// Ranks of up to this many candidates need no allocation.
+/// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.
 type Ranks = SmallVec<[u128; 128]>;
 
-fn targets_in_order(route: &Route, entries: &Entries, rng: &mut impl Rng) -> Ranks {
-    let mut ranks = Ranks::new();
-    if let [_] = route.targets.as_slice() {
-        ranks.push(packed(0, 0, 0));
-    } else {
-        let rotation = entries.rotation(route);
-        for (place, target) in route.targets.iter().enumerate() {
-            let used = rotation.get(place).copied().unwrap_or_default();
-            let load = Load {
-                used,
-                open: entries.open_at(target.upstream.id),
+/// The targets' ranks, in order.
+fn rank_targets(route: &Route, entries: &Entries, rng: &mut impl Rng, ranks: &mut Ranks) {
+    let rotation = entries.rotation(route);
+    for (place, target) in route.targets.iter().enumerate() {
+        let load = match route.strategy {
+            Strategy::RoundRobin => Load {
+                used: rotation.get(place).copied().unwrap_or_default(),
+                ..Load::default()
+            },
+            Strategy::LeastConnections => {
+                let used = rotation.get(place).copied().unwrap_or_default();
+                Load {
+                    used,
+                    open: entries.open_at(target.upstream.id),
+                    ..Load::default()
+                }
+            }
+            Strategy::Weighted | Strategy::Random => Load {
                 weight: target.weight,
-            };
-            ranks.push(packed(target.priority, rank(route.strategy, &load, rng), place));
-        }
-        ranks.sort_unstable();
+                ..Load::default()
+            },
+        };
+        ranks.push(packed(target.priority, rank(route.strategy, &load, rng), place));
     }
-    ranks
+    ranks.sort_unstable();
 }
 
 /// Priority, rank and place in one integer that sorts as they do, in this order.

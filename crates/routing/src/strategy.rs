@@ -32,3 +32,11 @@ pub fn rank(strategy: Strategy, load: &Load, rng: &mut impl Rng) -> u64 {
         Strategy::LeastConnections => least_connections::rank(load),
     }
 }
+
+/// Whether the rank depends on use and open calls, which have to be looked up.
+pub(crate) const fn looks_at_use(strategy: Strategy) -> bool {
+    match strategy {
+        Strategy::RoundRobin | Strategy::LeastConnections => true,
+        Strategy::Random | Strategy::Weighted => false,
+    }
+}

@@ -45,11 +45,11 @@ impl Verdict {
         let model = &route.model;
         let (kind, message): (_, Cow<'static, str>) = match (last.class, last.status) {
             (FailureClass::RateLimited, _) => return limited(route, soonest.or(last.retry_after)),
-            (FailureClass::Overloaded, _) => (
+            (FailureClass::Overloaded, None | Some(529)) => (
                 FaultKind::Overloaded,
                 format!("every upstream of model `{model}` is overloaded; try again later").into(),
             ),
-            (FailureClass::Server, Some(status)) => (
+            (FailureClass::Server | FailureClass::Overloaded, Some(status)) => (
                 of_status(status),
                 format!("the upstream of model `{model}` answered {status} on every attempt; try again later").into(),
             ),

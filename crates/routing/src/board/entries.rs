@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::snapshot::{Credential, Route, Target, Upstream};
+use domain::snapshot::{Route, Target, Upstream};
 use domain::{CredentialId, Timestamp, UpstreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -27,36 +27,78 @@ pub(crate) struct Entries {
     routes: HashMap<String, SmallVec<[u64; 4]>>,
     /// The latest sequence number.
     sequence: u64,
+    /// Upstreams whose breaker is not simply closed. While there are none, no choice need look at any.
+    troubled: usize,
+    /// When the last rest ends that was ever begun. After it no choice need look for any.
+    rests_until: Timestamp,
 }
 
 #[derive(Default)]
-pub(super) struct UpstreamEntry {
-    pub(super) breaker: Breaker,
+struct UpstreamEntry {
+    breaker: Breaker,
     open: u32,
     last_used: Timestamp,
 }
 
 #[derive(Default)]
-pub(super) struct CredentialEntry {
-    pub(super) cooldown: Cooldown,
-    open: u32,
+pub(crate) struct CredentialEntry {
+    cooldown: Cooldown,
+    /// Calls open.
+    pub(crate) open: u32,
     last_used: Timestamp,
     /// When it was last chosen, as a sequence number.
-    used: u64,
+    pub(crate) used: u64,
     resting_models: Vec<(Arc<str>, Timestamp)>,
 }
 
 impl Entries {
-    pub(super) fn upstream_mut(&mut self, id: UpstreamId) -> &mut UpstreamEntry {
+    fn upstream_mut(&mut self, id: UpstreamId) -> &mut UpstreamEntry {
         self.upstreams.entry(id).or_default()
     }
 
-    pub(super) fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
+    fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
         self.credentials.entry(id).or_default()
     }
 
-    pub(super) fn breaker(&mut self, id: UpstreamId) -> Option<&mut Breaker> {
-        self.upstreams.get_mut(&id).map(|entry| &mut entry.breaker)
+    /// The breaker of an upstream that has trouble; `None` where it is closed.
+    pub(super) fn troubled_breaker(&mut self, id: UpstreamId) -> Option<&mut Breaker> {
+        if self.troubled == 0 {
+            return None;
+        }
+        self.upstreams
+            .get_mut(&id)
+            .map(|entry| &mut entry.breaker)
+            .filter(|breaker| !breaker.is_closed())
+    }
+
+    /// Tells a breaker something that may open or close it.
+    pub(super) fn change_breaker(&mut self, id: UpstreamId, change: impl FnOnce(&mut Breaker)) {
+        let breaker = &mut self.upstream_mut(id).breaker;
+        let was_closed = breaker.is_closed();
+        change(breaker);
+        match (was_closed, breaker.is_closed()) {
+            (true, false) => self.troubled += 1,
+            (false, true) => self.troubled -= 1,
+            _ => {}
+        }
+    }
+
+    /// Tells a cooldown something that may begin or end a rest.
+    pub(super) fn change_cooldown(&mut self, id: CredentialId, change: impl FnOnce(&mut Cooldown)) {
+        let cooldown = &mut self.credential_mut(id).cooldown;
+        change(cooldown);
+        self.rests_until = cooldown.latest().max(self.rests_until);
+    }
+
+    /// Lets a credential rest for one model.
+    pub(super) fn rest_model(&mut self, id: CredentialId, model: &Arc<str>, until: Timestamp, now: Timestamp) {
+        self.credential_mut(id).rest_model(model, until, now);
+        self.rests_until = until.max(self.rests_until);
+    }
+
+    /// Whether any credential may rest now.
+    pub(crate) fn some_rest(&self, now: Timestamp) -> bool {
+        now < self.rests_until
     }
 
     /// Calls open at an upstream.
@@ -64,11 +106,22 @@ impl Entries {
         self.upstreams.get(&id).map_or(0, |entry| entry.open)
     }
 
-    /// When a credential was last chosen, and the calls open with it.
-    pub(crate) fn load_of(&self, id: CredentialId) -> (u64, u32) {
-        self.credentials
-            .get(&id)
-            .map_or((0, 0), |entry| (entry.used, entry.open))
+    /// What is known of a credential.
+    pub(crate) fn credential(&self, id: CredentialId) -> Option<&CredentialEntry> {
+        self.credentials.get(&id)
+    }
+
+    /// Why a credential is not to be used for a target; `None` where nothing is against it.
+    pub(crate) fn credential_exclusion(
+        &self,
+        target: &Target,
+        credential: CredentialId,
+        now: Timestamp,
+    ) -> Option<Exclusion> {
+        if !self.some_rest(now) {
+            return None;
+        }
+        self.credential(credential)?.exclusion(target, now)
     }
 
     /// When each target of a route was last chosen; empty where none was.
@@ -78,10 +131,10 @@ impl Entries {
 
     /// Why nothing at an upstream is to be tried; `None` where nothing is against it.
     pub(crate) fn upstream_exclusion(&self, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
-        let breaker = &self.upstreams.get(&upstream.id)?.breaker;
-        if breaker.is_closed() {
+        if self.troubled == 0 {
             return None;
         }
+        let breaker = &self.upstreams.get(&upstream.id)?.breaker;
         match breaker.state(now) {
             BreakerState::Forced(Forced::Open) => Some(Exclusion::ForcedOpen),
             _ if upstream.breaker.is_none() => None,
@@ -90,36 +143,6 @@ impl Entries {
             BreakerState::HalfOpen { probing: false } | BreakerState::Closed | BreakerState::Forced(Forced::Closed) => {
                 None
             }
-        }
-    }
-
-    /// Why a credential is not to be used for a target; `None` where nothing is against it.
-    pub(crate) fn credential_exclusion(
-        &self,
-        target: &Target,
-        credential: &Credential,
-        now: Timestamp,
-    ) -> Option<Exclusion> {
-        target.upstream.cooldown?;
-        let entry = self.credentials.get(&credential.id)?;
-        let whole = match entry.cooldown.rest(now) {
-            None => None,
-            Some(Rest::OutOfCredit(until)) => return Some(Exclusion::OutOfCredit { until }),
-            Some(Rest::Named(until)) => Some(Exclusion::Cooldown {
-                until,
-                named_by_provider: true,
-            }),
-            Some(Rest::Guessed(until)) => Some(Exclusion::Cooldown {
-                until,
-                named_by_provider: false,
-            }),
-        };
-        match entry.model_rest(&target.model, now) {
-            Some(until) => Some(Exclusion::Cooldown {
-                until,
-                named_by_provider: true,
-            }),
-            None => whole,
         }
     }
 
@@ -200,6 +223,25 @@ impl Entries {
 }
 
 impl CredentialEntry {
+    /// Why the credential is not to be used for a target; `None` where nothing is against it.
+    pub(crate) fn exclusion(&self, target: &Target, now: Timestamp) -> Option<Exclusion> {
+        target.upstream.cooldown?;
+        let named = |until| Exclusion::Cooldown {
+            until,
+            named_by_provider: true,
+        };
+        let for_this_model = self.model_rest(&target.model, now).map(named);
+        match self.cooldown.rest(now) {
+            Some(Rest::OutOfCredit(until)) => Some(Exclusion::OutOfCredit { until }),
+            Some(Rest::Named(until)) => for_this_model.or(Some(named(until))),
+            Some(Rest::Guessed(until)) => for_this_model.or(Some(Exclusion::Cooldown {
+                until,
+                named_by_provider: false,
+            })),
+            None => for_this_model,
+        }
+    }
+
     /// Until when a model rests.
     fn model_rest(&self, model: &str, now: Timestamp) -> Option<Timestamp> {
         let resting = self.resting_models.iter().find(|(name, _)| **name == *model)?;
@@ -207,7 +249,7 @@ impl CredentialEntry {
     }
 
     /// Lets one model rest; never shorter than it would have anyway.
-    pub(super) fn rest_model(&mut self, model: &Arc<str>, until: Timestamp, now: Timestamp) {
+    fn rest_model(&mut self, model: &Arc<str>, until: Timestamp, now: Timestamp) {
         if let Some((_, longest)) = self.resting_models.iter_mut().find(|(name, _)| **name == **model) {
             *longest = until.max(*longest);
             return;
