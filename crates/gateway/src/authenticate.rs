@@ -77,7 +77,7 @@ pub(crate) fn authenticate(gateway: &Inner, head: &Parts, peer: IpAddr) -> Resul
 }
 
 /// The client's address: the peer's, or what the trusted proxies in front of us say, read from the right.
-fn client_address(gateway: &Inner, head: &Parts, peer: IpAddr) -> IpAddr {
+pub(crate) fn client_address(gateway: &Inner, head: &Parts, peer: IpAddr) -> IpAddr {
     let trusted = |address: IpAddr| gateway.trusted_proxies.iter().any(|net| net.contains(&address));
     let mut client = peer.to_canonical();
     let forwarded: Vec<&str> = head

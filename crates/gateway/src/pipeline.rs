@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use crate::admit::{self, Call};
-use crate::authenticate::authenticate;
+use crate::authenticate::{authenticate, client_address};
 use crate::body::Body;
 use crate::cors::Cors;
 use crate::dispatch::{Answer, Exchange, chosen, dispatch};
@@ -53,7 +53,10 @@ pub(crate) async fn answer(
         Ok(Inbound::Live) => Ok(operate::live(gateway)),
         Ok(Inbound::Ready) => Ok(operate::ready(gateway)),
         Ok(Inbound::Metrics) => operate::metrics(gateway, &head),
-        Ok(Inbound::Control) => Ok(control_plane(control, Request::from_parts(head, body)).await),
+        Ok(Inbound::Control) => {
+            let address = client_address(gateway, &head, peer);
+            Ok(control_plane(control, address, Request::from_parts(head, body)).await)
+        }
         Err(fault) => Err(fault),
     };
     let mut response = result.unwrap_or_else(|fault| {
@@ -67,7 +70,9 @@ pub(crate) async fn answer(
     response
 }
 
-async fn control_plane(control: &Router, request: Request<Incoming>) -> Response<Body> {
+/// The control plane knows keys that are bound to addresses too, so it is told the client's.
+async fn control_plane(control: &Router, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
+    request.extensions_mut().insert(client);
     match control.clone().oneshot(request.map(axum::body::Body::new)).await {
         Ok(response) => response.map(Body::control),
     }

@@ -105,3 +105,21 @@ fn connection(
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .serve_connection(TokioIo::new(socket), service)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_have_nodelay_set() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(
+            TcpStream::connect(address),
+            accept(&listener, Arc::new(Semaphore::new(1)))
+        );
+        let (socket, peer, _) = accepted.unwrap();
+        assert!(socket.nodelay().unwrap());
+        assert_eq!(peer, client.unwrap().local_addr().unwrap());
+    }
+}

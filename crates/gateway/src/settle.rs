@@ -10,7 +10,7 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Key, Route, Target, User};
 use domain::{
-    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, KeyId, Money, Operation, Receipt, Surface,
+    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, KeyId, Money, Operation, Policy, Receipt, Surface,
     Timestamp, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
@@ -230,7 +230,7 @@ impl Settlement {
             UsageReport::Possible(usage) => Reported::Possible(*usage),
             UsageReport::Impossible { .. } => Reported::Impossible,
         };
-        charge::charge(&charge::Facts {
+        let charge = charge::charge(&charge::Facts {
             operation: self.surface.operation,
             ending: outcome.ending,
             hold_ran_out: self.hold_ran_out,
@@ -244,7 +244,31 @@ impl Settlement {
             policy: self.user.policy,
             hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
             bill_abandoned: self.bill_abandoned,
-        })
+        });
+        self.with_side_usage(charge, served)
+    }
+
+    /// Adds what other models did for this answer (an advisor, one that declined before a fallback): the provider bills
+    /// it beside the usage, at those models' prices. Only where the answer itself is charged.
+    fn with_side_usage(&self, mut charge: Charge, served: &Served<'_>) -> Charge {
+        let is_charged = charge.source == UsageSource::Reported && charge.charged + charge.uncollected == charge.cost;
+        for side in &served.report.side_usage {
+            let Some(price) = self.route.price_of(served.target, side.model.as_deref()) else {
+                continue;
+            };
+            let cost = metering::cost(&side.usage, metering::rates_for(&price, &side.usage, None));
+            charge.cost += cost;
+            if is_charged {
+                let room = match (self.user.policy, &self.hold) {
+                    (Policy::Hard, Some(hold)) => hold.amount() - charge.charged,
+                    _ => Money::MAX,
+                };
+                let taken = cost.min(room);
+                charge.charged += taken;
+                charge.uncollected += cost - taken;
+            }
+        }
+        charge
     }
 
     fn receipt(&mut self, outcome: &Outcome<'_>, charge: &Charge, finished_at: Timestamp, took_ms: u32) -> Receipt {

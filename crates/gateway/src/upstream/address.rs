@@ -127,7 +127,7 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     match segments {
         // AWS serves its metadata at fd00:ec2::254.
         [0xfd00, 0x0ec2, ..] | [0xfe80..=0xfebf, ..] => Reach::Metadata,
-        [0xfec0..=0xfeff, ..] | [0xfc00..=0xfdff, ..] | [0x2001, 0x0db8, ..] | [0x0100, 0, 0, 0, ..] => Reach::Private,
+        [0xfec0..=0xfeff | 0xfc00..=0xfdff, ..] | [0x2001, 0x0db8, ..] | [0x0100, 0, 0, 0, ..] => Reach::Private,
         _ => Reach::Public,
     }
 }
