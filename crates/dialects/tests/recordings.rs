@@ -521,6 +521,55 @@ impl Recording {
     }
 }
 
+/// Real traffic with a few bytes damaged gets further into the readers than made-up bytes do.
+#[test]
+fn damaged_recordings_hold_the_claims_for_any_bytes() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below.max(1)
+    };
+    let mut seen = 0;
+    for recording in recordings().iter().filter(|recording| recording.body.len() > 8) {
+        let position = |dialect| Dialect::ALL.iter().position(|known| *known == dialect).unwrap() as u8;
+        let operation = Operation::ALL
+            .iter()
+            .position(|known| *known == recording.surface.operation)
+            .unwrap() as u8;
+        for _ in 0..6 {
+            seen += 1;
+            let options = next(64) as u8 & !2 | u8::from(recording.json_array) << 1;
+            let head = [position(recording.surface.dialect), operation, options];
+            let mut data = [&head[..], &recording.body].concat();
+            for _ in 0..next(4) {
+                let at = head.len() + next(recording.body.len());
+                match next(3) {
+                    0 => data[at] = next(256) as u8,
+                    1 => data[at] = b"\"{}[]:,\n\r\\"[next(10)],
+                    _ => data.truncate(at),
+                }
+                if data.len() <= recording.body.len() {
+                    break;
+                }
+            }
+            dialects::fuzz::stream(&data);
+            dialects::fuzz::answer(&data);
+            dialects::fuzz::refusal(&data);
+            if let Some(request) = &recording.request {
+                let mut data = [&head[..], request].concat();
+                let at = head.len() + next(request.len());
+                if at < data.len() {
+                    data[at] = next(256) as u8;
+                }
+                dialects::fuzz::request(&data);
+            }
+        }
+    }
+    println!("{seen} damaged recordings read");
+}
+
 #[test]
 fn usage_of_another_model_is_reported_beside() {
     let all = recordings();

@@ -427,7 +427,7 @@ proptest! {
         pretty in any::<bool>(),
     ) {
         // Words that the scan reads itself would have to be valid.
-        for word in ["n", "input", "tools"] {
+        for word in ["n", "input", "tools", "model"] {
             members.remove(word);
         }
         members.extend(model.clone().map(|model| ("model".to_owned(), Value::from(model))));
@@ -436,9 +436,9 @@ proptest! {
         let body = Bytes::from(if pretty { serde_json::to_string_pretty(&document).unwrap() } else { document.to_string() });
         let found = scan(CHAT, &body).unwrap();
         prop_assert_eq!(&found.model, &model);
-        let edited = found.edit(&body, &Edits { model: Some("to"), include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own".to_owned(), "[1]".to_owned())] });
+        let edited = found.edit(&body, &Edits { model: Some("to"), include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own_field".to_owned(), "[1]".to_owned())] });
         document["stream_options"]["include_usage"] = json!(true);
-        document["own"] = json!([1]);
+        document["own_field"] = json!([1]);
         document["model"] = json!("to");
         prop_assert_eq!(serde_json::from_slice::<Value>(&edited).unwrap(), document);
         let again = scan(CHAT, &edited).unwrap();
