@@ -1,4 +1,5 @@
 //! The command line from outside, where no server is needed: the real binary in a folder of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -116,7 +117,10 @@ fn check_names_file_line_column_and_mend() {
     let output = Place::new().run_with(&[("PORT", "none")], &["check"], "");
     assert!(text(&output.stderr).starts_with("environment variable PORT: `server.listen`"));
     let output = Place::new().run_with(&[("PORT", "1")], &["check", "--set", "server.listen=1"], "");
-    assert!(text(&output.stderr).starts_with("flag --set: `server.listen`"), "a flag goes over the environment");
+    assert!(
+        text(&output.stderr).starts_with("flag --set: `server.listen`"),
+        "a flag goes over the environment"
+    );
     assert!(
         place
             .refused(&["check", "-c", "other.yaml"])
@@ -430,11 +434,7 @@ fn a_backup_is_a_database() {
     assert!(place.refused(&["backup", "copy.db"]).contains("exists already"));
     std::fs::copy(place.path("data/secrets.env"), place.path("secrets.env")).unwrap();
     let listed = place.run_with(&[("DATABASE_URL", "sqlite://copy.db")], &["user", "list", "--json"], "");
-    assert!(
-        text(&listed.stdout).contains("\"1.00\""),
-        "{}",
-        text(&listed.stderr)
-    );
+    assert!(text(&listed.stdout).contains("\"1.00\""), "{}", text(&listed.stderr));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::read::join;
 use super::tree::{Node, Value};
 
 /// A key and the feature behind it. `[]` stands for every element.
-const KEYS: [(&str, &str); 22] = [
+const KEYS: [(&str, &str); 17] = [
     ("shared", "replicas that share limits and caches do"),
     ("search", "the search tool does"),
     ("system_prompt", "system prompt injection does"),
@@ -29,14 +29,9 @@ const KEYS: [(&str, &str); 22] = [
         "rotation after a number of uses does",
     ),
     ("upstreams[].credentials[].profile", "profiles do"),
-    ("upstreams[].credentials[].oauth", "OAuth accounts do"),
     ("models[].fallbacks", "fallbacks do"),
     ("models[].system_prompt", "system prompt injection does"),
-    ("models[].groups", "groups of models do"),
-    ("users[].quotas", "quotas do"),
-    ("users[].limits", "limits of users do"),
     ("keys[].profile", "profiles do"),
-    ("keys[].quotas", "quotas do"),
 ];
 
 /// Values to come of keys that exist.

@@ -128,6 +128,10 @@ fn mistakes_in_variables_and_flags_name_them() {
         mistake(Environment::of([("PORT", "http")]), vec![]),
         "environment variable PORT: `server.listen`: does not end in a port from 0 to 65535"
     );
+    assert_eq!(
+        mistake(Environment::of([("ALLOW_KEY_REVEAL", "true")]), vec![]),
+        "environment variable ALLOW_KEY_REVEAL: `security.allow_key_reveal`: showing keys again does not exist yet; set it to false, or remove the key"
+    );
     let flag = Flag {
         key: "logs.format".into(),
         value: "xml".into(),
@@ -144,7 +148,7 @@ fn lists_in_variables_are_separated_by_commas() {
     let environment = Environment::of([
         ("CORS_ORIGINS", "https://a.example, https://b.example"),
         ("TOLLGATE_SERVER__TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8"),
-        ("ALLOW_KEY_REVEAL", "1"),
+        ("ALLOW_KEY_REVEAL", "0"),
         ("LOG_RETENTION_DAYS", "30"),
         ("DATABASE_URL", "postgres://u:p@h/d"),
         ("TOLLGATE_DEFAULTS__LIMITS__RPM", "60"),
@@ -157,7 +161,7 @@ fn lists_in_variables_are_separated_by_commas() {
     .unwrap();
     assert_eq!(config.server.cors_origins, ["https://a.example", "https://b.example"]);
     assert_eq!(config.server.trusted_proxies.len(), 2);
-    assert!(config.security.allow_key_reveal);
+    assert!(!config.security.allow_key_reveal);
     assert_eq!(config.logs.retention.to_string(), "30d");
     assert_eq!((config.defaults.limits.rpm, config.defaults.retries), (60, 3));
     assert!(!format!("{config:?}").contains("u:p@"));

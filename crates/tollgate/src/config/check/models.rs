@@ -1,4 +1,4 @@
-//! Models and their targets.
+//! Checks of models and their targets, which name upstreams.
 
 use domain::declaration::{ModelDecl, TargetDecl};
 use domain::price::PriceDecl;

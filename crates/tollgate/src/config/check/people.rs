@@ -1,4 +1,4 @@
-//! Users and keys.
+//! Checks of users and keys, the one owning the other.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! The process's own sections.
+//! Checks of the sections that belong to the process itself.
 
 use domain::declaration::Defaults;
 use http::Uri;
@@ -52,6 +52,10 @@ pub fn process(
         && let Err(error) = store::KeyRing::parse(key.expose())
     {
         complain("security.encryption_key", error.to_string());
+    }
+    if security.allow_key_reveal {
+        let message = "showing keys again does not exist yet; set it to false, or remove the key";
+        complain("security.allow_key_reveal", message.to_owned());
     }
     if let Err(error) = logs.level.parse::<tracing_subscriber::filter::targets::Targets>() {
         complain(

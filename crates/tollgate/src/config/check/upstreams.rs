@@ -1,4 +1,4 @@
-//! Providers and upstreams.
+//! Checks of providers and upstreams: where calls go and by which secrets.
 
 use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
 use domain::{Dialect, Provider, catalog};
