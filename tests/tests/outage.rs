@@ -4,7 +4,6 @@
 //! An outage counts only if it really was one, so each test waits until receipts pile up before it ends its outage.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,8 +18,8 @@ use testkit::gateway::{Setup, Tollgate, binary_beside_test};
 use testkit::upstream::{Answer, Behaviour, Upstream, Usage};
 
 const CLIENTS: usize = 8;
-/// Nano-dollars of one call: 100 input tokens at $1, 10 output tokens at $5 per million.
-const CALL: i64 = 100 * 1_000 + 10 * 5_000;
+/// Nano-dollars of one call: 50 input tokens at $1, 10 output tokens at $5 per million.
+const CALL: i64 = 50 * 1_000 + 10 * 5_000;
 const OPENING: i64 = 100_000_000_000;
 
 /// How long an outage lasts at least: the issue's half minute, or just beyond the database's own patience (5 s).
@@ -40,15 +39,21 @@ impl World {
     /// that the load is some hundred calls a second and not what the machine can bear.
     fn new(more: &str, setup: impl FnOnce(Setup) -> Setup) -> Self {
         let upstream = Upstream::start();
-        let usage = Usage { input: 100, output: 10, ..Usage::default() };
-        upstream.always(Behaviour::answer(Answer::tokens(10).usage(usage)).head_after(Duration::from_millis(25)));
+        let answer = Answer::tokens(10).usage(Usage::of(50, 10));
+        upstream.always(Behaviour::answer(answer).head_after(Duration::from_millis(25)));
         let models = "models: [{name: gpt-4o, targets: [{upstream: openai-main, model: gpt-4o}], price: {input: 1.00, output: 5.00}}]\n";
-        let yaml = config(&upstream, &format!("{models}{more}"))
-            .replace("- {name: alice}", "- {name: alice, opening_credit: 100.00, policy: hard}");
+        let yaml = config(&upstream, &format!("{models}{more}")).replace(
+            "- {name: alice}",
+            "- {name: alice, opening_credit: 100.00, policy: hard}",
+        );
         let gateway = setup(Setup::config(&yaml)).start();
         let load = Load::start(&gateway.url(), CLIENTS, &requests());
         load.wait_for(50);
-        Self { _upstream: upstream, gateway, load }
+        Self {
+            _upstream: upstream,
+            gateway,
+            load,
+        }
     }
 
     /// Lets the outage last, and makes sure that it is one: receipts pile up while calls go on.
@@ -59,7 +64,10 @@ impl World {
         let answers = self.load.answers() - before;
         let waiting = backlog(&self.gateway);
         assert!(answers > 100, "only {answers} answers during the outage");
-        assert!(waiting as usize > answers / 2, "the database took receipts: {waiting} wait of {answers}");
+        assert!(
+            waiting as usize > answers / 2,
+            "the database took receipts: {waiting} wait of {answers}"
+        );
     }
 
     /// After the outage: calls go on, everything is booked, and all figures agree.
@@ -105,13 +113,21 @@ print('held', flush=True)
 sys.stdin.read()
 connection.execute('ROLLBACK')";
         let mut command = Command::new("python3");
-        command.arg("-c").arg(HOLD).arg(database).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("-c")
+            .arg(HOLD)
+            .arg(database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut process = command.spawn().expect("python3 is there");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("stdout is a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("python speaks");
         assert_eq!(line.trim(), "held");
-        Self { stdin: process.stdin.take(), process }
+        Self {
+            stdin: process.stdin.take(),
+            process,
+        }
     }
 }
 
@@ -144,11 +160,16 @@ fn a_database_that_is_moved_away_and_back_misses_nothing() {
         if in_its_place == "a folder" {
             std::fs::remove_dir(data.join("tollgate.db")).unwrap();
         }
-        assert!(!data.join("tollgate.db").exists(), "an empty database was made in place of the lost one");
+        assert!(
+            !data.join("tollgate.db").exists(),
+            "an empty database was made in place of the lost one"
+        );
         for name in moved.iter().rev() {
             std::fs::rename(away.join(name), data.join(name)).unwrap();
         }
-        wait::until("the gateway to see that it is back", || readiness(&world.gateway)["ledger"] == "ok");
+        wait::until("the gateway to see that it is back", || {
+            readiness(&world.gateway)["ledger"] == "ok"
+        });
     }
     world.finish();
 }
@@ -159,13 +180,19 @@ fn a_stopped_postgresql_stops_nothing() {
     let server = variable("TOLLGATE_TEST_POSTGRES");
     let pid = variable("TOLLGATE_TEST_POSTGRES_PID").and_then(|pid| pid.trim().parse::<i32>().ok());
     let (Some(server), Some(pid)) = (server, pid) else {
-        assert!(!wait::in_ci(), "TOLLGATE_TEST_POSTGRES and TOLLGATE_TEST_POSTGRES_PID are not set: use scripts/postgres");
+        assert!(
+            !wait::in_ci(),
+            "TOLLGATE_TEST_POSTGRES and TOLLGATE_TEST_POSTGRES_PID are not set: use scripts/postgres"
+        );
         wait::leave_out("PostgreSQL being stopped: run this under scripts/postgres");
         return;
     };
     let name = format!("tollgate_outage_{}", std::process::id());
     psql(&server, &format!("CREATE DATABASE {name}"));
-    let url = format!("{}/{name}", server.rsplit_once('/').expect("the address names a database").0);
+    let url = format!(
+        "{}/{name}",
+        server.rsplit_once('/').expect("the address names a database").0
+    );
     {
         let world = World::new("", |setup| setup.env("DATABASE_URL", &url));
         let stopped = Stopped::tree(pid);
@@ -177,9 +204,15 @@ fn a_stopped_postgresql_stops_nothing() {
 }
 
 fn psql(server: &str, sql: &str) {
-    let output = Command::new("psql").args([server, "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]).output();
+    let output = Command::new("psql")
+        .args([server, "-q", "-v", "ON_ERROR_STOP=1", "-c", sql])
+        .output();
     let output = output.expect("psql is there: it comes with PostgreSQL");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A stopped process with its children; they go on when this is dropped, however the test ends.
@@ -203,31 +236,49 @@ impl Drop for Stopped {
 
 fn signal(name: &str, pids: &[i32]) {
     for pid in pids {
-        Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill is there");
+        Command::new("kill")
+            .args([&format!("-{name}"), &pid.to_string()])
+            .status()
+            .expect("kill is there");
     }
 }
 
 fn children(parent: i32) -> Vec<i32> {
-    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().expect("ps is there");
+    let output = Command::new("ps")
+        .args(["-A", "-o", "pid=,ppid="])
+        .output()
+        .expect("ps is there");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let pairs = text.lines().filter_map(|line| {
         let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<i32>().ok());
         Some((numbers.next()?, numbers.next()?))
     });
-    pairs.filter(|(_, its_parent)| *its_parent == parent).map(|(pid, _)| pid).collect()
+    pairs
+        .filter(|(_, its_parent)| *its_parent == parent)
+        .map(|(pid, _)| pid)
+        .collect()
 }
 
 #[test]
 fn a_full_disk_gives_nothing_away() {
-    let mount = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+    let mount = Command::new("unshare")
+        .args(["-m", "true"])
+        .stderr(Stdio::null())
+        .status();
     if !mount.is_ok_and(|status| status.success()) {
         wait::leave_out("a full disk: a small one can only be mounted by root");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let world = World::new("storage: {journal: {dir: data/small/journal}}\n", |setup| setup.binary(&small_disk(folder.path())));
+    let world = World::new("storage: {journal: {dir: data/small/journal}}\n", |setup| {
+        setup.binary(&small_disk(folder.path()))
+    });
     // The process sees the small disk, we see it through the process.
-    let disk = PathBuf::from(format!("/proc/{}/root{}", world.gateway.pid(), world.gateway.path("data/small").display()));
+    let disk = PathBuf::from(format!(
+        "/proc/{}/root{}",
+        world.gateway.pid(),
+        world.gateway.path("data/small").display()
+    ));
     wait::until("the disk to be full", || world.load.trouble() > 50);
     let status = |request: &Request| request.clone().bearer(CLIENT_KEY).send(&world.gateway.url());
     assert_eq!(status(&Request::get("/readyz")).status(), 503);
@@ -238,7 +289,11 @@ fn a_full_disk_gives_nothing_away() {
     std::fs::remove_file(disk.join("filler")).unwrap();
     wait::until("calls to work again", || world.load.answers() > answers_while_full + 20);
 
-    let World { mut gateway, load, _upstream } = world;
+    let World {
+        mut gateway,
+        load,
+        _upstream,
+    } = world;
     let seen = load.stop();
     for refused in &seen.refused {
         Format::Chat.assert_refusal(refused, 503);
@@ -246,14 +301,33 @@ fn a_full_disk_gives_nothing_away() {
     for broken in &seen.broken {
         let text = broken.text();
         let last = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        assert!(last.starts_with("data: {\"error\"") && broken.is_complete(), "a stream that was not recorded: {text}");
+        assert!(
+            last.starts_with("data: {\"error\"") && broken.is_complete(),
+            "a stream that was not recorded: {text}"
+        );
     }
     settled(&gateway);
     let receipts = journal_records(&disk.join("journal"));
-    let charged: Vec<&str> = receipts.iter().filter(|receipt| receipt["charged"] == CALL).filter_map(|receipt| receipt["call"].as_str()).collect();
-    let unrecorded: Vec<_> = seen.answered.iter().filter(|call| !charged.contains(&call.as_str())).collect();
-    assert!(unrecorded.is_empty(), "{} answers have no receipt: {unrecorded:?}", unrecorded.len());
-    assert_eq!(charged.len(), seen.answered.len(), "charged for answers that were withheld");
+    let charged: Vec<&str> = receipts
+        .iter()
+        .filter(|receipt| receipt["charged"] == CALL)
+        .filter_map(|receipt| receipt["call"].as_str())
+        .collect();
+    let unrecorded: Vec<_> = seen
+        .answered
+        .iter()
+        .filter(|call| !charged.contains(&call.as_str()))
+        .collect();
+    assert!(
+        unrecorded.is_empty(),
+        "{} answers have no receipt: {unrecorded:?}",
+        unrecorded.len()
+    );
+    assert_eq!(
+        charged.len(),
+        seen.answered.len(),
+        "charged for answers that were withheld"
+    );
     let report: Value = audit(&gateway);
     assert_eq!(nanos(&report["charged"]), charged.len() as i64 * CALL, "{report}");
     assert_eq!(balance(&gateway, "alice"), OPENING - charged.len() as i64 * CALL);
@@ -271,8 +345,19 @@ exec unshare -m sh -c 'mkdir -p -m 700 data/small && mount -t tmpfs -o size=192k
         binary_beside_test().display()
     );
     let path = folder.join("tollgate");
-    let mut file = std::fs::File::create(&path).expect("the script is made");
-    file.write_all(script.as_bytes()).expect("the script is written");
-    file.set_permissions(std::fs::Permissions::from_mode(0o700)).expect("the script can be run");
+    // Written by a process of its own: a file that is open for writing anywhere here cannot be run.
+    let mut writer = Command::new("sh");
+    writer
+        .args(["-c", "cat >\"$0\" && chmod 700 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped());
+    let mut writer = writer.spawn().expect("sh is there");
+    writer
+        .stdin
+        .take()
+        .expect("stdin is a pipe")
+        .write_all(script.as_bytes())
+        .expect("sh reads");
+    assert!(writer.wait().expect("sh ends").success());
     path
 }

@@ -103,6 +103,20 @@ impl Setup {
 
     /// Starts it and waits until it is ready; for starts that are expected to fail.
     pub fn try_start(self) -> Result<Tollgate, Failure> {
+        let mut tollgate = self.prepare();
+        for attempt in 1.. {
+            match tollgate.launch() {
+                Err(failure) if attempt < PORT_TRIES && failure.port_was_taken() => {}
+                Err(failure) => return Err(failure),
+                Ok(()) => break,
+            }
+            tollgate.port = tollgate.setup.port.unwrap_or_else(free_port);
+        }
+        Ok(tollgate)
+    }
+
+    /// Makes the folder with its files and starts nothing: for commands that need no server, and for a later `restart`.
+    pub fn prepare(self) -> Tollgate {
         let dir = tempfile::Builder::new()
             .prefix("tollgate-test-")
             .tempdir()
@@ -116,23 +130,14 @@ impl Setup {
             std::fs::write(path, content).expect("the file is written");
         }
         let binary = self.binary.clone().unwrap_or_else(binary_beside_test);
-        let mut tollgate = Tollgate {
-            port: 0,
+        Tollgate {
+            port: self.port.unwrap_or_else(free_port),
             child: None,
             setup: self,
             binary,
             dir,
             last_exit: None,
-        };
-        for attempt in 1.. {
-            tollgate.port = tollgate.setup.port.unwrap_or_else(free_port);
-            match tollgate.launch() {
-                Err(failure) if attempt < PORT_TRIES && failure.port_was_taken() => {}
-                Err(failure) => return Err(failure),
-                Ok(()) => break,
-            }
         }
-        Ok(tollgate)
     }
 }
 
@@ -448,7 +453,7 @@ fn show(stderr: &str) {
 }
 
 /// `TOLLGATE_BIN`, else the binary that Cargo put beside this test's executable.
-fn binary_beside_test() -> PathBuf {
+pub fn binary_beside_test() -> PathBuf {
     if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
         return PathBuf::from(path);
     }

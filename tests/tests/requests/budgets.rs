@@ -1,0 +1,120 @@
+//! Policies at the front door: who pays in advance is refused beforehand, who does not is never stopped.
+
+use blackbox::format::{FORMATS, Format};
+use blackbox::{CLIENT_KEY, books, config, receipt_of};
+use serde_json::json;
+use testkit::client::Request;
+use testkit::gateway::{Setup, Tollgate};
+use testkit::upstream::{Answer, Behaviour, Upstream, Usage};
+
+fn start(upstream: &Upstream, user: &str, more: &str) -> Tollgate {
+    Setup::config(&config(upstream, more).replace("- {name: alice}", user)).start()
+}
+
+#[test]
+fn without_a_price_who_pays_in_advance_is_refused_unless_it_is_free() {
+    let upstream = Upstream::start();
+    let models = "models:
+  - {name: gift, free: true, targets: [{upstream: openai-main, model: gpt-nobody-knows}]}
+  - {name: priced, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-nobody-knows}]}
+";
+    let gateway = start(&upstream, "- {name: alice, opening_credit: 1.00, policy: hard}", models);
+    let call = |model: &str| Format::Chat.call(model).bearer(CLIENT_KEY).send(&gateway.url());
+    Format::Chat.assert_refusal(&call("gpt-nobody-knows"), 402);
+    assert!(upstream.received().is_empty());
+    for (model, charged) in [("gift", 0), ("priced", 12 * 1_000 + 7 * 5_000)] {
+        let response = call(model);
+        assert_eq!(response.status(), 200, "{model}: {}", response.text());
+        assert_eq!(receipt_of(&gateway, &response)["charged"], charged, "{model}");
+    }
+}
+
+#[test]
+fn without_a_price_others_are_served_and_it_is_flagged() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "- {name: alice, opening_credit: 1.00, policy: soft}", "");
+    let response = Format::Chat
+        .call("gpt-nobody-knows")
+        .bearer(CLIENT_KEY)
+        .send(&gateway.url());
+    assert_eq!(response.status(), 200, "{}", response.text());
+    let receipt = receipt_of(&gateway, &response);
+    assert_eq!(
+        (receipt["charged"].as_i64(), receipt["usage"]["output"].as_u64()),
+        (Some(0), Some(7)),
+        "{receipt}"
+    );
+    assert!(receipt.get("rates").is_none_or(serde_json::Value::is_null), "{receipt}");
+    books::settled(&gateway);
+    assert_eq!(blackbox::audit(&gateway)["unpriced"], 1);
+}
+
+#[test]
+fn policy_soft_lets_the_last_call_go_below_zero() {
+    let upstream = Upstream::start();
+    upstream.always(Behaviour::answer(Answer::text("hi").usage(Usage::of(1_000, 1_000))));
+    let models = "models: [{name: gpt-4o, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    let mut gateway = start(&upstream, "- {name: alice, opening_credit: 0.01, policy: soft}", models);
+    let call = || {
+        Format::Chat
+            .call("gpt-4o")
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url())
+            .status()
+    };
+    assert_eq!([call(), call(), call()], [200, 200, 402], "$0.006 each of $0.01");
+    assert!(gateway.stop().success());
+    assert_eq!(books::balance(&gateway, "alice"), 10_000_000 - 2 * 6_000_000);
+    gateway.restart();
+    let refused = Format::Chat.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url());
+    Format::Chat.assert_refusal(&refused, 402);
+}
+
+#[test]
+fn a_call_that_may_cost_more_than_is_left_is_refused_before_it_is_made() {
+    let upstream = Upstream::start();
+    let models = "models: [{name: gpt-4o, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    let gateway = start(&upstream, "- {name: alice, opening_credit: 0.01, policy: hard}", models);
+    let call = |body| {
+        Request::post("/v1/chat/completions", &body)
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url())
+    };
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    Format::Chat.assert_refusal(
+        &call(json!({"model": "gpt-4o", "max_tokens": 100_000, "messages": messages})),
+        402,
+    );
+    Format::Chat.assert_refusal(
+        &call(json!({"model": "gpt-4o", "max_tokens": 1_000, "n": 128, "messages": messages})),
+        402,
+    );
+    let by_reference = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/huge.png"}}]}]);
+    Format::Chat.assert_refusal(
+        &call(json!({"model": "gpt-4o", "max_tokens": 10, "messages": by_reference})),
+        402,
+    );
+    assert!(
+        upstream.received().is_empty(),
+        "what may cost too much must not be asked"
+    );
+    assert_eq!(
+        call(json!({"model": "gpt-4o", "max_tokens": 100, "messages": messages})).status(),
+        200
+    );
+}
+
+#[test]
+fn policy_unlimited_is_metered_and_never_refused() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "- {name: alice}", "");
+    for format in FORMATS {
+        for _ in 0..3 {
+            let response = format.call(format.model()).bearer(CLIENT_KEY).send(&gateway.url());
+            assert_eq!(response.status(), 200, "{}", response.text());
+            assert!(receipt_of(&gateway, &response)["charged"].as_i64().unwrap() > 0);
+        }
+    }
+    books::settled(&gateway);
+    assert!(books::balance(&gateway, "alice") < 0, "what was used is on the account");
+}

@@ -1,0 +1,14 @@
+//! What a request meets at the front door: who may ask, how a refusal reads, what reaches the upstream and what comes
+//! back.
+
+mod auth;
+mod budgets;
+mod egress;
+mod faithful;
+mod limits;
+mod listing;
+mod passthrough;
+mod paths;
+mod refusals;
+mod tcp;
+mod views;

@@ -1,0 +1,200 @@
+//! Every refusal of ours, in each caller's format.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use blackbox::format::{FORMATS, Format};
+use blackbox::{CLIENT_KEY, config, wait};
+use testkit::client::{Request, Response};
+use testkit::gateway::Tollgate;
+use testkit::upstream::Upstream;
+
+const POOR: &str = "sk-tg-has-no-money-0123456789abcdef";
+const SOFT: &str = "sk-tg-soft-no-money-0123456789abcdef";
+const BOUND: &str = "sk-tg-may-use-little-0123456789abcdef";
+const FREE: &str = "sk-tg-passthrough-0123456789abcdef";
+
+struct World {
+    upstream: Upstream,
+    gateway: Tollgate,
+}
+
+impl World {
+    fn new() -> Self {
+        let upstream = Upstream::start();
+        let more = format!(
+            "  - {{name: poor, user: poor, key: {POOR}}}
+  - {{name: soft, user: soft, key: {SOFT}}}
+  - {{name: bound, user: alice, key: {BOUND}, models: [\"nothing-of-this\"]}}
+  - {{name: free, user: alice, key: {FREE}, passthrough: true}}
+server: {{body_limit: 64KiB}}
+"
+        );
+        let users = "- {name: alice}\n  - {name: poor, policy: hard}\n  - {name: soft, policy: soft}";
+        let gateway = Tollgate::start(&config(&upstream, &more).replace("- {name: alice}", users));
+        Self { upstream, gateway }
+    }
+
+    fn send(&self, request: &Request, key: &str) -> Response {
+        request.clone().bearer(key).send(&self.gateway.url())
+    }
+}
+
+/// The same request with another body.
+fn with_body(format: Format, body: &str) -> Request {
+    Request::new("POST", &format.path(format.model()))
+        .header("content-type", "application/json")
+        .body(body)
+}
+
+#[test]
+fn what_cannot_be_understood_is_400() {
+    let world = World::new();
+    for format in FORMATS {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "not json",
+            "{\"model\": 7}",
+            "{\"model\": \"gpt-4o\", \"messages\": [",
+        ] {
+            // Gemini names its model in the path, so a body that says nothing of it is none of our business.
+            if format == Format::Gemini && body == "{\"model\": 7}" {
+                continue;
+            }
+            let response = world.send(&with_body(format, body), CLIENT_KEY);
+            assert_eq!(response.status(), 400, "{format:?}, {body:?}: {}", response.text());
+            format.assert_refusal(&response, 400);
+        }
+    }
+    assert!(world.upstream.received().is_empty(), "{:?}", world.upstream.received());
+}
+
+#[test]
+fn money_models_and_paths() {
+    let world = World::new();
+    for format in FORMATS {
+        format.assert_refusal(&world.send(&format.call(format.model()), POOR), 402);
+        format.assert_refusal(&world.send(&format.call(format.model()), SOFT), 402);
+        format.assert_refusal(&world.send(&format.stream(format.model()), POOR), 402);
+        format.assert_refusal(&world.send(&format.call(format.model()), BOUND), 403);
+        format.assert_refusal(&world.send(&format.call("no-such-model"), CLIENT_KEY), 404);
+        let get = Request::get(&format.path(format.model()));
+        if format != Format::Gemini {
+            let refused = world.send(&get, CLIENT_KEY);
+            format.assert_refusal(&refused, 405);
+        }
+    }
+    for (path, format) in [
+        ("/v1/no/such/path", Format::Chat),
+        ("/v1/messages/no-such", Format::Anthropic),
+        ("/v1beta/no-such", Format::Gemini),
+    ] {
+        format.assert_refusal(&world.send(&Request::get(path), CLIENT_KEY), 403);
+        format.assert_refusal(&world.send(&Request::get(path), FREE), 404);
+        format.assert_refusal(&Request::get(path).send(&world.gateway.url()), 401);
+    }
+    for path in ["/no-such", "/api/no-such", "/v2/chat/completions"] {
+        let response = world.send(&Request::get(path), CLIENT_KEY);
+        assert_eq!(response.status(), 404, "{path}: {}", response.text());
+        assert!(response.json()["error"].is_object(), "{path}: {}", response.text());
+    }
+    assert!(world.upstream.received().is_empty(), "{:?}", world.upstream.received());
+}
+
+#[test]
+fn a_refusal_names_no_model_that_the_key_may_not_see() {
+    let world = World::new();
+    let text = world.send(&Format::Chat.call("gpt-4"), BOUND).text();
+    assert!(!text.contains("claude") && !text.contains("openai-main"), "{text}");
+}
+
+#[test]
+fn a_body_that_is_too_large_or_encoded_is_refused() {
+    let world = World::new();
+    for format in FORMATS {
+        let padded = format!(
+            "{{\"model\": \"{}\", \"pad\": \"{}\"}}",
+            format.model(),
+            "x".repeat(80_000)
+        );
+        format.assert_refusal(&world.send(&with_body(format, &padded), CLIENT_KEY), 413);
+        // Without a length it is only found out on the way.
+        let chunked = format!("{:x}\r\n{padded}\r\n0\r\n\r\n", padded.len());
+        let request = with_body(format, &chunked).header("transfer-encoding", "chunked");
+        format.assert_refusal(&world.send(&request, CLIENT_KEY), 413);
+        let encoded = with_body(format, "anything").header("content-encoding", "gzip");
+        format.assert_refusal(&world.send(&encoded, CLIENT_KEY), 415);
+    }
+    let fits = format!(
+        "{{\"model\": \"gpt-4o\", \"messages\": [], \"pad\": \"{}\"}}",
+        "x".repeat(60_000)
+    );
+    assert_eq!(world.send(&with_body(Format::Chat, &fits), CLIENT_KEY).status(), 200);
+    let chunked = format!("{:x}\r\n{fits}\r\n0\r\n\r\n", fits.len());
+    let request = with_body(Format::Chat, &chunked).header("transfer-encoding", "chunked");
+    assert_eq!(world.send(&request, CLIENT_KEY).status(), 200);
+    assert_eq!(world.upstream.received()[1].body, fits.as_bytes());
+}
+
+#[test]
+fn a_large_body_is_refused_before_it_is_sent() {
+    let world = World::new();
+    let mut client = TcpStream::connect(("127.0.0.1", world.gateway.port())).unwrap();
+    client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\nexpect: 100-continue\r\n";
+    write!(client, "{head}authorization: Bearer {CLIENT_KEY}\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    // And a stranger is not even asked for the body.
+    let mut client = TcpStream::connect(("127.0.0.1", world.gateway.port())).unwrap();
+    client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    write!(client, "{}\r\n", head.replace("10000000", "100")).unwrap();
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+/// The product's patience is a minute, so this runs only where there is time.
+#[test]
+fn a_client_that_never_sends_its_body_is_408() {
+    if !std::env::var("TOLLGATE_TEST_LONG").is_ok_and(|long| long == "1") {
+        wait::leave_out("408, which takes a minute: set TOLLGATE_TEST_LONG=1");
+        return;
+    }
+    let world = World::new();
+    let begun = Instant::now();
+    let request = with_body(Format::Chat, "{")
+        .header("content-length", "100")
+        .timeout(Duration::from_secs(120));
+    Format::Chat.assert_refusal(&world.send(&request, CLIENT_KEY), 408);
+    assert!(begun.elapsed() > Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_no_http_does_no_harm() {
+    let world = World::new();
+    for nonsense in [
+        "\x16\x03\x01\x02\x00hello",
+        "GET\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+    ] {
+        let mut client = TcpStream::connect(("127.0.0.1", world.gateway.port())).unwrap();
+        client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        client.write_all(nonsense.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).ok();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    let unknown = Request::new("BREW", "/v1/chat/completions")
+        .bearer(CLIENT_KEY)
+        .send(&world.gateway.url());
+    Format::Chat.assert_refusal(&unknown, 405);
+    assert_eq!(world.send(&Format::Chat.call("gpt-4o"), CLIENT_KEY).status(), 200);
+}
