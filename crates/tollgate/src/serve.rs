@@ -20,6 +20,7 @@ use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions,
 use metering::Accounts;
 use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output;
@@ -90,12 +91,14 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     for note in &config.notes {
         tracing::warn!("{note}");
     }
+    let hangup = signal(SignalKind::hangup())?;
+    let shutdown = CancellationToken::new();
+    signals::cancel_on_stop(shutdown.clone())?;
     let listener = bind(&config.server.listen).await?;
     let url = url_of(&config.server.listen, &listener)?;
     let store = open_store(&config).await?;
     // Locks its folder: a second server is refused before it changes anything.
     let journal = Arc::new(Journal::open(&journal_options(&config))?);
-    let shutdown = CancellationToken::new();
     let mut world = World::open(config.clone(), &store).await?;
     if first_start::greet(&store, &world, &url).await? {
         world.refresh().await?;
@@ -114,6 +117,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     });
     let follow = tokio::spawn(watch::follow(watch::Followed {
         setup,
+        hangup,
         file,
         world,
         gateway: gateway.clone(),
@@ -124,7 +128,6 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         config.logs.retention.0,
         shutdown.clone(),
     ));
-    signals::cancel_on_stop(shutdown.clone())?;
     tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "ready");
 
     let served = gateway::serve(

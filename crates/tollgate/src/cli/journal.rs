@@ -78,15 +78,15 @@ async fn replay(context: &Context, config: &Config, store: Store) -> anyhow::Res
         );
         return context.say(&text, &json!({"records": report.records, "by": process}));
     }
-    let before = store.requests().count().await?;
     let journal = Arc::new(Log::open(&crate::serve::journal_options(config))?);
-    let settler = Settler::start(store.clone(), journal, Arc::new(Accounts::new())).await?;
-    settler.run(std::future::ready(())).await;
-    let booked = store.requests().count().await? - before;
+    let mut settler = Settler::start(store.clone(), journal, Arc::new(Accounts::new())).await?;
+    let drained = settler.drain().await?;
+    drop(settler);
     store.close().await;
     let text = format!(
-        "{} records were read again; {booked} of them were not in the database and are booked now",
-        report.records
+        "{} records were not in the database and are booked now; {} were booked already; {} were put aside",
+        drained.booked, drained.repeated, drained.dead_letters
     );
-    context.say(&text, &json!({"records": report.records, "booked": booked}))
+    let value = json!({"booked": drained.booked, "repeated": drained.repeated, "dead_letters": drained.dead_letters});
+    context.say(&text, &value)
 }

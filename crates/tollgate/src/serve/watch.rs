@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway::Gateway;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ const KUBERNETES_LINK: &str = "..data";
 /// What is followed, and who is told.
 pub(crate) struct Followed {
     pub(crate) setup: Setup,
+    /// SIGHUP; waited for before anybody can find the server, because by default it ends a process.
+    pub(crate) hangup: Signal,
     pub(crate) file: PathBuf,
     pub(crate) world: World,
     pub(crate) gateway: Gateway,
@@ -45,9 +47,6 @@ pub(crate) async fn follow(mut followed: Followed) {
             None
         }
     };
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state = State {
@@ -58,7 +57,7 @@ pub(crate) async fn follow(mut followed: Followed) {
     loop {
         tokio::select! {
             () = followed.shutdown.cancelled() => return,
-            _ = hangup.recv() => {
+            _ = followed.hangup.recv() => {
                 tracing::info!("SIGHUP: reading the configuration again");
                 followed.reload(&mut state).await;
             }
