@@ -39,6 +39,7 @@ def anthropic_client(url: str, key: str, wire: Wire | None = None, **more) -> an
 
 
 def genai_client(url: str, key: str, wire: Wire | None = None, **more) -> genai.Client:
+    """Hold it: a client that nobody holds any more is closed, although a call of it is under way."""
     options = types.HttpOptions(base_url=url, timeout=TIMEOUT_S * 1000, httpx_client=wire.client() if wire else None, **more)
     return genai.Client(api_key=key, http_options=options)
 

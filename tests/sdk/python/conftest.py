@@ -11,6 +11,7 @@ from tollgate import Tollgate
 # Keys of the configured gateway. Each limited key allows one call a minute, so each test that wants a 429 has its own.
 KEY = "sk-tg-sdk-alice-0123456789abcdef0123456789"
 BROKE_KEY = "sk-tg-sdk-broke-0123456789abcdef0123456789"
+OPEN_KEY = "sk-tg-sdk-open-0123456789abcdef0123456789"
 NARROW_KEY = "sk-tg-sdk-narrow-0123456789abcdef0123456789"
 LIMITED = ("openai", "responses", "embeddings", "anthropic", "gemini", "gemini-stream")
 
@@ -54,12 +55,14 @@ models:
   - {{name: smart-embedding, targets: [{{upstream: scripted-openai, model: text-embedding-3-small}}], price: {price}}}
   - {{name: smart-anthropic, targets: [{{upstream: scripted-anthropic, model: claude-opus-4-6}}], price: {price}}}
   - {{name: smart-gemini, targets: [{{upstream: scripted-gemini, model: gemini-2.5-flash}}], price: {price}}}
+  - {{name: smart-vectors, targets: [{{upstream: scripted-gemini, model: gemini-embedding-001}}], price: {price}}}
 users:
   - {{name: alice, opening_credit: 1000.00, policy: soft}}
   - {{name: broke, policy: hard}}
 keys:
   - {{name: alice-key, user: alice, key: {KEY}}}
   - {{name: broke-key, user: broke, key: {BROKE_KEY}}}
+  - {{name: open-key, user: alice, key: {OPEN_KEY}, passthrough: true}}
   - {{name: narrow-key, user: alice, key: {NARROW_KEY}, models: ["smart-embedding"]}}
 {limited}
 """

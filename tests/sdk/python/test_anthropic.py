@@ -1,5 +1,8 @@
 """The `anthropic` SDK in front of an upstream whose every word is known."""
 
+import asyncio
+
+import anthropic
 import pytest
 
 from clients import ANTHROPIC_TOOL, Wire, anthropic_client, user
@@ -62,10 +65,6 @@ def test_count_tokens(client, model):
 
 
 def test_async_client(gateway):
-    import asyncio
-
-    import anthropic
-
     async def ask():
         async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key=KEY, max_retries=0) as client:
             return await client.messages.create(model="claude-opus-4-6", max_tokens=100, messages=user("hi"))
@@ -84,6 +83,13 @@ def test_models(gateway_process):
     models = list(anthropic_client(gateway_process.url, KEY).models.list())
     assert {"smart-anthropic", "smart-openai"} <= {model.id for model in models}
     assert {model.type for model in models} == {"model"}
+
+
+def test_one_model(gateway_process):
+    client = anthropic_client(gateway_process.url, KEY)
+    assert client.models.retrieve("smart-anthropic").id == "smart-anthropic"
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("no-such-model")
 
 
 def test_version_and_beta_reach_the_upstream(gateway_process, upstream):

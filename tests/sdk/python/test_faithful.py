@@ -86,10 +86,21 @@ def test_streams_ask_with_the_same_bytes(gateway_process, upstream, call, model)
 @pytest.mark.parametrize("model", ["gemini-2.5-flash", "smart-gemini"])
 def test_gemini_names_the_model_in_the_path(gateway_process, upstream, model):
     wire = Wire()
-    genai_client(gateway_process.url, KEY, wire).models.generate_content(model=model, contents="Grüße 🙂")
+    client = genai_client(gateway_process.url, KEY, wire)
+    client.models.generate_content(model=model, contents="Grüße 🙂")
     call = upstream.only_call()
     assert call.body == wire.sent[0]
     assert call.target == "/v1beta/models/gemini-2.5-flash:generateContent"
+
+
+def test_gemini_names_the_model_again_in_each_part_of_a_batch(gateway_process, upstream):
+    wire = Wire()
+    client = genai_client(gateway_process.url, KEY, wire)
+    client.models.embed_content(model="smart-vectors", contents=["a", "b"])
+    call = upstream.only_call()
+    assert call.target == "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+    assert call.body == wire.sent[0].replace(b"models/smart-vectors", b"models/gemini-embedding-001")
+    assert b"smart-vectors" in wire.sent[0]
 
 
 def test_a_chat_stream_asks_for_usage_and_keeps_all_else(gateway_process, upstream):

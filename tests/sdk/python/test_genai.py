@@ -1,7 +1,9 @@
 """The `google-genai` SDK in front of an upstream whose every word is known."""
 
+import urllib.request
+
 import pytest
-from google.genai import types
+from google.genai import errors, types
 
 from clients import GENAI_TOOL, genai_client
 from conftest import KEY
@@ -64,13 +66,21 @@ def test_chat_session_keeps_its_history(client, upstream):
 
 
 def test_models(gateway_process):
-    names = [model.name for model in genai_client(gateway_process.url, KEY).models.list()]
+    client = genai_client(gateway_process.url, KEY)
+    names = [model.name for model in client.models.list()]
     assert {"models/smart-gemini", "models/smart-openai"} <= set(names)
 
 
-def test_the_key_may_stand_in_the_query(gateway_process, upstream):
-    import urllib.request
+@pytest.mark.parametrize("name", ["smart-gemini", "models/smart-gemini"])
+def test_one_model(gateway_process, name):
+    client = genai_client(gateway_process.url, KEY)
+    assert client.models.get(model=name).name == "models/smart-gemini"
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.get(model="no-such-model")
+    assert caught.value.code == 404
 
+
+def test_the_key_may_stand_in_the_query(gateway_process, upstream):
     body = b'{"contents": [{"parts": [{"text": "hi"}]}]}'
     address = f"{gateway_process.url}/v1beta/models/smart-gemini:generateContent?key={KEY}"
     request = urllib.request.Request(address, body, {"content-type": "application/json"})

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from clients import TIMEOUT_S, anthropic_client, genai_client, openai_client, user
+from conftest import KEY
 
 # 12 tokens at $0.001 and 7 at $0.002
 COST = 0.026
@@ -110,3 +111,9 @@ def test_a_failed_call_costs_nothing(gateway_process, upstream, carol):
 
 def test_the_books_agree(gateway_process, carol):
     gateway_process.cli("audit")
+
+
+def test_no_secret_was_written_down(gateway_process, carol):
+    written = gateway_process.said() + gateway_process.logged()
+    for secret in (KEY, carol, "sk-upstream-openai", "sk-upstream-anthropic", "sk-upstream-gemini"):
+        assert secret not in written

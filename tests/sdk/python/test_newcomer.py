@@ -230,8 +230,9 @@ def test_a_wrong_key(newcomer):
         openai_client(newcomer.url, WRONG_KEY).chat.completions.create(model="demo", messages=user("hi"))
     with pytest.raises(anthropic.AuthenticationError):
         anthropic_client(newcomer.url, WRONG_KEY).messages.create(model="demo", max_tokens=9, messages=user("hi"))
+    gemini = genai_client(newcomer.url, WRONG_KEY)
     with pytest.raises(errors.ClientError) as caught:
-        genai_client(newcomer.url, WRONG_KEY).models.generate_content(model="demo", contents="hi")
+        gemini.models.generate_content(model="demo", contents="hi")
     assert caught.value.code == 401
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 
 from clients import OPENAI_TOOL, RESPONSES_TOOL, Wire, openai_client, user
@@ -124,6 +125,13 @@ def test_models(gateway_process):
     ids = [model.id for model in openai_client(gateway_process.url, KEY).models.list()]
     assert {"smart-openai", "smart-embedding", "smart-anthropic", "smart-gemini"} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+def test_one_model(gateway_process):
+    client = openai_client(gateway_process.url, KEY)
+    assert client.models.retrieve("smart-openai").id == "smart-openai"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("no-such-model")
 
 
 @pytest.mark.parametrize("prefix", ["/api", "/api/proxy"])

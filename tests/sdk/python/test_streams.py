@@ -28,7 +28,6 @@ def messages(url):
 
 
 def gemini(url):
-    # The stream is lazy, and a client that nobody holds is closed.
     client = genai_client(url, KEY)
     chunks = client.models.generate_content_stream(model="smart-gemini", contents="hi")
     return "".join(chunk.text or "" for chunk in chunks)
