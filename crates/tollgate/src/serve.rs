@@ -54,12 +54,23 @@ impl Setup {
         }
     }
 
-    /// The configuration as it is now, and the file that it depends on, there or not.
-    fn load(&self) -> anyhow::Result<(Config, PathBuf)> {
+    /// The configuration as it is now.
+    fn load(&self) -> anyhow::Result<Loaded> {
         let sources = (self.sources)()?;
         let file = sources.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-        Ok((sources.load()?, file))
+        let text = watch::read(&file);
+        let config = sources.load()?;
+        Ok(Loaded { config, file, text })
     }
+}
+
+/// A configuration and where it came from.
+struct Loaded {
+    config: Config,
+    /// The file that it depends on, there or not.
+    file: PathBuf,
+    /// What the file said just before it was read: compared with what it says later.
+    text: Option<Vec<u8>>,
 }
 
 /// The runtime of a server: as many workers as cores.
@@ -85,7 +96,7 @@ pub(crate) fn journal_options(config: &Config) -> JournalOptions {
 
 /// Serves until a signal says stop.
 pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
-    let (mut config, file) = setup.load()?;
+    let Loaded { mut config, file, text } = setup.load()?;
     secrets::complete(&mut config, Make::IfMissing)?;
     let _logs = logs::start(&config.logs)?;
     for note in &config.notes {
@@ -119,6 +130,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         setup,
         hangup,
         file,
+        text,
         world,
         gateway: gateway.clone(),
         shutdown: shutdown.clone(),

@@ -32,6 +32,8 @@ pub(crate) struct Followed {
     /// SIGHUP; waited for before anybody can find the server, because by default it ends a process.
     pub(crate) hangup: Signal,
     pub(crate) file: PathBuf,
+    /// The file as it was when the configuration in force was read.
+    pub(crate) text: Option<Vec<u8>>,
     pub(crate) world: World,
     pub(crate) gateway: Gateway,
     pub(crate) shutdown: CancellationToken,
@@ -50,10 +52,12 @@ pub(crate) async fn follow(mut followed: Followed) {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state = State {
-        text: read(&followed.file),
+        text: followed.text.take(),
         pending: None,
         database_away: false,
     };
+    // What changed between the start and the watching made no event.
+    followed.look(&mut state).await;
     loop {
         tokio::select! {
             () = followed.shutdown.cancelled() => return,
@@ -63,11 +67,7 @@ pub(crate) async fn follow(mut followed: Followed) {
             }
             Some(()) = notices.recv() => {
                 tokio::time::sleep(SETTLE).await;
-                let text = read(&followed.file);
-                if text != state.text {
-                    state.text = text;
-                    followed.reload(&mut state).await;
-                }
+                followed.look(&mut state).await;
             }
             _ = poll.tick() => followed.poll(&mut state).await,
         }
@@ -83,10 +83,19 @@ struct State {
 }
 
 impl Followed {
+    /// Reads the configuration again if the file is another than before.
+    async fn look(&mut self, state: &mut State) {
+        let text = read(&self.file);
+        if text != state.text {
+            state.text = text;
+            self.reload(state).await;
+        }
+    }
+
     /// Reads the configuration again. One that is wrong changes nothing.
     async fn reload(&mut self, state: &mut State) {
         let mut config = match self.setup.load() {
-            Ok((config, _)) => config,
+            Ok(loaded) => loaded.config,
             Err(error) => {
                 tracing::error!(
                     "the new configuration is refused, the old one serves on: {}",
@@ -159,7 +168,8 @@ fn tell_what_waits(old: &Config, new: &Config) {
     }
 }
 
-fn read(file: &Path) -> Option<Vec<u8>> {
+/// The file's bytes; `None` where there is none.
+pub(crate) fn read(file: &Path) -> Option<Vec<u8>> {
     std::fs::read(file).ok()
 }
 
