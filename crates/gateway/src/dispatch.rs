@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Verdict};
 use domain::snapshot::{Credential, Target};
-use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Timestamp};
+use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use routing::{Attempts, Choice, InFlight, Step};
@@ -297,9 +297,8 @@ fn outgoing(
             .replace("{method}", method.name),
         None => template.clone(),
     };
-    let asked = call.facts.model.as_deref();
     let edits = Edits {
-        model: asked.filter(|asked| *asked != &*target.model).map(|_| &*target.model),
+        model: Some(&target.model),
         include_usage: wants_usage(call, target),
         params: &upstream.params,
     };
@@ -438,7 +437,7 @@ async fn begin(call: &Call, target: &Target, source: Source) -> Result<Answer, F
                 streamed.state = streamed.tap.push(chunk, &mut streamed.ready);
                 match &streamed.state {
                     TapState::Open => {}
-                    TapState::Broken(fault) if !streamed.tap.has_content() => return Err(failure_of(fault)),
+                    TapState::Broken(fault) if !streamed.tap.has_content() => return unbegun(call, fault),
                     TapState::Terminal | TapState::Broken(_) => break,
                 }
             }
@@ -458,6 +457,30 @@ async fn begin(call: &Call, target: &Target, source: Source) -> Result<Answer, F
         // An answer may be empty, but then it must be a complete one.
         Some(StreamEnd::Incomplete { why }) if !streamed.tap.has_content() => Err(failure_of(why)),
         _ => Ok(Answer::Stream(Box::new(streamed))),
+    }
+}
+
+/// A stream that broke before its content: another candidate may do better, unless the provider says that the caller
+/// made the mistake.
+fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failure> {
+    match fault {
+        StreamFault::ErrorEvent {
+            message,
+            status: Some(status @ (400 | 404 | 413 | 422)),
+            ..
+        } => {
+            let fault = Fault::new(
+                FaultKind::Malformed,
+                format!("the upstream refused the request: {message}"),
+            );
+            let rendered = dialects::refusal(call.dialect(), &fault, &call.settlement.call.to_string());
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
+            Ok(Answer::Refused {
+                status,
+                body: rendered.body,
+            })
+        }
+        fault => Err(failure_of(fault)),
     }
 }
 
