@@ -132,7 +132,7 @@ impl Command {
             Self::Serve(command) => command.run(context).await,
             Self::Demo(command) => command.run(context).await,
             Self::Init(command) => command.run(context),
-            Self::Check(command) => command.run(context),
+            Self::Check(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
             Self::Key(command) => command.run(context).await,

@@ -67,8 +67,21 @@ pub struct Config {
     pub declared: Declared,
     /// Upstreams for the providers whose keys are in the environment, where the file does not speak of upstreams.
     pub found: Vec<UpstreamDecl>,
+    /// Where each resource's name stands, for mistakes that only the database knows of.
+    pub names: Vec<DeclaredName>,
     /// Things worth telling that stop nothing.
     pub notes: Vec<String>,
+}
+
+/// A resource's name in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredName {
+    /// `upstreams`, `models`, `users` or `keys`.
+    pub section: &'static str,
+    /// The name.
+    pub name: String,
+    /// What a mistake about it begins with: place and path.
+    pub mistake: Mistake,
 }
 
 /// Resources that belong to the file.
@@ -232,6 +245,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
             keys: taken(keys).map(KeyDecl::from).collect(),
         },
         found,
+        names: declared_names(tree),
         notes,
     }
 }
@@ -280,6 +294,24 @@ pub fn upstream_of(provider: &str) -> UpstreamDecl {
         breaker: None,
         cooldown: None,
     }
+}
+
+fn declared_names(tree: &Node) -> Vec<DeclaredName> {
+    let mut names = Vec::new();
+    for section in ["upstreams", "models", "users", "keys"] {
+        let elements = tree.get(section).map_or(&[][..], Node::elements);
+        for (index, node) in elements.iter().enumerate() {
+            if let Some(name) = node.get("name").and_then(Node::text) {
+                let mistake = Mistake::of(node.place_of("name"), format!("{section}[{index}].name"), "");
+                names.push(DeclaredName {
+                    section,
+                    name: name.to_owned(),
+                    mistake,
+                });
+            }
+        }
+    }
+    names
 }
 
 fn taken<T>(listed: Vec<Listed<'_, T>>) -> impl Iterator<Item = T> {

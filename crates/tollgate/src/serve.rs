@@ -107,7 +107,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     signals::cancel_on_stop(shutdown.clone())?;
     let listener = bind(&config.server.listen).await?;
     let url = url_of(&config.server.listen, &listener)?;
-    let store = open_store(&config).await?;
+    let store = open_store(&config, Migrate::Yes).await?;
     // Locks its folder: a second server is refused before it changes anything.
     let journal = Arc::new(Journal::open(&journal_options(&config))?);
     let mut world = World::open(config.clone(), &store).await?;
@@ -213,8 +213,15 @@ impl Parts {
     }
 }
 
+/// Whether an older schema is brought up to date, or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Migrate {
+    Yes,
+    No,
+}
+
 /// Opens the database of a configuration whose secrets are complete.
-pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Result<Store> {
     let key = config
         .security
         .encryption_key
@@ -228,7 +235,7 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
         url: config.storage.url.clone(),
         ring,
         max_connections: 0,
-        migrate: true,
+        migrate: migrate == Migrate::Yes,
     };
     Ok(Store::open(&options).await?)
 }

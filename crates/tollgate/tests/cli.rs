@@ -129,6 +129,29 @@ fn check_names_file_line_column_and_mend() {
 }
 
 #[test]
+fn check_finds_names_that_were_made_elsewhere() {
+    let place = Place::new();
+    place.ok(&["user", "add", "Bob"]);
+    std::fs::write(
+        place.path("tollgate.yaml"),
+        "users:\n  - {name: alice}\n  - {name: bob}\n",
+    )
+    .unwrap();
+    assert_eq!(
+        place.refused(&["check"]),
+        "tollgate.yaml:3:12: `users[1].name`: the name `bob` is taken by one that was made elsewhere (cli); choose another, or remove that one first"
+    );
+    place.ok(&["user", "remove", "bob"]);
+    assert!(!place.ok(&["check"]).contains("not compared"));
+    std::fs::write(place.path("data/tollgate.db"), "no database").unwrap();
+    assert!(
+        place
+            .ok(&["check"])
+            .contains("names were not compared with the database")
+    );
+}
+
+#[test]
 fn check_says_what_it_means() {
     let place = Place::with(
         "upstreams:\n  - {name: a, provider: openai}\nmodels:\n  - {name: m, targets: [{upstream: a, model: unheard-of}]}\n\

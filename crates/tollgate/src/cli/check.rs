@@ -3,10 +3,13 @@
 use domain::catalog;
 use domain::declaration::{ModelDecl, UpstreamDecl};
 use serde_json::json;
+use store::Origin;
 
 use super::context::Context;
 use super::output::{self, Table, joined, word};
-use crate::config::{Config, schema};
+use crate::config::{Config, Mistake, Mistakes, schema};
+use crate::secrets::{self, Make};
+use crate::serve::Migrate;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -16,12 +19,13 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         if self.schema {
             return output::print(&schema::text());
         }
         let config = context.config()?;
         let mut notes = config.notes.clone();
+        notes.extend(compare(&config).await?);
         notes.extend(
             config
                 .found
@@ -32,6 +36,81 @@ impl Check {
         let text = meaning(&config, &notes);
         context.say(&text, &json!({"ok": true, "file": config.file, "notes": notes}))
     }
+}
+
+/// Refuses names that the database knows from elsewhere. A database that is not there yet knows none; one that cannot be
+/// read is a note, because the file itself is not wrong.
+async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
+    if secrets::sqlite_path(&config.storage.url).is_some_and(|path| !path.exists()) {
+        return Ok(None);
+    }
+    let taken = match names_from_elsewhere(config).await {
+        Ok(taken) => taken,
+        Err(error) => return Ok(Some(format!("names were not compared with the database: {error:#}"))),
+    };
+    let mut mistakes = Mistakes {
+        file: config.file.as_ref().map(|file| file.display().to_string()),
+        all: Vec::new(),
+    };
+    for declared in &config.names {
+        let same = |(section, name, _): &&(&str, String, Origin)| {
+            *section == declared.section && name.eq_ignore_ascii_case(&declared.name)
+        };
+        if let Some((.., origin)) = taken.iter().find(same) {
+            let message = format!(
+                "the name `{}` is taken by one that was made elsewhere ({}); choose another, or remove that one first",
+                declared.name,
+                origin.name()
+            );
+            mistakes.push(Mistake {
+                message,
+                ..declared.mistake.clone()
+            });
+        }
+    }
+    Ok(mistakes.or(None)?)
+}
+
+async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static str, String, Origin)>> {
+    let mut config = config.clone();
+    secrets::complete(&mut config, Make::Never)?;
+    let store = crate::serve::open_store(&config, Migrate::No).await?;
+    let mut taken = Vec::new();
+    taken.extend(
+        store
+            .upstreams()
+            .list()
+            .await?
+            .into_iter()
+            .map(|record| ("upstreams", record.name, record.origin)),
+    );
+    taken.extend(
+        store
+            .models()
+            .list()
+            .await?
+            .into_iter()
+            .map(|record| ("models", record.name, record.origin)),
+    );
+    taken.extend(
+        store
+            .users()
+            .list()
+            .await?
+            .into_iter()
+            .map(|record| ("users", record.name, record.origin)),
+    );
+    taken.extend(
+        store
+            .keys()
+            .list()
+            .await?
+            .into_iter()
+            .map(|record| ("keys", record.name, record.origin)),
+    );
+    taken.retain(|(.., origin)| *origin != Origin::File);
+    store.close().await;
+    Ok(taken)
 }
 
 /// What it means, for people.

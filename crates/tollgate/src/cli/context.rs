@@ -7,6 +7,7 @@ use super::output::{self, Table};
 use crate::config::tree::Place;
 use crate::config::{Config, Environment, Flag, Mistake, Mistakes, Sources};
 use crate::secrets::{self, Make};
+use crate::serve::Migrate;
 
 /// The file whose variables are added to the environment, if it is there.
 const DOT_ENV: &str = ".env";
@@ -65,7 +66,7 @@ impl Context {
     /// The database. Made if it is not there: resources may be declared before the first start.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         let config = self.full_config(Make::IfMissing)?;
-        crate::serve::open_store(&config).await
+        crate::serve::open_store(&config, Migrate::Yes).await
     }
 
     /// Prints a table for people, or the rows as JSON.
