@@ -444,10 +444,10 @@ fn a_silent_stream_gets_signs_of_life_and_can_still_fail_over() {
         let gateway = Setup::config(&config).start();
         let response = format.request(true).send(&gateway.url());
         let text = response.text();
-        let beat = if format == Format::Anthropic {
-            "event: ping"
-        } else {
-            ": keepalive"
+        let beat = match format {
+            Format::Anthropic => "event: ping",
+            Format::Gemini => "\n",
+            Format::Chat | Format::Responses => ": keepalive",
         };
         assert!(text.starts_with(beat), "{format:?}: {text}");
         assert!(said(&response, OTHER) && response.is_complete(), "{format:?}: {text}");

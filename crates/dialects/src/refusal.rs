@@ -43,14 +43,13 @@ pub fn in_band_opening(dialect: Dialect, fault: &Fault, json_array: bool) -> Byt
     array_or_event(dialect, fault, json_array, "[")
 }
 
-/// Bytes that keep a silent stream alive and mean nothing; safe between events.
-pub const fn heartbeat(dialect: Dialect, json_array: bool) -> &'static [u8] {
+/// Bytes that keep a silent stream alive and mean nothing; safe between events. For Gemini an empty line in both forms of
+/// its streams: the Python SDK google-genai 3.4 takes a comment line for JSON and fails on it.
+pub const fn heartbeat(dialect: Dialect) -> &'static [u8] {
     match dialect {
         Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
-        Dialect::Gemini if json_array => b"\n",
-        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::Gemini | Dialect::BedrockConverse => {
-            b": keepalive\n\n"
-        }
+        Dialect::Gemini => b"\n",
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::BedrockConverse => b": keepalive\n\n",
     }
 }
 
@@ -309,7 +308,7 @@ mod tests {
         let opening = in_band_opening(Dialect::Gemini, &fault, true);
         assert_eq!(array(std::str::from_utf8(&opening).unwrap()).len(), 1);
         let following = in_band(Dialect::Gemini, &fault, true);
-        let heartbeat = std::str::from_utf8(heartbeat(Dialect::Gemini, true)).unwrap();
+        let heartbeat = std::str::from_utf8(heartbeat(Dialect::Gemini)).unwrap();
         let whole = format!(
             "{heartbeat}[{{}}{heartbeat}{}",
             std::str::from_utf8(&following).unwrap()

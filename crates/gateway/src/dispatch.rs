@@ -264,7 +264,6 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
             format!("the answer has content-encoding {encoding:?}, which was not asked for"),
         ));
     }
-    let headers = relayed_headers(&head.headers);
     let mut source = Source::Upstream(body, None);
     let answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
@@ -272,6 +271,10 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
         } else {
             whole(call, head.status, source).await?
         };
+    let mut headers = relayed_headers(&head.headers);
+    if matches!(answer, Answer::Refused { .. }) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     Ok((headers, answer))
 }
 

@@ -62,9 +62,7 @@ pub(crate) async fn answer(
     let mut response = result.unwrap_or_else(|fault| {
         gateway.metrics.refused(fault.kind);
         let id = request_id(CallId(Uuid::now_v7()));
-        let mut response = refuse(dialect, &fault, id.to_str().unwrap_or_default());
-        response.headers_mut().insert("x-request-id", id);
-        response
+        refuse(dialect, &fault, id.to_str().unwrap_or_default())
     });
     cors.decorate(response.headers_mut());
     response
@@ -102,9 +100,7 @@ async fn call(
         Err(fault) if fault.kind == FaultKind::RateLimited => {
             gateway.metrics.refused(fault.kind);
             let id = request_id(CallId(Uuid::now_v7()));
-            let mut response = refuse(dialect, &fault, id.to_str().unwrap_or_default());
-            response.headers_mut().insert("x-request-id", id);
-            response
+            refuse(dialect, &fault, id.to_str().unwrap_or_default())
         }
         Err(fault) => return Err(fault),
     };
@@ -122,7 +118,7 @@ async fn stream(call: Call) -> Response<Body> {
     if let Ok((call, result)) = tokio::time::timeout(heartbeat, &mut dispatching).await {
         return respond(call, result).await;
     }
-    let mut response = Response::new(Body::relay(Relay::waiting(dispatching, dialect, json_array, heartbeat)));
+    let mut response = Response::new(Body::relay(Relay::waiting(dispatching, dialect, heartbeat)));
     let content_type = if json_array {
         "application/json"
     } else {
@@ -209,9 +205,8 @@ fn failed(mut call: Call, fault: &Fault) -> Response<Body> {
     call.gateway.metrics.refused(fault.kind);
     let id = request_id(call.settlement.call);
     let mut response = refuse(call.dialect(), fault, id.to_str().unwrap_or_default());
-    let headers = response.headers_mut();
-    headers.insert("x-request-id", id);
-    headers.insert("x-tollgate-attempts", HeaderValue::from(call.settlement.attempts.len()));
+    let attempts = HeaderValue::from(call.settlement.attempts.len());
+    response.headers_mut().insert("x-tollgate-attempts", attempts);
     call.settlement.abandon(response.status().as_u16(), fault);
     response
 }

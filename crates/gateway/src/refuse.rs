@@ -11,6 +11,13 @@ use crate::body::Body;
 pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Response<Body> {
     let rendered = dialects::refusal(dialect, fault, request_id);
     let mut response = json(rendered.status, rendered.body);
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        // Anthropic's SDKs read theirs from `request-id`.
+        if dialect == Dialect::AnthropicMessages {
+            response.headers_mut().insert("request-id", id.clone());
+        }
+        response.headers_mut().insert("x-request-id", id);
+    }
     if let Some(wait) = fault.retry_after {
         let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let headers = response.headers_mut();

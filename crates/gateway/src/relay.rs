@@ -40,7 +40,6 @@ enum State {
     Waiting {
         dispatching: Dispatching,
         dialect: domain::Dialect,
-        json_array: bool,
         heartbeat: Duration,
         greeted: bool,
     },
@@ -93,18 +92,12 @@ impl Relay {
     }
 
     /// A relay that begins while the answer is still sought.
-    pub(crate) fn waiting(
-        dispatching: Dispatching,
-        dialect: domain::Dialect,
-        json_array: bool,
-        heartbeat: Duration,
-    ) -> Self {
+    pub(crate) fn waiting(dispatching: Dispatching, dialect: domain::Dialect, heartbeat: Duration) -> Self {
         let alarm = Box::pin(tokio::time::sleep(heartbeat));
         Self {
             state: State::Waiting {
                 dispatching,
                 dialect,
-                json_array,
                 heartbeat,
                 greeted: false,
             },
@@ -136,13 +129,12 @@ impl Relay {
                 State::Waiting {
                     dispatching,
                     dialect,
-                    json_array,
                     heartbeat,
                     greeted,
                 } => {
                     if !*greeted {
                         *greeted = true;
-                        return data(Bytes::from_static(dialects::heartbeat(*dialect, *json_array)));
+                        return data(Bytes::from_static(dialects::heartbeat(*dialect)));
                     }
                     match dispatching.as_mut().poll(cx) {
                         Poll::Ready(dispatched) => self.found(dispatched),
@@ -150,7 +142,7 @@ impl Relay {
                             ready!(self.alarm.as_mut().poll(cx));
                             let next = Instant::now() + *heartbeat;
                             self.alarm.as_mut().reset(next.into());
-                            return data(Bytes::from_static(dialects::heartbeat(*dialect, *json_array)));
+                            return data(Bytes::from_static(dialects::heartbeat(*dialect)));
                         }
                     }
                 }
@@ -382,7 +374,7 @@ impl Streaming {
             if now >= self.spoke + self.timing.heartbeat {
                 self.spoke = now;
                 if self.streamed.tap.between_events() {
-                    let beat = dialects::heartbeat(self.call.dialect(), self.call.json_array);
+                    let beat = dialects::heartbeat(self.call.dialect());
                     self.ready.push_back(Bytes::from_static(beat));
                 }
             }
