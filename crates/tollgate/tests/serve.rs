@@ -53,6 +53,13 @@ fn a_newcomer_has_an_answer_and_the_key_is_printed_once() {
     assert_eq!(chat(&tollgate, &key, "demo").status(), 200, "the key stays");
     assert!(tollgate.cli_ok(&["healthcheck"]).contains("is ready"));
     assert_eq!(tollgate.cli_json(&["user", "list", "--json"])[0]["name"], "me");
+    tollgate.cli_ok(&["key", "remove", "first"]);
+    tollgate.restart();
+    assert_eq!(
+        tollgate.stdout().matches("sk-tg-").count(),
+        1,
+        "who removes the last key gets no other"
+    );
 }
 
 #[test]

@@ -214,3 +214,23 @@ fn a_named_file_must_be_there() {
             .starts_with("/nowhere/x.yaml cannot be read")
     );
 }
+
+/// An editor saves half a file; a reload must refuse it in words, never break the server.
+#[test]
+fn every_beginning_of_a_file_is_read_or_refused() {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    for file in ["good/contract.yaml", "good/own-provider.yaml", "bad/meaning.yaml"] {
+        let text = std::fs::read_to_string(dir.join(file)).unwrap();
+        let sources = Sources {
+            environment: environment(),
+            ..Sources::default()
+        };
+        let ends = (0..text.len()).filter(|end| text.is_char_boundary(*end));
+        let refused = ends.filter(|end| {
+            sources
+                .parse(&text[..*end])
+                .is_err_and(|mistakes| !mistakes.all.is_empty())
+        });
+        assert!(refused.count() > text.len() / 4, "{file}: half a file is rarely right");
+    }
+}

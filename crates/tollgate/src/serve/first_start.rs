@@ -24,13 +24,15 @@ const PREFERRED: [&str; 6] = [
 ];
 
 /// Makes a first user and key where there are none, and says how to use them. Nothing happens at later starts, or where
-/// the operator has made keys of their own. Tells whether something was made.
+/// the operator has made users or keys of their own: who removed the last key meant it. Tells whether something was made.
 pub(crate) async fn greet(store: &Store, world: &World, url: &str) -> anyhow::Result<bool> {
     let masterful = world.config().security.master_key.is_some();
-    if masterful || !world.snapshot().keys.is_empty() || !store.keys().list().await?.is_empty() {
+    let users = store.users().list().await?;
+    let managed = users.iter().any(|user| user.origin != Origin::File);
+    if masterful || managed || !store.keys().list().await?.is_empty() {
         return Ok(false);
     }
-    if !store.users().list().await?.iter().any(|user| user.name == USER) {
+    if !users.iter().any(|user| user.name.eq_ignore_ascii_case(USER)) {
         let user = UserDecl {
             name: USER.to_owned(),
             opening_credit: None,
