@@ -238,6 +238,7 @@ impl Attempts {
         if !self.may_begin(now) {
             return self.give_up(route, now);
         }
+        self.set_resting_aside(route, board, now);
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
             return self.begin(route, choice, leave, board, now);
         }
@@ -267,12 +268,9 @@ impl Attempts {
     }
 
     /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else
-    /// the first whose upstream may be tried again. What rests since the plan was made is set aside. A candidate whose
+    /// the first whose upstream may be tried again. A candidate whose
     /// breaker opened since then is passed over, unless that would leave the call without a single try.
     fn take_untried(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
-        if self.tries > 0 {
-            self.set_resting_aside(route, board, now);
-        }
         let mut passed_over = None;
         while let Some(place) = self.next_untried(route, board, now) {
             let choice = self.untried.remove(place);
@@ -301,9 +299,14 @@ impl Attempts {
             .or_else(|| self.untried.iter().position(retryable))
     }
 
-    /// Moves untried candidates that rest by now, because the provider said so to another call, to those that rest.
+    /// Takes note of the rests that providers named to other calls meanwhile: untried candidates move to those that
+    /// rest, and those that rest may do so for longer.
     fn set_resting_aside(&mut self, route: &Route, board: &Board, now: Timestamp) {
         let Self { untried, resting, .. } = self;
+        for resting in resting.iter_mut().filter(|resting| resting.due) {
+            resting.until =
+                named_rest(route, resting.choice, board, now).map_or(resting.until, |named| named.max(resting.until));
+        }
         untried.retain(|choice| {
             let named = named_rest(route, *choice, board, now);
             resting.extend(named.map(|until| Resting {
@@ -473,7 +476,8 @@ impl Attempts {
     /// Whether nothing is against a candidate now: not in this call, not on the board.
     fn is_open_to(&self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
         let silent = self.trouble_at(route, choice).is_some_and(|trouble| trouble.silent);
-        !silent && (self.plan.last_resort || exclusion(route, choice, board, now).is_none())
+        let against = exclusion(route, choice, board, now);
+        !silent && against.is_none_or(|reason| self.plan.last_resort && reason.is_guess())
     }
 
     fn failures_at(&self, route: &Route, choice: Choice) -> u32 {

@@ -180,9 +180,10 @@ impl Board {
     /// Why a candidate is not to be tried now; `None` where nothing is against it.
     pub(crate) fn exclusion(&self, target: &Target, credential: &Credential, now: Timestamp) -> Option<Exclusion> {
         let entries = self.entries.lock();
-        entries
-            .upstream_exclusion(&target.upstream, now)
-            .or_else(|| entries.credential_exclusion(target, credential.id, now))
+        match entries.upstream_exclusion(&target.upstream, now) {
+            Some(reason) => Some(entries.stricter(reason, target, credential.id, now)),
+            None => entries.credential_exclusion(target, credential.id, now),
+        }
     }
 
     /// Why nothing at an upstream is to be tried now.

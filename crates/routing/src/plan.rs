@@ -152,11 +152,14 @@ impl Plan {
         let credentials = &target.upstream.credentials;
         match (reason, credentials.as_slice()) {
             (Some(reason), _) => {
-                let choices = (0..credentials.len()).map(|credential| Choice {
-                    target: place,
-                    credential,
+                let excluded = credentials.iter().enumerate().map(|(credential, known)| Excluded {
+                    choice: Choice {
+                        target: place,
+                        credential,
+                    },
+                    reason: entries.stricter(reason, target, known.id, now),
                 });
-                self.excluded.extend(choices.map(|choice| Excluded { choice, reason }));
+                self.excluded.extend(excluded);
             }
             // A lone credential needs no rank, and where nothing rests not even a look.
             (None, [_]) if !entries.some_rest(now) => self.order.push(Choice {

@@ -124,6 +124,21 @@ impl Entries {
         self.credential(credential)?.exclusion(target, now)
     }
 
+    /// Why a candidate is not to be tried, where its upstream has a reason: the credential's instead, if the upstream's
+    /// is only a guess and the credential's is not. Else a guess would hide that its provider said to wait.
+    pub(crate) fn stricter(
+        &self,
+        upstreams: Exclusion,
+        target: &Target,
+        credential: CredentialId,
+        now: Timestamp,
+    ) -> Exclusion {
+        let own = self
+            .credential_exclusion(target, credential, now)
+            .filter(|own| upstreams.is_guess() && !own.is_guess());
+        own.unwrap_or(upstreams)
+    }
+
     /// When each target of a route was last chosen; empty where none was.
     pub(crate) fn rotation(&self, route: &Route) -> &[u64] {
         self.routes.get(route.model.as_str()).map_or(&[], SmallVec::as_slice)

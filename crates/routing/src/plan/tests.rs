@@ -493,6 +493,26 @@ fn a_guess_never_turns_a_call_away() {
 }
 
 #[test]
+fn a_guess_does_not_hide_a_reason_that_must_be_kept() {
+    let route = route(Strategy::RoundRobin, &[json!({"keys": 2})]);
+    let board = Board::new();
+    fail(&route, &board, (0, 0), &after(status(429), 60_000), 1);
+    fail(&route, &board, (0, 1), &status(402), 1);
+    fail(&route, &board, (0, 0), &status(500), 5);
+    let plan = planned(&route, &board, 1);
+    assert!(
+        plan.order.is_empty(),
+        "the open breaker is only a guess, the rests are not"
+    );
+    let named = Exclusion::Cooldown {
+        until: at(60_000),
+        named_by_provider: true,
+    };
+    assert_eq!(plan.excluded[0].reason, named);
+    assert!(matches!(plan.excluded[1].reason, Exclusion::OutOfCredit { .. }));
+}
+
+#[test]
 fn some_reasons_must_be_kept() {
     let route = route(Strategy::RoundRobin, &[json!({"keys": 2}), json!({})]);
     let board = Board::new();
