@@ -1,6 +1,6 @@
 //! Identities that cannot be mixed up.
 //!
-//! Rows are known by 64-bit integers, calls by UUIDv7 (sortable by time, made by the gateway and never by a client,
+//! Rows are known by 64-bit integers, calls by `UUIDv7` (sortable by time, made by the gateway and never by a client,
 //! because money is keyed by them).
 
 use std::fmt;

@@ -202,7 +202,6 @@ pub mod nanos {
     use super::{Deserialize, Deserializer, Money, Serializer};
 
     /// Writes the integer.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     pub fn serialize<S: Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(money.0)
     }

@@ -123,7 +123,7 @@ impl Snapshot {
             problems: resources.problems,
             ..Self::default()
         };
-        let request_timeout = resources.request_timeout.unwrap_or(Duration::from_secs(600));
+        let request_timeout = resources.request_timeout.unwrap_or(Duration::from_mins(10));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
             match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
