@@ -51,6 +51,18 @@ enum Place {
     Postgres { url: String },
 }
 
+impl Place {
+    /// The URL is read here once: the driver's own complaint about one that it cannot read repeats it, password included.
+    fn postgres(url: String) -> Result<Self> {
+        match url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>() {
+            Ok(_) => Ok(Self::Postgres { url }),
+            Err(_) => Err(StoreError::Invalid(
+                "the database URL cannot be read; write postgres://user:password@host:port/database".to_owned(),
+            )),
+        }
+    }
+}
+
 struct Pools {
     /// The file that is open; `None` for PostgreSQL.
     file: Option<FileId>,
@@ -62,11 +74,9 @@ impl Db {
     /// Knows where the database is; makes an empty SQLite file (0600) and its folder where there is none.
     pub(crate) fn locate(url: &str, max_connections: u32) -> Result<Self> {
         let place = if let Some(rest) = url.strip_prefix("postgresql://") {
-            Place::Postgres {
-                url: format!("postgres://{rest}"),
-            }
+            Place::postgres(format!("postgres://{rest}"))?
         } else if url.starts_with("postgres://") {
-            Place::Postgres { url: url.to_owned() }
+            Place::postgres(url.to_owned())?
         } else if url.starts_with("sqlite:") {
             let file = SqliteFile::parse(url)?;
             file.create()?;

@@ -72,7 +72,11 @@ fn a_wrong_key_is_refused_in_the_callers_format_wherever_it_stands() {
     let upstream = Upstream::start();
     let gateway = Tollgate::start(&config(&upstream, ""));
     for format in FORMATS {
-        for place in PLACES {
+        // `x-goog-api-key` below has a test of its own.
+        for place in PLACES
+            .into_iter()
+            .filter(|place| format == Format::Gemini || *place != "x-goog-api-key")
+        {
             let response = with_key(|query| call(format, query), place, WRONG).send(&gateway.url());
             format.assert_refusal(&response, 401);
             assert!(!response.text().contains(WRONG), "{}", response.text());
@@ -86,6 +90,23 @@ fn a_wrong_key_is_refused_in_the_callers_format_wherever_it_stands() {
         );
     }
     assert!(upstream.received().is_empty(), "a stranger's call went upstream");
+}
+
+/// The path says which format a call is in; headers decide only where several formats share a path.
+#[test]
+fn a_header_of_another_sdk_does_not_change_the_format_of_a_call() {
+    let upstream = Upstream::start();
+    let gateway = Tollgate::start(&config(&upstream, ""));
+    for format in [Format::Chat, Format::Responses] {
+        for (header, value) in [("x-goog-api-key", WRONG), ("anthropic-version", "2023-06-01")] {
+            let response = call(format, "").header(header, value).send(&gateway.url());
+            format.assert_refusal(&response, 401);
+        }
+    }
+    let response = call(Format::Anthropic, "")
+        .header("x-goog-api-key", WRONG)
+        .send(&gateway.url());
+    Format::Anthropic.assert_refusal(&response, 401);
 }
 
 #[test]

@@ -77,7 +77,6 @@ fn money_models_and_paths() {
     let world = World::new();
     for format in FORMATS {
         format.assert_refusal(&world.send(&format.call(format.model()), POOR), 402);
-        format.assert_refusal(&world.send(&format.call(format.model()), SOFT), 402);
         format.assert_refusal(&world.send(&format.stream(format.model()), POOR), 402);
         format.assert_refusal(&world.send(&format.call(format.model()), BOUND), 403);
         format.assert_refusal(&world.send(&format.call("no-such-model"), CLIENT_KEY), 404);
@@ -102,6 +101,15 @@ fn money_models_and_paths() {
         assert!(response.json()["error"].is_object(), "{path}: {}", response.text());
     }
     assert!(world.upstream.received().is_empty(), "{:?}", world.upstream.received());
+}
+
+#[test]
+fn policy_soft_without_money() {
+    let world = World::new();
+    for format in FORMATS {
+        format.assert_refusal(&world.send(&format.call(format.model()), SOFT), 402);
+    }
+    assert!(world.upstream.received().is_empty());
 }
 
 #[test]

@@ -136,4 +136,14 @@ async fn addresses_that_cannot_be_are_told() {
         let error = Store::open(&options).await.unwrap_err();
         assert!(matches!(error, StoreError::Invalid(_)), "{url}: {error}");
     }
+    let options = StoreOptions {
+        url: "postgres://user:planted-password@host:99999999/db".to_owned(),
+        ..lab.options()
+    };
+    let error = Store::open(&options).await.unwrap_err();
+    assert!(matches!(error, StoreError::Invalid(_)), "{error}");
+    assert!(
+        !format!("{error} {error:?}").contains("planted-password"),
+        "the error repeats the password: {error}"
+    );
 }

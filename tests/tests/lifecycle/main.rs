@@ -1,0 +1,9 @@
+//! The life of the process and what operators do to it: starting, stopping, changing its mind, commands beside it, and
+//! coming back from a backup.
+
+mod commands;
+mod files;
+mod reload;
+mod restore;
+mod start;
+mod stop;
