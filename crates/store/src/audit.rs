@@ -186,81 +186,61 @@ async fn check_users(tx: &Tx<'_>, audit: &mut Audit) -> Result<()> {
         receipts: i64,
         receipts_charged: i64,
         receipts_cost: i64,
+        receipts_uncollected: i64,
         charges: i64,
         movements: i64,
         balance: i64,
-        totals_calls: i64,
-        totals_charged: i64,
-        totals_cost: i64,
         days_calls: i64,
         days_charged: i64,
+        days_cost: i64,
+        days_uncollected: i64,
     }
     let select = format!(
         "SELECT u.user_id, COALESCE(r.n, 0) AS receipts, COALESCE(r.charged, 0) AS receipts_charged, \
-         COALESCE(r.cost, 0) AS receipts_cost, COALESCE(m.charges, 0) AS charges, COALESCE(m.total, 0) AS movements, \
-         COALESCE(a.balance_nanos, 0) AS balance, COALESCE(t.calls, 0) AS totals_calls, \
-         COALESCE(t.charged_nanos, 0) AS totals_charged, COALESCE(t.cost_nanos, 0) AS totals_cost, \
-         COALESCE(d.calls, 0) AS days_calls, COALESCE(d.charged, 0) AS days_charged \
+         COALESCE(r.cost, 0) AS receipts_cost, COALESCE(r.uncollected, 0) AS receipts_uncollected, \
+         COALESCE(m.charges, 0) AS charges, COALESCE(m.total, 0) AS movements, \
+         COALESCE(a.balance_nanos, 0) AS balance, COALESCE(d.calls, 0) AS days_calls, \
+         COALESCE(d.charged, 0) AS days_charged, COALESCE(d.cost, 0) AS days_cost, \
+         COALESCE(d.uncollected, 0) AS days_uncollected \
          FROM (SELECT user_id FROM receipts UNION SELECT user_id FROM movements UNION SELECT user_id FROM accounts \
-               UNION SELECT user_id FROM totals UNION SELECT user_id FROM usage_days) u \
-         LEFT JOIN (SELECT user_id, count(*) AS n, {charged} AS charged, {cost} AS cost FROM receipts \
-                    GROUP BY user_id) r ON r.user_id = u.user_id \
+               UNION SELECT user_id FROM usage_days) u \
+         LEFT JOIN (SELECT user_id, count(*) AS n, {charged} AS charged, {cost} AS cost, {uncollected} AS uncollected \
+                    FROM receipts GROUP BY user_id) r ON r.user_id = u.user_id \
          LEFT JOIN (SELECT user_id, {charges} AS charges, {amounts} AS total FROM movements \
                     GROUP BY user_id) m ON m.user_id = u.user_id \
          LEFT JOIN accounts a ON a.user_id = u.user_id \
-         LEFT JOIN totals t ON t.user_id = u.user_id \
-         LEFT JOIN (SELECT user_id, {calls} AS calls, {charged} AS charged FROM usage_days \
-                    GROUP BY user_id) d ON d.user_id = u.user_id ORDER BY u.user_id",
+         LEFT JOIN (SELECT user_id, {calls} AS calls, {charged} AS charged, {cost} AS cost, \
+                    {uncollected} AS uncollected FROM usage_days GROUP BY user_id) d ON d.user_id = u.user_id \
+         ORDER BY u.user_id",
         charged = sum("charged_nanos"),
         cost = sum("cost_nanos"),
+        uncollected = sum("uncollected_nanos"),
         charges = sum("CASE WHEN kind = 'charge' THEN -amount_nanos ELSE 0 END"),
         amounts = sum("amount_nanos"),
         calls = sum("calls"),
     );
     for row in tx.all::<Row>(&select, values![]).await? {
         let subject = || format!("user {}", UserId(row.user_id));
-        let money = Money::from_nanos;
-        let charged = money(row.receipts_charged);
-        audit.compare(
-            subject,
-            "charged by receipts, by movements",
-            charged,
-            money(row.charges),
-        );
-        audit.compare(
-            subject,
-            "charged by receipts, in lifetime statistics",
-            charged,
-            money(row.totals_charged),
-        );
-        audit.compare(
-            subject,
-            "charged by receipts, in daily statistics",
-            charged,
-            money(row.days_charged),
-        );
-        let cost = money(row.receipts_cost);
-        audit.compare(
-            subject,
-            "cost by receipts, in lifetime statistics",
-            cost,
-            money(row.totals_cost),
-        );
-        audit.compare(
-            subject,
-            "balance, sum of movements",
-            money(row.balance),
-            money(row.movements),
-        );
+        for (what, one, other) in [
+            ("charged by receipts, by movements", row.receipts_charged, row.charges),
+            (
+                "charged by receipts, in statistics",
+                row.receipts_charged,
+                row.days_charged,
+            ),
+            ("cost by receipts, in statistics", row.receipts_cost, row.days_cost),
+            (
+                "uncollected by receipts, in statistics",
+                row.receipts_uncollected,
+                row.days_uncollected,
+            ),
+            ("balance, sum of movements", row.balance, row.movements),
+        ] {
+            audit.compare(subject, what, Money::from_nanos(one), Money::from_nanos(other));
+        }
         audit.compare_counts(
             subject,
-            "calls by receipts, in lifetime statistics",
-            row.receipts,
-            row.totals_calls,
-        );
-        audit.compare_counts(
-            subject,
-            "calls by receipts, in daily statistics",
+            "calls by receipts, in statistics",
             row.receipts,
             row.days_calls,
         );

@@ -9,9 +9,10 @@ pub(crate) const BATCH_RECORDS_MAX: usize = 2_000;
 /// Bytes of receipts booked in one transaction: bounds the settler's memory where receipts are long.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long a receipt waits for others before it is booked. A balance shown is at most this old (plus the
-/// transaction); a shorter wait costs CPU at low rates, because every batch has a fixed price.
-pub(crate) const BATCH_WAIT: Duration = Duration::from_millis(100);
+/// How long a receipt waits for others before it is booked. A balance read from the database by another process is at
+/// most this old (the gateway's own view is exact at once); a shorter wait costs CPU at low rates, because every batch
+/// has a fixed price of about a millisecond.
+pub(crate) const BATCH_WAIT: Duration = Duration::from_millis(200);
 
 /// How often changes of balances that others made (the command line) are looked for.
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Usage statistics: lifetime totals of a user, and days by model. Written by the settler in the transaction that books
+//! Usage statistics: days by model, and their sum over a user's lifetime. Written by the settler in the transaction that books
 //! the receipts, so they are as exact as the accounts. Every finder is scoped to one user.
 
 use domain::{Money, UserId};
@@ -32,7 +32,7 @@ pub struct Totals {
     pub charged: Money,
     /// What the usage was worth.
     pub cost: Money,
-    /// What was chargeable beyond the holds and never taken. Lifetime only.
+    /// What was chargeable beyond the holds and never taken.
     pub uncollected: Money,
 }
 
@@ -50,9 +50,11 @@ pub struct DayUsage {
 impl UsageViews<'_> {
     /// Everything that a user ever consumed.
     pub async fn lifetime(&self, user: UserId) -> Result<Totals> {
-        let select = "SELECT CAST(0 AS BIGINT) AS day, '' AS model, calls, failed, input, cache_read, cache_write, output, \
-                      charged_nanos, cost_nanos, uncollected_nanos FROM totals WHERE user_id = $1";
-        let row = self.0.db().read().await?.one::<Row>(select, values![user.0]).await?;
+        let sums = SUMS
+            .map(|column| format!("CAST(COALESCE(sum({column}), 0) AS BIGINT) AS {column}"))
+            .join(", ");
+        let select = format!("SELECT CAST(0 AS BIGINT) AS day, '' AS model, {sums} FROM usage_days WHERE user_id = $1");
+        let row = self.0.db().read().await?.one::<Row>(&select, values![user.0]).await?;
         Ok(row.map(|row| row.read().totals).unwrap_or_default())
     }
 
@@ -60,7 +62,7 @@ impl UsageViews<'_> {
     pub async fn days(&self, user: UserId, from: i64, to: i64) -> Result<Vec<DayUsage>> {
         let select = format!(
             "SELECT day, model, calls, failed, input, cache_read, cache_write, output, charged_nanos, cost_nanos, \
-             CAST(0 AS BIGINT) AS uncollected_nanos FROM usage_days WHERE user_id = $1 AND day BETWEEN $2 AND $3 \
+             uncollected_nanos FROM usage_days WHERE user_id = $1 AND day BETWEEN $2 AND $3 \
              ORDER BY day, model LIMIT {LIST_ROWS_MAX}"
         );
         let rows = self
@@ -73,6 +75,19 @@ impl UsageViews<'_> {
         Ok(rows.into_iter().map(Row::read).collect())
     }
 }
+
+/// The columns that add up.
+const SUMS: [&str; 9] = [
+    "calls",
+    "failed",
+    "input",
+    "cache_read",
+    "cache_write",
+    "output",
+    "charged_nanos",
+    "cost_nanos",
+    "uncollected_nanos",
+];
 
 #[derive(FromQueryResult)]
 struct Row {

@@ -50,6 +50,12 @@ fn append(journal: &Journal, record: &[u8]) {
     drop(journal.append(record).unwrap());
 }
 
+fn append_all(journal: &Journal, records: &[Vec<u8>]) {
+    for record in records {
+        append(journal, record);
+    }
+}
+
 /// Everything that can be read, and the damage on the way.
 fn read_all(journal: &Journal) -> (Vec<Vec<u8>>, Vec<Damage>) {
     let (mut records, mut damage) = (Vec::new(), Vec::new());
@@ -76,7 +82,7 @@ fn samples() -> Vec<Vec<u8>> {
 fn what_is_appended_is_read_in_order_and_again_after_a_restart() {
     let place = Place::new();
     let journal = place.open();
-    samples().iter().for_each(|record| append(&journal, record));
+    append_all(&journal, &samples());
     assert_eq!(read_all(&journal), (samples(), vec![]));
     let id = journal.id().to_owned();
     drop(journal);
@@ -94,7 +100,7 @@ fn segments_are_begun_by_size_and_read_across() {
     let options = place.options(Sync::Os, 256);
     let journal = Journal::open(&options).unwrap();
     let records: Vec<Vec<u8>> = (0..50_u8).map(|number| vec![number; 60]).collect();
-    records.iter().for_each(|record| append(&journal, record));
+    append_all(&journal, &records);
     append(&journal, &[9; 1000]);
     let status = journal.status();
     assert!(status.segments > 10, "{status:?}");
@@ -128,7 +134,7 @@ fn only_records_of_a_possible_size_are_taken() {
 fn whatever_a_crash_leaves_a_prefix_is_recovered() {
     let place = Place::new();
     let journal = place.open();
-    samples().iter().for_each(|record| append(&journal, record));
+    append_all(&journal, &samples());
     drop(journal);
     let path = place.segment();
     let whole = fs::read(&path).unwrap();
@@ -162,7 +168,7 @@ fn whatever_a_crash_leaves_a_prefix_is_recovered() {
 fn a_flipped_byte_ends_the_prefix_before_it() {
     let place = Place::new();
     let journal = place.open();
-    samples().iter().for_each(|record| append(&journal, record));
+    append_all(&journal, &samples());
     drop(journal);
     let path = place.segment();
     let whole = fs::read(&path).unwrap();
@@ -201,7 +207,7 @@ proptest! {
     ) {
         let place = Place::new();
         let journal = place.open();
-        records.iter().for_each(|record| append(&journal, record));
+        append_all(&journal, &records);
         drop(journal);
         let mut bytes = fs::read(place.segment()).unwrap();
         bytes.truncate(cut.index(bytes.len()));
@@ -219,7 +225,7 @@ fn damage_in_an_earlier_segment_costs_that_segments_rest_only() {
     let place = Place::new();
     let options = place.options(Sync::Os, 200);
     let journal = Journal::open(&options).unwrap();
-    (0..9_u8).for_each(|number| append(&journal, &[number; 50]));
+    append_all(&journal, &(0..9).map(|number| vec![number; 50]).collect::<Vec<_>>());
     let first = segment::path(&options.dir, 1);
     let mut bytes = fs::read(&first).unwrap();
     bytes[8 + 58 + 20] ^= 1;

@@ -144,21 +144,7 @@ CREATE TABLE receipts (
 );
 CREATE INDEX receipts_log ON receipts (finished_at) WHERE logged;
 
--- Lifetime statistics.
-CREATE TABLE totals (
-    user_id BIGINT PRIMARY KEY,
-    calls BIGINT NOT NULL,
-    failed BIGINT NOT NULL,
-    input BIGINT NOT NULL,
-    cache_read BIGINT NOT NULL,
-    cache_write BIGINT NOT NULL,
-    output BIGINT NOT NULL,
-    charged_nanos BIGINT NOT NULL,
-    cost_nanos BIGINT NOT NULL,
-    uncollected_nanos BIGINT NOT NULL
-);
-
--- Usage by day (days since the epoch, UTC) and model.
+-- Usage by day (days since the epoch, UTC) and model; never deleted: its sum is a user's lifetime statistics.
 CREATE TABLE usage_days (
     user_id BIGINT NOT NULL,
     day BIGINT NOT NULL,
@@ -171,5 +157,6 @@ CREATE TABLE usage_days (
     output BIGINT NOT NULL,
     charged_nanos BIGINT NOT NULL,
     cost_nanos BIGINT NOT NULL,
+    uncollected_nanos BIGINT NOT NULL,
     PRIMARY KEY (user_id, day, model)
 )

@@ -28,8 +28,8 @@ pub(super) struct Batch<'a> {
 pub(super) struct Effects {
     pub receipts: i64,
     pub charged: i64,
-    /// By user: sums and what was uncollected.
-    pub users: BTreeMap<UserId, (Sums, i64)>,
+    /// By user: what they were charged.
+    pub users: BTreeMap<UserId, i64>,
     /// By user, day and model.
     pub days: BTreeMap<(UserId, i64, String), Sums>,
 }
@@ -90,9 +90,7 @@ impl<'a> Batch<'a> {
             }
             effects.receipts += 1;
             effects.charged += entry.sums.charged;
-            let (sums, uncollected) = effects.users.entry(entry.user).or_default();
-            sums.add(&entry.sums);
-            *uncollected += entry.uncollected;
+            *effects.users.entry(entry.user).or_default() += entry.sums.charged;
             days.entry((entry.user, entry.day(), &entry.model))
                 .or_default()
                 .add(&entry.sums);

@@ -23,7 +23,6 @@ pub(super) struct Entry<'a> {
     pub model: Cow<'a, str>,
     pub flag: Flag,
     pub sums: Sums,
-    pub uncollected: i64,
     pub body: &'a str,
 }
 
@@ -38,6 +37,7 @@ pub(super) struct Sums {
     pub output: i64,
     pub charged: i64,
     pub cost: i64,
+    pub uncollected: i64,
 }
 
 /// What an operator may want to look at.
@@ -61,7 +61,47 @@ impl Flag {
     }
 }
 
+/// The columns of [`Sums::values`].
+pub(super) const SUM_COLUMNS: [&str; 9] = [
+    "calls",
+    "failed",
+    "input",
+    "cache_read",
+    "cache_write",
+    "output",
+    "charged_nanos",
+    "cost_nanos",
+    "uncollected_nanos",
+];
+
 impl Sums {
+    /// In the order of [`SUM_COLUMNS`].
+    pub(super) fn values(&self) -> impl Iterator<Item = i64> {
+        let Self {
+            calls,
+            failed,
+            input,
+            cache_read,
+            cache_write,
+            output,
+            charged,
+            cost,
+            uncollected,
+        } = *self;
+        [
+            calls,
+            failed,
+            input,
+            cache_read,
+            cache_write,
+            output,
+            charged,
+            cost,
+            uncollected,
+        ]
+        .into_iter()
+    }
+
     pub(super) const fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.failed += other.failed;
@@ -71,6 +111,7 @@ impl Sums {
         self.output += other.output;
         self.charged += other.charged;
         self.cost += other.cost;
+        self.uncollected += other.uncollected;
     }
 }
 
@@ -135,7 +176,6 @@ pub(super) fn read(record: &[u8]) -> Result<Entry<'_>, String> {
         },
         flag,
         sums,
-        uncollected: fields.uncollected,
         body,
     })
 }
@@ -168,6 +208,7 @@ fn sums(fields: &Fields<'_>, flag: Flag) -> Result<Sums, String> {
         failed: i64::from(fields.ending != Ending::Complete),
         charged: fields.charged,
         cost: fields.cost,
+        uncollected: fields.uncollected,
         ..Sums::default()
     };
     // Impossible figures stay in the receipt and out of every sum.
@@ -247,10 +288,10 @@ mod tests {
             output: 5,
             charged: 10,
             cost: 11,
+            uncollected: 1,
         };
         assert_eq!(entry.sums, expected);
         assert_eq!(entry.model, "gpt-4o");
-        assert_eq!(entry.uncollected, 1);
         assert_eq!(owed(record.as_bytes()), Some((UserId(7), Money::from_nanos(10))));
     }
 

@@ -1,6 +1,6 @@
 //! Resources of the configuration file.
 
-use domain::declaration::{Defaults, KeyDecl, UserDecl};
+use domain::declaration::{Defaults, KeyDecl, KeyTerms, UserDecl};
 use domain::{Money, Policy, Secret, Snapshot};
 use store::{Applied, FileResources, Origin, StoreError, UserChange};
 
@@ -12,7 +12,7 @@ fn key(name: &str, user: &str, key: &str) -> KeyDecl {
         name: name.to_owned(),
         user: user.to_owned(),
         key: Secret::new(key),
-        terms: Default::default(),
+        terms: KeyTerms::default(),
     }
 }
 

@@ -123,7 +123,7 @@ impl Lab {
         JournalOptions {
             dir,
             sync: Sync::Os,
-            keep: Duration::from_secs(3600),
+            keep: Duration::from_hours(1),
             segment_bytes: 1024 * 1024,
         }
     }

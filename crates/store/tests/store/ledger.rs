@@ -196,7 +196,7 @@ on_both! {
         let mut books = Books::open(&lab).await;
         let alice = user(&books.store, "alice", 1).await;
         let mut odd = receipt(alice, 1);
-        odd.model = "GPT \0 'x\" \\ \u{1f600} $1 ?".to_owned();
+        odd.model = String::from("GPT \0 'x\" \\ \u{1f600} $1 ?");
         odd.error = Some("a\0b".to_owned());
         books.append(std::slice::from_ref(&odd));
         let drained = books.settler.drain().await.unwrap();
@@ -281,8 +281,8 @@ on_both! {
             ("UPDATE accounts SET balance_nanos = balance_nanos + 1", "UPDATE accounts SET balance_nanos = balance_nanos - 1"),
             ("UPDATE movements SET amount_nanos = amount_nanos + 1 WHERE kind = 'charge'", "UPDATE movements SET amount_nanos = amount_nanos - 1 WHERE kind = 'charge'"),
             ("UPDATE movements SET amount_nanos = amount_nanos + 1 WHERE kind = 'opening'", "UPDATE movements SET amount_nanos = amount_nanos - 1 WHERE kind = 'opening'"),
-            ("UPDATE totals SET charged_nanos = charged_nanos + 1", "UPDATE totals SET charged_nanos = charged_nanos - 1"),
-            ("UPDATE totals SET calls = calls + 1", "UPDATE totals SET calls = calls - 1"),
+            ("UPDATE usage_days SET cost_nanos = cost_nanos + 1", "UPDATE usage_days SET cost_nanos = cost_nanos - 1"),
+            ("UPDATE usage_days SET calls = calls + 1", "UPDATE usage_days SET calls = calls - 1"),
             ("UPDATE usage_days SET charged_nanos = charged_nanos + 1", "UPDATE usage_days SET charged_nanos = charged_nanos - 1"),
             ("UPDATE batches SET receipts = receipts + 1", "UPDATE batches SET receipts = receipts - 1"),
             ("UPDATE batches SET charged_nanos = charged_nanos + 1", "UPDATE batches SET charged_nanos = charged_nanos - 1"),
@@ -293,7 +293,7 @@ on_both! {
             lab.exec(mend).await;
         }
         assert_sound(&books.store).await;
-        lab.exec("DELETE FROM totals").await;
+        lab.exec("DELETE FROM usage_days").await;
         assert!(!books.store.audit().await.unwrap().passes());
     }
 

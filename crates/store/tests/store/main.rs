@@ -4,6 +4,9 @@
 //! `scripts/postgres`); each test makes a database of its own in it. Without the variable that half says so and is
 //! skipped, except in CI, where it fails: a suite that silently runs by half proves nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "a skipped half must be seen")]
+
 mod accounts;
 mod file;
 mod lab;

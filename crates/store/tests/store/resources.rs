@@ -79,7 +79,7 @@ on_both! {
         assert_eq!((record.user_name.as_str(), &record.terms), ("alice", &terms));
         assert_eq!(record.hash, store.hasher().hash(secret.expose()));
         assert!(!format!("{record:?}").contains(secret.expose()));
-        assert_eq!(store.keys().of_user(record.user).await.unwrap(), [record.clone()]);
+        assert_eq!(store.keys().of_user(record.user).await.unwrap(), std::slice::from_ref(&record));
 
         let same = NewKey { key: Some(Secret::new(secret.expose())), ..new_key("other", "alice") };
         assert!(store.keys().add(same, Origin::Cli).await.is_err(), "one key, one name");

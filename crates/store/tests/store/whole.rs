@@ -68,7 +68,7 @@ on_both! {
             name: "k".to_owned(),
             user: "alice".to_owned(),
             key: Some(domain::Secret::new("sk-planted-client")),
-            terms: Default::default(),
+            terms: domain::declaration::KeyTerms::default(),
         };
         store.keys().add(key, Origin::Cli).await.unwrap();
         store.close().await;
