@@ -7,7 +7,7 @@
 //! holds, in the same transaction as a batch, the position up to which it knows it. So a database that was away,
 //! was restored from a backup, or lost its last commits in a power cut is brought up to date by reading on from there.
 //!
-//! SQL and its libraries are not visible outside this crate (`docs/adr/0009-caged-sql.md`).
+//! SQL and its libraries are not visible outside this crate (`docs/adr/0007-caged-seaorm.md`).
 
 mod audit;
 mod backup;

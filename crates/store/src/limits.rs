@@ -73,7 +73,7 @@ pub(crate) const NOTE_CHARS_MAX: usize = 1_000;
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long to wait for a connection of the pool. Also how long an attempt to reach a stopped PostgreSQL takes.
-pub(crate) const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const ACQUIRE_WAIT: Duration = Duration::from_secs(2);
 
 /// Connections to PostgreSQL where nothing is said: the settler, one for people, one for reading, one spare.
 pub(crate) const POSTGRES_CONNECTIONS_MAX: u32 = 4;

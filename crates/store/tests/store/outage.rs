@@ -9,6 +9,7 @@ use metering::Accounts;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::TransactionTrait as _;
 use store::{Journal, Settler, SettlerWatch, Store};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -304,5 +305,84 @@ async fn an_empty_file_in_the_place_of_the_database_is_not_taken_for_it() {
     move_all(&away, &lab.file());
     running.booked(6).await;
     assert_eq!(assert_sound(&running.store).await.receipts, 6);
+    running.stop().await;
+}
+
+/// Stands before a PostgreSQL server, so that one test can stop it without stopping it for the others.
+struct Gate {
+    port: u16,
+    server: String,
+    open: Option<JoinHandle<()>>,
+}
+
+impl Gate {
+    async fn before(url: &str) -> (Self, String) {
+        let (login, rest) = url.rsplit_once('@').unwrap();
+        let (server, database) = rest.split_once('/').unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut gate = Self {
+            port,
+            server: server.to_owned(),
+            open: None,
+        };
+        gate.serve(listener);
+        (gate, format!("{login}@127.0.0.1:{port}/{database}"))
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let server = self.server.clone();
+        self.open = Some(tokio::spawn(async move {
+            // Connections end with this set, as those of a stopped server do.
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let server = server.clone();
+                connections.spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+                });
+            }
+        }));
+    }
+
+    async fn stop(&mut self) {
+        let open = self.open.take().unwrap();
+        open.abort();
+        drop(open.await);
+    }
+
+    async fn start(&mut self) {
+        self.serve(TcpListener::bind(("127.0.0.1", self.port)).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_and_started_gets_everything() {
+    let Some(mut lab) = Lab::postgres().await else { return };
+    let direct = lab.url.clone();
+    let (mut gate, url) = Gate::before(&lab.url).await;
+    lab.url = url;
+    let running = Running::start(&lab).await;
+    let alice = user(&running.store, "alice", 1).await;
+    running.append(alice, 5, 1);
+    running.booked(5).await;
+    gate.stop().await;
+    running.append(alice, 50, 1);
+    running.failing().await;
+    assert!(running.store.revision().await.unwrap_err().is_away());
+    assert_eq!(running.watch.status().receipts_waiting, 50);
+    // Meanwhile somebody pays.
+    lab.url = direct;
+    lab.store()
+        .await
+        .balances()
+        .add(alice, Money::from_dollars(1), "", "cli")
+        .await
+        .unwrap();
+    gate.start().await;
+    running.booked(55).await;
+    assert_eq!(running.watch.status().error, None);
+    assert_eq!(running.accounts.get(alice).view().balance.nanos(), 2_000_000_000 - 55);
+    assert_eq!(assert_sound(&running.store).await.charged.nanos(), 55);
     running.stop().await;
 }
