@@ -266,18 +266,24 @@ impl StreamTap {
 
     /// Keeps the beginning of an event.
     fn keep(&mut self, bytes: &[u8]) {
+        if self.state == TapState::Terminal {
+            // One byte more than may follow: enough to know, however the bytes were cut, that it was too long.
+            let room = (TRAILER_MAX + 1).saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            return;
+        }
         self.partial.extend_from_slice(bytes);
-        let is_over = self.state == TapState::Terminal;
-        if is_over && self.partial.len() > TRAILER_MAX {
-            self.partial.clear();
-        } else if self.partial.len() > EVENT_MAX {
+        if self.partial.len() > EVENT_MAX {
             self.state = TapState::Broken(StreamFault::TooLong);
         }
     }
 
     fn judge(&mut self, piece: &[u8], edge: Edge) -> Fate {
-        if piece.len() > EVENT_MAX {
-            return Fate::Broken(StreamFault::TooLong);
+        match self.state {
+            TapState::Open if piece.len() > EVENT_MAX => return Fate::Broken(StreamFault::TooLong),
+            // Of such a piece only the beginning was kept: it must not be read.
+            TapState::Terminal if piece.len() > TRAILER_MAX => return Fate::Drop,
+            _ => {}
         }
         match (&self.framing, edge) {
             (_, Edge::Nonsense) => {
@@ -309,7 +315,7 @@ impl StreamTap {
         let event = Event::read(text);
         let data = event.data.as_deref().unwrap_or_default().trim_ascii();
         if data == b"[DONE]" {
-            return self.judge_done(piece.len());
+            return self.judge_done();
         }
         match self.state {
             TapState::Open if !data.is_empty() => self.read(data),
@@ -320,11 +326,11 @@ impl StreamTap {
     }
 
     /// `[DONE]` ends a chat stream. Some gateways put it after the real end of other formats, where it is kept.
-    fn judge_done(&mut self, length: usize) -> Fate {
+    fn judge_done(&mut self) -> Fate {
         let was_done = std::mem::replace(&mut self.done, true);
         match self.state {
             TapState::Open => self.terminal(),
-            _ if was_done || length > TRAILER_MAX => Fate::Drop,
+            _ if was_done => Fate::Drop,
             _ => Fate::Follow,
         }
     }
@@ -386,11 +392,15 @@ impl StreamTap {
             Framing::Events(framer) => framer.missing(),
             Framing::Array(_) => b"",
         };
+        if self.state == TapState::Terminal && piece.len() > TRAILER_MAX {
+            return b"";
+        }
         if self.is_only_space(&piece) {
             if self.tail.len() < 2 || piece.len() <= TRAILER_MAX {
                 self.tail.push(piece);
+                return missing;
             }
-            return missing;
+            return b"";
         }
         let fate = match &self.framing {
             Framing::Events(_) if Event::read(&piece).data.is_some() => self.judge(&piece, Edge::Piece),
@@ -399,7 +409,8 @@ impl StreamTap {
         match fate {
             Fate::Release | Fate::Hold | Fate::Follow => self.tail.push(piece),
             Fate::Terminal => self.carry_out(Fate::Terminal, piece, &mut Vec::new()),
-            Fate::Drop => {}
+            // What is not shown lacks nothing.
+            Fate::Drop => return b"",
             // What does not read as an event was cut in the middle.
             Fate::Broken(StreamFault::Malformed { .. }) => self.state = TapState::Broken(StreamFault::Truncated),
             Fate::Broken(why) => self.state = TapState::Broken(why),

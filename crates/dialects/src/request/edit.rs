@@ -18,6 +18,10 @@ type Splices<'a> = SmallVec<[Splice<'a>; 4]>;
 
 /// The body with the edits, or the same body.
 pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
+    // What passes through unread has no place for anything.
+    if places.object.is_empty() {
+        return body.clone();
+    }
     let mut splices = Splices::new();
     let mut added = String::new();
     if let Some(name) = edits.model {

