@@ -171,6 +171,12 @@ fn soft_looks_at_the_balance_only() {
 }
 
 #[test]
+fn soft_with_nothing_left_is_refused() {
+    let (_accounts, account) = account(0);
+    assert!(hold(&account, Policy::Soft, 1).is_err(), "zero is not above zero");
+}
+
+#[test]
 fn unlimited_and_free_calls_are_never_refused() {
     let (accounts, account) = account(-5);
     let vast: Vec<_> = (0..3)

@@ -150,6 +150,18 @@ fn a_client_that_hangs_up_pays_for_what_was_produced() {
         "the last figure is credible"
     );
 
+    let all_cached = Usage {
+        cache_read: 90,
+        output: 60,
+        ..EMPTY
+    };
+    let cached = estimate(Reported::Possible(all_cached));
+    assert_eq!(
+        (cached.usage, cached.source),
+        (all_cached, UsageSource::Reported),
+        "a cached prompt is a prompt"
+    );
+
     let off = charge(&Facts {
         bill_abandoned: false,
         ..gone

@@ -133,12 +133,26 @@ fn an_estimate_is_corrected_downwards() {
 }
 
 #[test]
+fn what_left_the_window_is_not_given_back() {
+    let limiter = limiter();
+    let long = limiter.admit(&tpm(1_000), 900, START).unwrap();
+    // The same place in the window, a round later.
+    let _other = limiter.admit(&tpm(1_000), 900, at(61_000)).unwrap();
+    long.correct(0, at(61_000));
+    assert_eq!(limiter.state(&tpm(1_000), at(61_000)).tokens.unwrap().remaining, 100);
+}
+
+#[test]
 fn what_was_overshot_is_made_up_for() {
     let limiter = limiter();
     let permit = limiter.admit(&tpm(1_000), 100, START).unwrap();
     permit.correct(5_100, at(1_000));
     let state = limiter.state(&tpm(1_000), at(1_000)).tokens.unwrap();
     assert_eq!(state.remaining, 0);
+    assert!(
+        limiter.admit(&tpm(1_000), 0, at(1_000)).is_err(),
+        "in debt not even a call of nothing"
+    );
     let refusal = refused(limiter.admit(&tpm(1_000), 1, at(1_000)));
     // Five limits' worth and a hundred tokens: five windows until the last of it enters the sixth.
     let windows = refusal.retry_after.as_secs_f64() / 61.0;
