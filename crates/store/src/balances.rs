@@ -82,7 +82,7 @@ impl Balances<'_> {
 
     /// What everybody has.
     pub async fn list(&self) -> Result<Vec<Balance>> {
-        let select = format!("{SELECT} ORDER BY user_id LIMIT {LIST_ROWS_MAX}");
+        let select = format!("{SELECT} ORDER BY user_id");
         let rows = self.0.db().read().await?.all::<Row>(&select, values![]).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }

@@ -149,10 +149,10 @@ impl Db {
         self.begin(&pools.reader, options).await
     }
 
-    /// A statement that may not run inside a transaction.
+    /// A reading statement that may not run inside a transaction. It does not keep writers waiting, however long it takes.
     pub(crate) async fn outside_transaction(&self, sql: &str) -> Result<()> {
         let pools = self.pools().await?;
-        self.seen(pools.writer.execute_unprepared(sql).await).map(|_| ())
+        self.seen(pools.reader.execute_unprepared(sql).await).map(|_| ())
     }
 
     /// Ends all connections, after what they are doing.

@@ -72,7 +72,7 @@ pub(crate) const NOTE_CHARS_MAX: usize = 1_000;
 /// How long a statement waits for another process that holds SQLite's write lock.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// How long to wait for a connection of the pool. Also how long an attempt to reach a stopped PostgreSQL takes.
+/// How long to wait for a connection to PostgreSQL, and so how long an attempt to reach one that is stopped takes.
 pub(crate) const ACQUIRE_WAIT: Duration = Duration::from_secs(2);
 
 /// Connections to PostgreSQL where nothing is said: the settler, one for people, one for reading, one spare.

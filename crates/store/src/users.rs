@@ -8,7 +8,6 @@ use crate::balances;
 use crate::clock::now;
 use crate::db::{Sql, Tx, values};
 use crate::error::{Kind, Result, StoreError};
-use crate::limits::LIST_ROWS_MAX;
 use crate::meta;
 use crate::names::{Origin, check_name, name_key};
 use crate::store::Store;
@@ -129,7 +128,7 @@ impl From<Row> for UserRecord {
 
 /// All that are not archived.
 pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<UserRecord>> {
-    let select = format!("{SELECT} WHERE archived_at IS NULL ORDER BY name_key LIMIT {LIST_ROWS_MAX}");
+    let select = format!("{SELECT} WHERE archived_at IS NULL ORDER BY name_key");
     let rows = sql.all::<Row>(&select, values![]).await?;
     Ok(rows.into_iter().map(Into::into).collect())
 }

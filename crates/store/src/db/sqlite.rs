@@ -8,7 +8,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use super::errors;
 use crate::error::{Result, StoreError};
-use crate::limits::{ACQUIRE_WAIT, BUSY_WAIT, SQLITE_READERS_MAX};
+use crate::limits::{BUSY_WAIT, SQLITE_READERS_MAX};
 
 /// Pages of the write-ahead log before its content is moved into the file: 16 MiB. The default of 4 MiB writes the same
 /// hot pages (the last leaf of each index) four times as often.
@@ -122,7 +122,8 @@ impl SqliteFile {
             .max_connections(connections)
             .min_connections(0)
             .connect_lazy(true)
-            .acquire_timeout(ACQUIRE_WAIT)
+            // Whoever has the connection may be waiting for another process.
+            .acquire_timeout(BUSY_WAIT * 2)
             // The connection is in this process: a ping would cost a thread switch and prove nothing.
             .test_before_acquire(false)
             .idle_timeout(None)

@@ -183,9 +183,23 @@ impl Shared {
         let due = writer
             .pruned
             .is_none_or(|(segment, at)| segment != position.segment || at.elapsed() >= PRUNE_EVERY);
-        if due && !writer.sealed.is_empty() {
-            writer.pruned = Some((position.segment, Instant::now()));
-            writer.prune(&self.options);
+        if !due {
+            return;
+        }
+        writer.pruned = Some((position.segment, Instant::now()));
+        let booked: Vec<(u64, u64)> = writer
+            .sealed
+            .range(..position.segment)
+            .map(|(segment, size)| (*segment, *size))
+            .collect();
+        drop(writer);
+        // Deleting takes the file system a while; calls that end meanwhile shall not wait for it.
+        let deleted = prune(&self.options, &booked);
+        if !deleted.is_empty() {
+            self.writer
+                .lock()
+                .sealed
+                .retain(|segment, _| !deleted.contains(segment));
         }
     }
 
@@ -347,32 +361,29 @@ impl Writer {
         };
         sealed.sum::<u64>() + last
     }
+}
 
-    /// Deletes booked segments that are old, and the oldest ones where all together are too much.
-    fn prune(&mut self, options: &JournalOptions) {
-        let booked: Vec<(u64, u64)> = self
-            .sealed
-            .range(..self.acknowledged.segment)
-            .map(|(segment, size)| (*segment, *size))
-            .collect();
-        let mut kept: u64 = booked.iter().map(|(_, size)| size).sum();
-        for (segment, size) in booked {
-            let path = segment::path(&options.dir, segment);
-            let age = fs::metadata(&path)
-                .and_then(|meta| meta.modified())
-                .ok()
-                .and_then(|at| SystemTime::now().duration_since(at).ok());
-            if age.is_some_and(|age| age < options.keep) && kept <= JOURNAL_KEPT_MAX {
-                break;
-            }
-            if let Err(error) = fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(path = %path.display(), %error, "a booked journal segment could not be deleted");
-                break;
-            }
-            kept -= size;
-            self.sealed.remove(&segment);
+/// Deletes booked segments that are old, and the oldest ones where all together are too much; tells which.
+fn prune(options: &JournalOptions, booked: &[(u64, u64)]) -> Vec<u64> {
+    let mut kept: u64 = booked.iter().map(|(_, size)| size).sum();
+    let mut deleted = Vec::new();
+    for (segment, size) in booked {
+        let path = segment::path(&options.dir, *segment);
+        let age = fs::metadata(&path)
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
+        if age.is_some_and(|age| age < options.keep) && kept <= JOURNAL_KEPT_MAX {
+            break;
         }
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a booked journal segment could not be deleted");
+            break;
+        }
+        kept -= size;
+        deleted.push(*segment);
     }
+    deleted
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::recover::good_length;
-use super::segment::{self, FIRST, HEADER, Parsed};
+use super::segment::{self, HEADER, MAGIC, Parsed};
 use super::{JournalError, JournalPosition, id, lock};
 
 /// What a journal's directory holds.
@@ -43,8 +42,8 @@ pub(super) fn run(dir: &Path, booked: Option<JournalPosition>) -> Result<Journal
         let Ok(bytes) = fs::read(&path) else { continue };
         report.segments += 1;
         report.bytes += bytes.len() as u64;
-        report.damaged_bytes += (bytes.len() - good_length(&bytes)) as u64;
-        count(&bytes, number, booked, &mut report);
+        let good = count(&bytes, number, booked, &mut report);
+        report.damaged_bytes += (bytes.len() - good) as u64;
     }
     for entry in fs::read_dir(dir)
         .map_err(|error| JournalError::io(dir, error))?
@@ -58,8 +57,12 @@ pub(super) fn run(dir: &Path, booked: Option<JournalPosition>) -> Result<Journal
     Ok(report)
 }
 
-fn count(bytes: &[u8], number: u64, booked: JournalPosition, report: &mut JournalReport) {
-    let mut at = FIRST as usize;
+/// Counts records; returns where they end.
+fn count(bytes: &[u8], number: u64, booked: JournalPosition, report: &mut JournalReport) -> usize {
+    if !bytes.starts_with(MAGIC) {
+        return 0;
+    }
+    let mut at = MAGIC.len();
     while let Some(Parsed::Record(size)) = bytes.get(at..).map(segment::parse) {
         let position = JournalPosition {
             segment: number,
@@ -69,4 +72,5 @@ fn count(bytes: &[u8], number: u64, booked: JournalPosition, report: &mut Journa
         report.waiting += u64::from(position >= booked);
         at += HEADER + size;
     }
+    at
 }

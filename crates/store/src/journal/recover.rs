@@ -5,12 +5,17 @@
 //! like records and be half of one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::segment::{self, FIRST, HEADER, MAGIC, Parsed};
 use super::{JournalError, JournalPosition};
+use crate::limits::RECORD_BYTES_MAX;
+
+/// Read at once while looking for the end; more than any record.
+const PIECE_BYTES: usize = 2 * RECORD_BYTES_MAX;
 
 /// A directory that is ready to be appended to.
 pub(super) struct Recovered {
@@ -36,24 +41,24 @@ pub(super) fn run(dir: &Path) -> Result<Recovered, JournalError> {
     let path = segment::path(dir, number);
     let error = |error| JournalError::io(&path, error);
     let file = OpenOptions::new().read(true).write(true).open(&path).map_err(error)?;
-    let bytes = fs::read(&path).map_err(error)?;
-    let good = good_length(&bytes);
-    if good < bytes.len() {
-        keep_aside(dir, number, &bytes, good)?;
+    let size = file.metadata().map_err(error)?.len();
+    let good = good_length(&file, size).map_err(error)?;
+    if good < size {
+        keep_aside(dir, number, &file, good)?;
         tracing::warn!(
             journal.segment = number,
             journal.offset = good,
-            journal.cut_bytes = bytes.len() - good,
+            journal.cut_bytes = size - good,
             "the journal ended in the middle of a record; the rest was cut off and kept as .torn"
         );
-        file.set_len(good as u64).map_err(error)?;
+        file.set_len(good).map_err(error)?;
     }
     if good == 0 {
         file.write_all_at(MAGIC, 0).map_err(error)?;
     }
     let end = JournalPosition {
         segment: number,
-        offset: (good as u64).max(FIRST),
+        offset: good.max(FIRST),
     };
     Ok(Recovered { file, end, sealed })
 }
@@ -74,24 +79,38 @@ pub(super) fn create(dir: &Path, number: u64) -> Result<File, JournalError> {
     Ok(file)
 }
 
-/// Bytes from the beginning that are whole, undamaged records.
-pub(super) fn good_length(bytes: &[u8]) -> usize {
-    if !bytes.starts_with(MAGIC) {
-        return 0;
+/// Bytes from the beginning that are whole, undamaged records. A segment may be large and a start shall be quick and
+/// small, so it is read piece by piece.
+pub(super) fn good_length(file: &File, size: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; FIRST as usize];
+    if size < FIRST || file.read_exact_at(&mut buffer, 0).is_err() || buffer != MAGIC {
+        return Ok(0);
     }
-    let mut good = MAGIC.len();
-    while let Some(Parsed::Record(size)) = bytes.get(good..).map(segment::parse) {
-        good += HEADER + size;
+    let mut good = FIRST;
+    while good < size {
+        buffer.resize(usize::try_from(size - good).unwrap_or(PIECE_BYTES).min(PIECE_BYTES), 0);
+        file.read_exact_at(&mut buffer, good)?;
+        let before = good;
+        let mut rest = buffer.as_slice();
+        while let Parsed::Record(length) = segment::parse(rest) {
+            good += (HEADER + length) as u64;
+            rest = rest.get(HEADER + length..).unwrap_or_default();
+        }
+        // A piece is larger than any record: one without progress begins with damage.
+        if good == before {
+            break;
+        }
     }
-    good
+    Ok(good)
 }
 
-fn keep_aside(dir: &Path, number: u64, bytes: &[u8], good: usize) -> Result<(), JournalError> {
+fn keep_aside(dir: &Path, number: u64, mut file: &File, good: u64) -> Result<(), JournalError> {
     let path = dir.join(format!("{number:020}.{good}.torn"));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let kept = options
-        .open(&path)
-        .and_then(|file| file.write_all_at(bytes.get(good..).unwrap_or_default(), 0));
-    kept.map_err(|error| JournalError::io(path, error))
+    let kept = file
+        .seek(io::SeekFrom::Start(good))
+        .and_then(|_| options.open(&path))
+        .and_then(|mut torn| io::copy(&mut file, &mut torn));
+    kept.map(|_| ()).map_err(|error| JournalError::io(path, error))
 }
