@@ -1,6 +1,7 @@
 //! The books from outside: what the journal holds, what the ledger says, and that they agree with what clients got.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 
 use serde_json::Value;
 use testkit::client::Request;
@@ -45,7 +46,7 @@ pub fn settled(gateway: &Tollgate) {
 
 /// Whether journal, ledger and clients agree: every answer has its receipt at `price` nano-dollars, nothing else was
 /// charged, and the user has what is left of `opening`.
-pub fn assert_exact(gateway: &Tollgate, answered: &HashSet<String>, price: i64, opening: i64) {
+pub fn assert_exact<S: BuildHasher>(gateway: &Tollgate, answered: &HashSet<String, S>, price: i64, opening: i64) {
     let receipts = receipts(gateway);
     let missing: Vec<_> = answered.iter().filter(|call| !receipts.contains_key(*call)).collect();
     assert!(

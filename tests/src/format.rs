@@ -43,9 +43,8 @@ impl Format {
     pub fn body(self, model: &str) -> Value {
         let messages = json!([{"role": "user", "content": "hi"}]);
         match self {
-            Self::Chat => json!({"model": model, "max_tokens": 10, "messages": messages}),
             Self::Responses => json!({"model": model, "max_output_tokens": 16, "input": "hi"}),
-            Self::Anthropic => json!({"model": model, "max_tokens": 10, "messages": messages}),
+            Self::Chat | Self::Anthropic => json!({"model": model, "max_tokens": 10, "messages": messages}),
             Self::Gemini => {
                 json!({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 10}})
             }

@@ -2,6 +2,10 @@
 //!
 //! The tests see what an operator sees: the process, its port, its command line, its files. The journal's files are
 //! read here with a reader of our own, so that a mistake in the product's cannot hide itself.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "helpers for tests panic instead of returning errors"
+)]
 
 pub mod books;
 pub mod format;

@@ -66,5 +66,9 @@ fn serve(mut client: TcpStream, seen: &Mutex<Vec<String>>) -> io::Result<()> {
 fn pump(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
     let copied = io::copy(&mut from, &mut to);
     // A reset on one side must end the other, or whoever is there waits for ever.
-    to.shutdown(if copied.is_ok() { Shutdown::Write } else { Shutdown::Both })
+    to.shutdown(if copied.is_ok() {
+        Shutdown::Write
+    } else {
+        Shutdown::Both
+    })
 }

@@ -39,14 +39,12 @@ pub fn cli(gateway: &Tollgate, arguments: &[&str]) -> Output {
     std::thread::scope(|scope| {
         let (told, ended) = std::sync::mpsc::channel();
         scope.spawn(move || told.send(gateway.cli(arguments)).ok());
-        match ended.recv_timeout(PATIENCE) {
-            Ok(output) => output,
-            // The scope would wait for the command: ending the process is the only way to tell anybody.
-            Err(_) => {
-                leave_out(&format!("`tollgate {arguments:?}` did not end within {PATIENCE:?}"));
-                std::process::abort();
-            }
+        if let Ok(output) = ended.recv_timeout(PATIENCE) {
+            return output;
         }
+        // The scope would wait for the command: ending the process is the only way to tell anybody.
+        leave_out(&format!("`tollgate {arguments:?}` did not end within {PATIENCE:?}"));
+        std::process::abort();
     })
 }
 

@@ -47,7 +47,7 @@ fn load(url: &str, seen: &Seen, stop: &AtomicBool, client: usize) {
         let id = response.header("x-request-id").map(str::to_owned);
         match id {
             Some(id) if response.is_complete() && response.status() == 200 => {
-                let fresh = seen.complete.lock().unwrap().insert(id);
+                let fresh = seen.complete.lock().expect("no client panicked").insert(id);
                 assert!(fresh, "two answers with one call id");
             }
             _ if response.is_complete() => {
@@ -86,11 +86,11 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
         })
         .collect();
     // Moments spread over where a call can be, from the seed alone, so that a failing run can be repeated.
-    let seed = std::env::var("TOLLGATE_TEST_SEED")
+    let start = std::env::var("TOLLGATE_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(20_261_120_u64);
-    let mut random = seed;
+    let mut random = start;
     for kill in 0..KILLS {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -101,7 +101,10 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
             std::thread::yield_now();
         }
         gateway.kill9();
-        assert!(gateway.try_restart().is_ok(), "seed {seed}: no start after kill {kill}");
+        assert!(
+            gateway.try_restart().is_ok(),
+            "seed {start}: no start after kill {kill}"
+        );
     }
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -115,7 +118,7 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
     let missing: Vec<_> = seen_complete.iter().filter(|id| !receipts.contains_key(*id)).collect();
     assert!(
         missing.is_empty(),
-        "seed {seed}: {} of {} answers have no receipt: {missing:?}",
+        "seed {start}: {} of {} answers have no receipt: {missing:?}",
         missing.len(),
         seen_complete.len()
     );
@@ -127,7 +130,7 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
         assert_eq!(
             receipts[id]["charged"].as_i64(),
             Some(CALL_NANOS),
-            "seed {seed}: {}",
+            "seed {start}: {}",
             receipts[id]
         );
     }
@@ -138,7 +141,7 @@ fn every_answer_that_reached_a_client_has_exactly_one_receipt() {
     assert_eq!(
         left_nanos,
         100_000_000_000 - charged,
-        "seed {seed}: balance {balance}, audit {report}"
+        "seed {start}: balance {balance}, audit {report}"
     );
     assert!(
         seen_complete.len() > KILLS * 20,

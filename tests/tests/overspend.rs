@@ -1,6 +1,6 @@
 //! Two hundred parallel calls and a cent: nobody spends what they don't have, and what they have is not locked away.
 
-use blackbox::{CLIENT_KEY, audit, config};
+use blackbox::{CLIENT_KEY, audit, books, config};
 use serde_json::{Value, json};
 use testkit::client::Request;
 use testkit::gateway::{Setup, Tollgate};
@@ -81,7 +81,7 @@ fn a_hard_balance_is_spent_to_the_end_and_not_beyond() {
     let statuses = parallel(&gateway, &body, false);
     let served = statuses.iter().filter(|status| **status == 200).count();
     assert!((90..=100).contains(&served), "{served} of {CALLS} were served");
-    assert_eq!(held(&gateway), 0.0, "something is still held");
+    assert_eq!(held(&gateway), 0, "something is still held");
     assert_books(&mut gateway, &statuses);
 }
 
@@ -105,11 +105,11 @@ fn streams_that_are_left_early_pay_for_what_they_got() {
     assert_books(&mut gateway, &statuses);
 }
 
-/// What the server says is set aside for open calls, in dollars.
-fn held(gateway: &Tollgate) -> f64 {
+/// What the server says is set aside for open calls, in nano-dollars.
+fn held(gateway: &Tollgate) -> i64 {
     let balance = Request::get("/api/me/balance")
         .bearer(CLIENT_KEY)
         .send(&gateway.url())
         .json();
-    dollars(&balance["held"])
+    books::nanos(&balance["held"])
 }

@@ -240,7 +240,7 @@ fn talk(gateway: &Tollgate, upstream: &Upstream, seen: &mut Seen) {
     let mut exchange = call(Format::Chat, "gpt-4o", true)
         .bearer(planted(CLIENT))
         .open(&gateway.url())
-        .unwrap();
+        .expect("connected");
     exchange.read_until("ANSWER");
     exchange.leave();
     let impossible = Answer::text(planted(ANSWER)).usage_raw(json!({"prompt_tokens": -1, "completion_tokens": 1}));

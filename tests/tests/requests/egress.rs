@@ -168,7 +168,7 @@ fn make_certificates(folder: &Path) -> bool {
                 output.status.success(),
                 "openssl {arguments:?}: {}",
                 String::from_utf8_lossy(&output.stderr)
-            )
+            );
         })
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
