@@ -43,12 +43,20 @@ pub(crate) struct Call {
     pub(crate) json_array: bool,
     pub(crate) started: Timestamp,
     pub(crate) settlement: Settlement,
-    _share: Share,
+    share: Share,
 }
 
 impl Call {
     pub(crate) const fn surface(&self) -> Surface {
         self.path.surface
+    }
+
+    /// Lets go of the request once its answer has begun: a stream may live for minutes, and its headers and body would
+    /// keep the connection's read buffer alive.
+    pub(crate) fn forget_request(&mut self) {
+        self.body = Bytes::new();
+        self.head = http::Request::new(()).into_parts().0;
+        self.share.shrink();
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -230,7 +238,7 @@ pub(crate) async fn admit(
         json_array,
         started: started.0,
         settlement,
-        _share: body.share,
+        share: body.share,
     })
 }
 

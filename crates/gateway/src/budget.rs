@@ -47,11 +47,16 @@ impl Share {
         }
         taken
     }
+
+    /// Gives everything back.
+    pub(crate) fn shrink(&mut self) {
+        self.left.fetch_add(std::mem::take(&mut self.bytes), Ordering::AcqRel);
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.left.fetch_add(self.bytes, Ordering::AcqRel);
+        self.shrink();
     }
 }
 

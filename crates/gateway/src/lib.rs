@@ -22,6 +22,7 @@ mod passthrough;
 mod pipeline;
 mod refuse;
 mod relay;
+mod repoll;
 mod server;
 mod settle;
 mod upstream;

@@ -269,7 +269,8 @@ impl Timing {
 }
 
 impl Streaming {
-    fn new(call: Call, exchange: Exchange, mut streamed: Streamed) -> Self {
+    fn new(mut call: Call, exchange: Exchange, mut streamed: Streamed) -> Self {
+        call.forget_request();
         let now = Instant::now();
         let limits = call
             .route

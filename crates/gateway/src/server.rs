@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{DRAIN_LIMIT, Gateway};
 use crate::limits::{CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
 use crate::pipeline;
+use crate::repoll::Repoll;
 
 /// How to serve.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
         };
         if let Some((socket, peer, place)) = accepted {
             let connection = connection(gateway.clone(), Arc::clone(&control), socket, peer);
-            let watched = graceful.watch(connection);
+            let watched = Repoll::new(graceful.watch(connection));
             tokio::spawn(async move {
                 // A connection that breaks has nobody left to be told; its calls have settled by being dropped.
                 if let Err(error) = watched.await {
