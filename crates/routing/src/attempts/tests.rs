@@ -443,6 +443,40 @@ fn what_is_waited_is_bounded() {
     assert_eq!(log.tries.len(), 1);
 }
 
+#[test]
+fn nothing_is_waited_for_after_the_last_attempt() {
+    let (route, board) = (alone(), Board::new());
+    let defaults = Defaults {
+        attempts_max: 1,
+        ..Defaults::default()
+    };
+    for failure in [status(500), status(429)] {
+        let log = Call {
+            defaults,
+            ..Call::new(&route, &board)
+        }
+        .run(always(&failure));
+        assert_eq!((log.tries.len(), log.took), (1, 10));
+    }
+}
+
+#[test]
+fn who_came_back_from_a_rest_is_not_asked_again_without_one() {
+    let log = run(&alone(), |number, _, _| {
+        Err(if number == 0 { status(429) } else { status(401) })
+    });
+    assert_eq!((log.status(), log.tries.len()), (429, 2));
+}
+
+#[test]
+fn who_stepped_in_has_had_its_turn() {
+    let three = route(Strategy::RoundRobin, &[json!({}), json!({}), json!({})]);
+    let board = Board::new();
+    let log = Call::new(&three, &board).run(first(1, &failure(FailureClass::Nonsense)));
+    assert_eq!(log.upstreams(), [1, 2]);
+    assert_eq!(Call::new(&three, &board).run(|_, _, _| Ok(())).upstreams(), [3]);
+}
+
 // ===== nothing to try =====
 
 #[test]
@@ -583,6 +617,25 @@ fn parallel_plans_send_one_probe() {
         .count();
     assert_eq!(probes, 1);
     assert!(steps.iter().all(|step| matches!(step, Step::Try(_))));
+}
+
+#[test]
+fn a_call_beside_the_probe_is_tried_rather_than_refused() {
+    let (route, board) = (alone(), Board::new());
+    for _ in 0..2 {
+        Call::new(&route, &board).run(always(&status(503)));
+    }
+    let now = at(60_000);
+    let mut calls = [1, 2].map(|seed| {
+        let plan = crate::plan(&route, CHAT, &board, now, &mut rng(seed));
+        Attempts::new(plan, &Defaults::default(), at(90_000))
+    });
+    for call in &mut calls {
+        assert!(
+            matches!(call.next(&route, &board, now), Step::Try(_)),
+            "there is no other upstream"
+        );
+    }
 }
 
 /// 503 for a minute, then healthy; a call every four seconds: all are answered, few tries hit the primary while it is
