@@ -11,8 +11,9 @@ pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a receipt waits for others before it is booked. A balance read from the database by another process is at
 /// most this old (the gateway's own view is exact at once); a shorter wait costs CPU at low rates, because every batch
-/// has a fixed price of about a millisecond.
-pub(crate) const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// has a fixed price of about 1.5 ms: at 1,000 calls a second a wait of 100 ms makes 20 µs of each receipt, one of 400 ms
+/// makes 8.
+pub(crate) const BATCH_WAIT: Duration = Duration::from_millis(400);
 
 /// How often changes of balances that others made (the command line) are looked for.
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(500);
