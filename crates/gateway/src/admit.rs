@@ -209,7 +209,12 @@ pub(crate) async fn admit(
             let first = steps.map_or(bound.amount, |steps| steps.first);
             (Some(take_hold(&account, Policy::Hard, first).await?), steps)
         }
-        policy => (Some(take_hold(&account, policy, Money::ZERO).await?), None),
+        // The least amount: nothing would always be granted, and soft asks only whether anything is left.
+        Policy::Soft => (
+            Some(take_hold(&account, Policy::Soft, Money::from_nanos(1)).await?),
+            None,
+        ),
+        Policy::Unlimited => (Some(take_hold(&account, Policy::Unlimited, Money::ZERO).await?), None),
     };
     let json_array = path.method.is_some_and(|method| method.streams) && !asks_for_sse(&head);
     let id = CallId(Uuid::now_v7());

@@ -256,7 +256,7 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return refused(call, &head, body).await;
+        return refused(call, credential, &head, body).await;
     }
     if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
         return Err(Failure::new(
@@ -281,6 +281,21 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.starts_with(b"text/event-stream")
+}
+
+/// The body of a refusal that goes on to the caller, without our credential: some providers repeat it. Everything else
+/// stays as it came.
+fn without_secret(body: Bytes, credential: &Credential) -> Bytes {
+    let secret = credential.secret.expose().as_bytes();
+    let finder = memchr::memmem::Finder::new(secret);
+    if secret.is_empty() || finder.find(&body).is_none() {
+        return body;
+    }
+    let mut blanked = body.to_vec();
+    while let Some(at) = finder.find(&blanked) {
+        blanked[at..at + secret.len()].fill(b'*');
+    }
+    Bytes::from(blanked)
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -346,6 +361,7 @@ fn encoded(model: &str) -> String {
 
 async fn refused(
     call: &Call,
+    credential: &Credential,
     head: &http::response::Parts,
     body: hyper::body::Incoming,
 ) -> Result<(HeaderMap, Answer), Failure> {
@@ -364,7 +380,7 @@ async fn refused(
             relayed_headers(&head.headers),
             Answer::Refused {
                 status: head.status,
-                body,
+                body: without_secret(body, credential),
             },
         )),
     }

@@ -131,6 +131,10 @@ fn version(path: &str) -> (&str, Option<&str>) {
 }
 
 fn dialect(version: &str, rest: &str, headers: &HeaderMap) -> Dialect {
+    // A path that means one format says more than a header that some SDK adds.
+    if let Some((_, surface)) = CALLS.iter().find(|(path, _)| *path == rest) {
+        return surface.dialect;
+    }
     let gemini_call = rest.starts_with("/models/") && rest.contains(':');
     if version == "/v1beta" || gemini_call || headers.contains_key("x-goog-api-key") {
         Dialect::Gemini

@@ -251,7 +251,7 @@ pub(crate) async fn reseal_all(store: &Store) -> Result<u64> {
     }
     let ring = store.ring();
     let tx = store.db().write().await?;
-    let mut resealed = 0;
+    let mut resealed = upstreams::reseal_all(&tx).await?;
     // Archived ones too: the old key shall not be needed for anything any more.
     for row in tx
         .all::<Sealed>("SELECT id, secret FROM credentials", values![])

@@ -23,6 +23,7 @@ use sea_orm::{
 
 use crate::error::{Result, StoreError};
 use crate::limits::{ACQUIRE_WAIT, POSTGRES_CONNECTIONS_MAX};
+use crate::vault::KeyRing;
 use sqlite::FileId;
 pub(crate) use sqlite::SqliteFile;
 
@@ -37,6 +38,8 @@ pub(crate) enum Backend {
 pub(crate) struct Db {
     place: Place,
     max_connections: u32,
+    /// Opens what rows keep sealed.
+    ring: KeyRing,
     pools: RwLock<Option<Arc<Pools>>>,
     /// Only one at a time opens connections anew.
     opening: tokio::sync::Mutex<()>,
@@ -72,7 +75,7 @@ struct Pools {
 
 impl Db {
     /// Knows where the database is; makes an empty SQLite file (0600) and its folder where there is none.
-    pub(crate) fn locate(url: &str, max_connections: u32) -> Result<Self> {
+    pub(crate) fn locate(url: &str, max_connections: u32, ring: KeyRing) -> Result<Self> {
         let place = if let Some(rest) = url.strip_prefix("postgresql://") {
             Place::postgres(format!("postgres://{rest}"))?
         } else if url.starts_with("postgres://") {
@@ -90,6 +93,7 @@ impl Db {
         Ok(Self {
             place,
             max_connections,
+            ring,
             pools: RwLock::new(None),
             opening: tokio::sync::Mutex::new(()),
             identity: RwLock::new(None),
@@ -332,6 +336,11 @@ pub(crate) trait Sql {
 
     /// What connection, and whose.
     fn connection(&self) -> (&Db, &Self::Connection);
+
+    /// Opens what rows keep sealed.
+    fn ring(&self) -> &KeyRing {
+        &self.connection().0.ring
+    }
 
     /// Runs a statement; tells how many rows it touched.
     async fn exec(&self, sql: &str, values: Vec<Value>) -> Result<u64> {

@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// The database is away, has a newer schema, or was sealed under another `ENCRYPTION_KEY`.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
-        let db = Db::locate(&options.url, options.max_connections)?;
+        let db = Db::locate(&options.url, options.max_connections, options.ring.clone())?;
         if options.migrate {
             let schema = migrations::run(&db, &options.ring).await?;
             if schema.found != schema.wanted {

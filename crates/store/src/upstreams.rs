@@ -117,11 +117,11 @@ struct Row {
 }
 
 impl Row {
-    fn read(self) -> Result<UpstreamRecord> {
-        let decl = serde_json::from_str(&self.decl).map_err(|error| StoreError::Unreadable {
+    fn read(self, ring: &KeyRing) -> Result<UpstreamRecord> {
+        let decl = opened(ring, &self.decl).map_err(|why| StoreError::Unreadable {
             kind: Kind::Upstream,
             name: self.name.clone(),
-            why: error.to_string(),
+            why,
         })?;
         Ok(UpstreamRecord {
             id: UpstreamId(self.id),
@@ -145,7 +145,7 @@ pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<Result<UpstreamRecord>>> {
         credentials.entry(record.upstream).or_default().push(record);
     }
     let with_credentials = |row: Row| {
-        let mut record = row.read()?;
+        let mut record = row.read(sql.ring())?;
         record.credentials = credentials.remove(&record.id).unwrap_or_default();
         Ok(record)
     };
@@ -157,7 +157,7 @@ pub(crate) async fn find(sql: &impl Sql, name: &str) -> Result<Option<UpstreamRe
     let select = format!("{SELECT} WHERE name_key = $1 AND archived_at IS NULL");
     sql.one::<Row>(&select, values![name_key(name)])
         .await?
-        .map(Row::read)
+        .map(|row| row.read(sql.ring()))
         .transpose()
 }
 
@@ -231,6 +231,50 @@ pub(crate) fn taken_by(record: UpstreamRecord) -> StoreError {
     }
 }
 
+/// What a sealed declaration is bound to. Not the row: it is sealed before the row has an id.
+const DECL_CONTEXT: &str = "upstreams.decl";
+
+/// A declaration as it is kept. Header values and the login of a proxy are secrets as much as keys are, so one that has
+/// any is sealed as a whole; the others stay readable for people with a database client.
+fn sealed(ring: &KeyRing, decl: &UpstreamDecl) -> Result<String> {
+    let json = to_json(decl)?;
+    let is_secret = !decl.headers.is_empty() || decl.proxy.as_deref().is_some_and(|proxy| proxy.contains('@'));
+    if is_secret {
+        Ok(ring.seal(DECL_CONTEXT, json.as_bytes())?)
+    } else {
+        Ok(json)
+    }
+}
+
+/// The declaration that [`sealed`] kept; says why it cannot be read.
+fn opened(ring: &KeyRing, kept: &str) -> std::result::Result<UpstreamDecl, String> {
+    if kept.starts_with('{') {
+        return serde_json::from_str(kept).map_err(|error| error.to_string());
+    }
+    let json = ring.open(DECL_CONTEXT, kept).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&json).map_err(|error| error.to_string())
+}
+
+/// Seals every sealed declaration anew under the newest key; tells how many were under an older one.
+pub(crate) async fn reseal_all(tx: &Tx<'_>) -> Result<u64> {
+    #[derive(FromQueryResult)]
+    struct Kept {
+        id: i64,
+        decl: String,
+    }
+    let ring = tx.ring();
+    let mut resealed = 0;
+    for row in tx.all::<Kept>("SELECT id, decl FROM upstreams", values![]).await? {
+        if !row.decl.starts_with('{') && !ring.is_current(&row.decl) {
+            let decl = ring.seal(DECL_CONTEXT, &ring.open(DECL_CONTEXT, &row.decl)?)?;
+            tx.exec("UPDATE upstreams SET decl = $2 WHERE id = $1", values![row.id, decl])
+                .await?;
+            resealed += 1;
+        }
+    }
+    Ok(resealed)
+}
+
 async fn insert(tx: &Tx<'_>, decl: &UpstreamDecl, shown: Shown, origin: Origin) -> Result<UpstreamId> {
     let insert = "INSERT INTO upstreams (name, name_key, decl, hidden, origin, created_at, updated_at) \
                   VALUES ($1, $2, $3, $4, $5, $6, $6) RETURNING id";
@@ -238,7 +282,7 @@ async fn insert(tx: &Tx<'_>, decl: &UpstreamDecl, shown: Shown, origin: Origin) 
     let values = values![
         decl.name.as_str(),
         name_key(&decl.name),
-        to_json(decl)?,
+        sealed(tx.ring(), decl)?,
         hidden,
         origin.name(),
         now().0
@@ -249,7 +293,13 @@ async fn insert(tx: &Tx<'_>, decl: &UpstreamDecl, shown: Shown, origin: Origin) 
 async fn update(tx: &Tx<'_>, id: UpstreamId, decl: &UpstreamDecl) -> Result<()> {
     let update = "UPDATE upstreams SET name = $2, name_key = $3, decl = $4, updated_at = $5, archived_at = NULL \
                   WHERE id = $1";
-    let values = values![id.0, decl.name.as_str(), name_key(&decl.name), to_json(decl)?, now().0];
+    let values = values![
+        id.0,
+        decl.name.as_str(),
+        name_key(&decl.name),
+        sealed(tx.ring(), decl)?,
+        now().0
+    ];
     tx.exec(update, values).await.map(|_| ())
 }
 

@@ -109,6 +109,8 @@ enum Command {
 
 /// Runs the command line of this process. Exit codes: 0 done, 1 refused, 2 usage.
 pub fn run() -> ExitCode {
+    // Whatever is made here (database, journal, logs, backups) is for its owner only.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
     let cli = Cli::parse();
     let context = Context::new(cli.global);
     let done = match cli.command {

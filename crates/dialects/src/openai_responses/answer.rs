@@ -42,6 +42,11 @@ pub(crate) fn read_event(data: &[u8], seen: &mut Observation, has_content: bool)
                 Mark::End
             };
         }
+        // Not an event of this format at all: some servers in between say their errors so, with whatever text.
+        "" if parts.error.is_some() => {
+            let error = parts.error.map_or(data, |span| cursor.slice(span));
+            sign.mark = Mark::Error(ProviderError::read(error).reported());
+        }
         _ if kind == "error" || parts.error.is_some() => {
             let error = parts.error.map_or(data, |span| cursor.slice(span));
             sign.mark = failed(error, seen, has_content, Mark::Perhaps);
