@@ -1,6 +1,6 @@
 # The few commands that a newcomer needs; `make help` lists them. Logic lives in scripts/, not here.
 
-.PHONY: help run build test fmt lint tidy deny doc generate bench fuzz
+.PHONY: help run build test fmt lint tidy deny doc generate bench instructions fuzz
 
 run: ## build and serve, without any configuration
 	cargo run --release -p tollgate -- serve
@@ -33,8 +33,11 @@ generate: ## write the generated files anew
 bench: ## load and comparison: see bench/README.md
 	bench/run
 
+instructions: ## instruction counts of single steps against their baselines
+	scripts/instructions
+
 fuzz: ## ten minutes of each fuzz target: see fuzz/README.md
 	scripts/fuzz
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
