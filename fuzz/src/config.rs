@@ -64,8 +64,7 @@ fn check_mistakes(file: &str, mistakes: &Mistakes) {
 
 /// Lines as YAML has them: they end in `\n`, `\r\n` or `\r`.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n')
-        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+    text.split("\r\n").flat_map(|part| part.split(['\n', '\r']))
 }
 
 #[cfg(test)]
@@ -76,6 +75,7 @@ mod tests {
     #[test]
     fn every_line_end_counts() {
         assert_eq!(lines("a\r\nb\rc\n").collect::<Vec<_>>(), ["a", "b", "c", ""]);
+        assert_eq!(lines("a\r\r").collect::<Vec<_>>(), ["a", "", ""]);
     }
 
     #[test]
