@@ -4,8 +4,7 @@
 //! than the work in it, so there are nine of them, however large the batch. Receipts are bound as parameters of one
 //! multi-row INSERT per 256, filled up to a power of two with repeats that the database ignores, so that a handful of
 //! prepared statements serve every batch. What they add up to is worked out here and bound as one small JSON array each.
-//! (The receipts themselves as JSON were measured too: SQLite renders and parses each element again, which costs more
-//! than the insert.) Whether a receipt is new is decided by the database; usually all are, and then nothing has to be
+//! (Binding the receipts themselves as JSON would make SQLite render and parse each body again, three passes over it.) Whether a receipt is new is decided by the database; usually all are, and then nothing has to be
 //! asked: the count of inserted rows says so.
 
 use std::collections::HashSet;
