@@ -57,7 +57,11 @@ pub fn process(
         let message = "showing keys again does not exist yet; set it to false, or remove the key";
         complain("security.allow_key_reveal", message.to_owned());
     }
-    if logs.level.parse::<tracing_subscriber::filter::targets::Targets>().is_err() {
+    if logs
+        .level
+        .parse::<tracing_subscriber::filter::targets::Targets>()
+        .is_err()
+    {
         // The value may come from a variable, and the parser's error repeats it: neither is shown.
         let message = "is not a level such as info, or info,gateway=debug";
         complain("logs.level", message.to_owned());
