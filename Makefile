@@ -8,7 +8,7 @@ run: ## build and serve, without any configuration
 build: ## the release binary: target/release/tollgate
 	cargo build --release --locked -p tollgate
 
-test: ## everything that CI checks; installs what it needs
+test: ## everything that must hold before a merge; installs what it needs
 	scripts/test
 
 fmt: ## format the sources
