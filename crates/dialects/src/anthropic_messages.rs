@@ -1,6 +1,8 @@
 //! Anthropic Messages: content in blocks, a stream of named events with a strict order.
 
 pub(crate) mod answer;
+pub(crate) mod decode;
+pub(crate) mod encode;
 pub(crate) mod request;
 pub(crate) mod usage;
 

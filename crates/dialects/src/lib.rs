@@ -5,8 +5,9 @@
 //! ([`StreamTap`]). Nothing is parsed into a document model and written again, because that is where gateways lose
 //! fields, reorder keys before cache markers and spend most of their CPU (see `performance.md`).
 //!
-//! The hub vocabulary for translation between dialects is to live beside these modules; the dialect folders hold
-//! what is particular to one format, the modules at the top what all of them share.
+//! Where they differ, the request is decoded into one vocabulary (`hub`) and encoded from it, and so is the answer on its
+//! way back ([`translate`]). The dialect folders hold what is particular to one format, the modules at the top what all of
+//! them share.
 //!
 //! Deliberately absent: IO, clocks, money, any knowledge of which upstream is asked.
 
@@ -17,9 +18,12 @@ pub mod listing;
 pub mod refusal;
 pub mod request;
 pub mod stream;
+pub mod translate;
 
 mod anthropic_messages;
+mod bedrock_converse;
 mod gemini;
+mod hub;
 mod json;
 mod limits;
 mod mask;
@@ -27,12 +31,15 @@ mod observation;
 mod openai_chat;
 mod openai_responses;
 mod provider_error;
+mod sequence;
 mod sse;
 mod usage;
 
 pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, UsageReport, read_answer};
 pub use classify::{Verdict, classify};
+pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal};
 pub use request::{Edits, RequestFacts, ScanError, scan};
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
+pub use translate::{Asked, Encoded, Question, Reply, Target, Transcoder, translate_answer};

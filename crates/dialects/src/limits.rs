@@ -33,3 +33,12 @@ pub(crate) const RETRY_AFTER_MAX_SECS: u64 = 7 * 24 * 3600;
 
 /// The largest count that every JSON reader reads alike (2^53); no call consumes as much.
 pub(crate) const COUNT_MAX: u64 = 1 << 53;
+
+/// Parts of one choice. Agents' answers have some tens.
+pub(crate) const PARTS_MAX: usize = 4_096;
+
+/// Bytes of parts that wait for their turn in a format that tells one after the other.
+pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
+
+/// Losses that are noted of one request or answer: they are for people to read.
+pub(crate) const LOSSES_MAX: usize = 64;

@@ -4,6 +4,8 @@
 //! by who sent them.
 
 pub(crate) mod answer;
+pub(crate) mod decode;
+pub(crate) mod encode;
 pub(crate) mod request;
 pub(crate) mod usage;
 

@@ -86,6 +86,42 @@ impl Framer {
     }
 }
 
+/// The events of `bytes`, which hold whole ones only.
+pub(crate) fn events(bytes: &[u8]) -> impl Iterator<Item = Event<'_>> {
+    let (mut framer, mut from) = (Framer::default(), 0);
+    std::iter::from_fn(move || {
+        let rest = bytes.get(from..).filter(|rest| !rest.is_empty())?;
+        let end = framer.end(bytes, from).unwrap_or(bytes.len());
+        let event = Event::read(rest.get(..end - from).unwrap_or(rest));
+        from = end;
+        Some(event)
+    })
+}
+
+/// Appends an event without a name.
+pub(crate) fn write(out: &mut Vec<u8>, data: &impl serde::Serialize) {
+    out.extend_from_slice(b"data: ");
+    json(out, data);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Appends an event with its name.
+pub(crate) fn write_named(out: &mut Vec<u8>, name: &str, data: &impl serde::Serialize) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'\n');
+    write(out, data);
+}
+
+/// Appends JSON. Everything that is written here has texts as keys, so it cannot fail; if it did all the same, the event
+/// would be empty, which readers skip.
+fn json(out: &mut Vec<u8>, data: &impl serde::Serialize) {
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, data).is_err() {
+        out.truncate(before);
+    }
+}
+
 impl<'a> Event<'a> {
     /// Reads the lines of an event.
     pub(crate) fn read(bytes: &'a [u8]) -> Self {

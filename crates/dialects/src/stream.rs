@@ -187,6 +187,21 @@ impl StreamTap {
         }
     }
 
+    /// What is read, in which format.
+    pub(crate) const fn surface(&self) -> Surface {
+        self.options.surface
+    }
+
+    /// How many events were read.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What was observed so far, without copying it; `complete` is not set in it.
+    pub(crate) const fn seen(&self) -> &Report {
+        &self.seen.report
+    }
+
     /// Whether a heartbeat may be inserted now. Always: only whole events are released.
     pub const fn between_events(&self) -> bool {
         true

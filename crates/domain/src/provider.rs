@@ -67,6 +67,24 @@ pub struct Provider {
     /// Whether the gateway answers itself: the built-in demonstration.
     #[serde(default)]
     pub builtin: bool,
+    /// Where it departs from the format that it speaks; asked only where requests are translated.
+    #[serde(default)]
+    pub quirks: Quirks,
+}
+
+/// Where a provider departs from the format that it speaks. In pass-through the client knows its provider and nothing is
+/// changed; a translated request is ours, and must be one that this provider takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quirks {
+    /// Chat: the bound on the output is `max_completion_tokens`; others know only `max_tokens`.
+    pub max_completion_tokens: bool,
+    /// Chat: instructions may have the role `developer`; others know only `system`.
+    pub developer_role: bool,
+    /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
+    pub reasoning_content: bool,
+    /// Members of a request that it answers with an error: left out, and noted as lost.
+    pub unsupported: Vec<String>,
 }
 
 const fn yes() -> bool {

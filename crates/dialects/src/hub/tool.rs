@@ -1,0 +1,107 @@
+//! What a model may use.
+
+use domain::Dialect;
+use serde_json::Value;
+
+use super::{CacheMark, Extra};
+
+/// A tool.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Tool {
+    /// Run by the client, with arguments by a schema.
+    Function {
+        /// Its name.
+        name: String,
+        /// What it does.
+        description: Option<String>,
+        /// JSON Schema of its arguments; `None`: it takes none.
+        schema: Option<Value>,
+        /// Whether arguments must keep to the schema exactly.
+        strict: Option<bool>,
+        /// Everything up to and including this tool is to be cached.
+        cache: Option<CacheMark>,
+        /// What only one family can say of it.
+        extra: Extra,
+    },
+    /// Run by the client, with free text as input (OpenAI's custom tools).
+    Custom {
+        /// Its name.
+        name: String,
+        /// What it does.
+        description: Option<String>,
+        /// OpenAI's grammar, as it came.
+        format: Option<Value>,
+    },
+    /// Run by the provider.
+    Hosted(Hosted),
+}
+
+impl Tool {
+    /// Its name; of hosted ones none.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Function { name, .. } | Self::Custom { name, .. } => Some(name),
+            Self::Hosted(_) => None,
+        }
+    }
+}
+
+/// A tool that the provider runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hosted {
+    /// What it does, where more than one family has such a tool.
+    pub(crate) kind: HostedKind,
+    /// Whose words `native` is in.
+    pub(crate) origin: Dialect,
+    /// The declaration as it came.
+    pub(crate) native: Value,
+}
+
+/// Hosted tools that more than one family has, with what they have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum HostedKind {
+    /// Searches the web.
+    WebSearch {
+        /// At most so many searches.
+        max_uses: Option<u64>,
+        /// Only there.
+        allowed_domains: Vec<String>,
+        /// Not there.
+        blocked_domains: Vec<String>,
+        /// `{type: approximate, city, region, country, timezone}`, which Anthropic and OpenAI write alike.
+        user_location: Option<Value>,
+    },
+    /// Runs code in the provider's sandbox.
+    CodeExecution,
+    /// Reads addresses that the prompt names.
+    WebFetch,
+    /// Only one family has it.
+    Other,
+}
+
+/// Whether the model must use tools.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ToolChoice {
+    /// As it likes.
+    Auto,
+    /// None.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
+    /// One of these, or (where `required` is not set) none.
+    Allowed {
+        /// Which.
+        names: Vec<String>,
+        /// Whether one must be used.
+        required: bool,
+    },
+    /// Something only one family can say, as it came.
+    Native {
+        /// Whose words.
+        origin: Dialect,
+        /// As it came.
+        value: Value,
+    },
+}

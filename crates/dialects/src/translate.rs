@@ -1,0 +1,338 @@
+//! From the client's dialect to the upstream's and back.
+//!
+//! A call's request is decoded once and encoded for each target that is tried. A stream is watched by the same
+//! [`StreamTap`] as in pass-through: what counts as content, what is billed and whether the answer is whole do not depend
+//! on whether it is translated. Only what the tap releases, whole and well-formed events, is decoded and told anew in
+//! the client's format; the end is held back in the same way. So a cut stream can be told as an error, never as a success.
+
+use bytes::Bytes;
+use domain::{Dialect, Surface, Usage};
+
+use crate::answer::{Nonsense, Report, UsageReport};
+use crate::hub::{BadRequest, Event, Loss, Losses, Request};
+use crate::sse;
+use crate::stream::{StreamEnd, StreamFault, StreamTap, TapState};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
+
+mod coder;
+
+use coder::{StreamDecoder, StreamEncoder};
+
+/// What an encoder must know of the target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The model's name there.
+    pub model: &'a str,
+    /// The most tokens that it can generate; 0: not known.
+    pub max_output: u64,
+    /// What is particular to the provider.
+    pub quirks: &'a domain::provider::Quirks,
+}
+
+/// What an encoder of answers must know of the request.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The model in the client's words, where the upstream does not say who answered.
+    pub model: String,
+    /// A name for the answer where the upstream gives none, unique among all calls; letters and digits.
+    pub id: String,
+    /// When the call began, in seconds since 1970, where the upstream does not say.
+    pub created: i64,
+    /// Whether the client asked the stream for its usage.
+    pub stream_usage: bool,
+    /// Gemini without `alt=sse`: the stream is one JSON array.
+    pub json_array: bool,
+    /// What the answer repeats of the request (Responses).
+    pub(crate) echo: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A call's facts from which its [`Reply`] is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The client's surface.
+    pub surface: Surface,
+    /// The model as the client named it, in the body or in the path.
+    pub model: &'a str,
+    /// Whether a stream is wanted: in the body, or (Gemini) by the path.
+    pub stream: bool,
+    /// See [`Reply::json_array`].
+    pub json_array: bool,
+    /// See [`Reply::id`].
+    pub id: &'a str,
+    /// See [`Reply::created`].
+    pub created: i64,
+}
+
+/// A request that can be told in any dialect.
+#[derive(Clone, Debug)]
+pub struct Question {
+    request: Request,
+    /// For the answer.
+    pub reply: Reply,
+}
+
+/// A request as an upstream gets it.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The body.
+    pub body: Bytes,
+    /// What the target's format cannot say.
+    pub losses: Vec<Loss>,
+}
+
+impl Question {
+    /// Reads a client's request.
+    ///
+    /// # Errors
+    /// If something in it is not what its format says.
+    pub fn read(asked: &Asked<'_>, body: &[u8]) -> Result<Self, BadRequest> {
+        let mut request = match asked.surface.dialect {
+            Dialect::OpenaiChat => openai_chat::decode::request(body),
+            Dialect::OpenaiResponses => openai_responses::decode::request(body),
+            Dialect::AnthropicMessages => anthropic_messages::decode::request(body),
+            Dialect::Gemini => gemini::decode::request(body),
+            Dialect::BedrockConverse => Err(BadRequest::new(
+                "body",
+                "Bedrock Converse is a format of upstreams only",
+            )),
+        }?;
+        asked.model.clone_into(&mut request.model);
+        request.stream = asked.stream;
+        request.link_tools();
+        let reply = Reply {
+            model: asked.model.to_owned(),
+            id: asked.id.to_owned(),
+            created: asked.created,
+            stream_usage: request.stream_usage,
+            json_array: asked.json_array,
+            echo: std::mem::take(&mut request.echo),
+        };
+        Ok(Self { request, reply })
+    }
+
+    /// Tells it in an upstream's dialect.
+    ///
+    /// # Errors
+    /// If the target's format cannot say something without which the request would mean something else.
+    pub fn encode(&self, dialect: Dialect, target: &Target<'_>) -> Result<Encoded, BadRequest> {
+        let mut losses = Losses::default();
+        let request = self.request.clone();
+        let body = match dialect {
+            Dialect::OpenaiChat => openai_chat::encode::request(request, target, &mut losses),
+            Dialect::OpenaiResponses => openai_responses::encode::request(request, target, &mut losses),
+            Dialect::AnthropicMessages => anthropic_messages::encode::request(request, target, &mut losses),
+            Dialect::Gemini => gemini::encode::request(request, target, &mut losses),
+            Dialect::BedrockConverse => bedrock_converse::encode::request(request, target, &mut losses),
+        }?;
+        Ok(Encoded {
+            body: body.to_string().into(),
+            losses: losses.into_vec(),
+        })
+    }
+}
+
+/// Translates a whole answer. `report` is what [`crate::read_answer`] found in it: what is billed is what is told.
+///
+/// # Errors
+/// If it is not what its format says.
+pub fn translate_answer(
+    from: Dialect,
+    to: Dialect,
+    body: &[u8],
+    report: &Report,
+    reply: &Reply,
+) -> Result<Encoded, Nonsense> {
+    let mut answer = match from {
+        Dialect::OpenaiChat => openai_chat::decode::answer(body),
+        Dialect::OpenaiResponses => openai_responses::decode::answer(body),
+        Dialect::AnthropicMessages => anthropic_messages::decode::answer(body),
+        Dialect::Gemini => gemini::decode::answer(body),
+        Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
+    }?;
+    answer.usage = possible(report);
+    answer.service_tier.clone_from(&report.service_tier);
+    let mut losses = Losses::default();
+    let told = match to {
+        Dialect::OpenaiChat => openai_chat::encode::answer(answer, reply, &mut losses),
+        Dialect::OpenaiResponses => openai_responses::encode::answer(answer, reply, &mut losses),
+        Dialect::AnthropicMessages => anthropic_messages::encode::answer(answer, reply, &mut losses),
+        Dialect::Gemini => gemini::encode::answer(answer, reply, &mut losses),
+        Dialect::BedrockConverse => return Err(Nonsense::Lacks("a client of Bedrock Converse")),
+    };
+    Ok(Encoded {
+        body: told.to_string().into(),
+        losses: losses.into_vec(),
+    })
+}
+
+const fn possible(report: &Report) -> Option<Usage> {
+    match report.usage {
+        UsageReport::Possible(usage) => Some(usage),
+        UsageReport::None | UsageReport::Impossible { .. } => None,
+    }
+}
+
+/// A stream on its way to the client, in its own dialect or in another one.
+#[derive(Debug)]
+pub enum Transcoder {
+    /// The bytes pass through; the tap watches.
+    Passthrough(StreamTap),
+    /// The answer is told anew.
+    Translate(Box<Translation>),
+}
+
+/// A stream that is told anew.
+#[derive(Debug)]
+pub struct Translation {
+    tap: StreamTap,
+    decoder: StreamDecoder,
+    encoder: StreamEncoder,
+    usage: Option<Usage>,
+    tier: Option<String>,
+    released: Vec<Bytes>,
+    events: Vec<Event>,
+    losses: Losses,
+    fault: Option<StreamFault>,
+}
+
+impl Transcoder {
+    /// A translation of what `tap` will release, into the dialect `to`.
+    pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
+        Self::Translate(Box::new(Translation {
+            decoder: StreamDecoder::new(tap.surface().dialect),
+            encoder: StreamEncoder::new(to, reply),
+            tap,
+            usage: None,
+            tier: None,
+            released: Vec::new(),
+            events: Vec::new(),
+            losses: Losses::default(),
+            fault: None,
+        }))
+    }
+
+    /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now. See [`StreamTap::push`].
+    pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
+        match self {
+            Self::Passthrough(tap) => tap.push(chunk, out),
+            Self::Translate(translation) => translation.push(chunk, out),
+        }
+    }
+
+    /// The upstream's body ended: cleanly, or it broke off. See [`StreamTap::finish`].
+    pub fn finish(&mut self, clean_end: bool) -> StreamEnd {
+        match self {
+            Self::Passthrough(tap) => tap.finish(clean_end),
+            Self::Translate(translation) => translation.finish(clean_end),
+        }
+    }
+
+    /// Whether content was seen: from here on the answer is committed.
+    pub const fn has_content(&self) -> bool {
+        self.tap().has_content()
+    }
+
+    /// What was observed so far.
+    pub fn report(&self) -> Report {
+        self.tap().report()
+    }
+
+    /// Whether a heartbeat may be inserted now.
+    pub const fn between_events(&self) -> bool {
+        self.tap().between_events()
+    }
+
+    /// What the client's format could not say so far.
+    pub fn losses(&self) -> &[Loss] {
+        match self {
+            Self::Passthrough(_) => &[],
+            Self::Translate(translation) => translation.losses.as_slice(),
+        }
+    }
+
+    const fn tap(&self) -> &StreamTap {
+        match self {
+            Self::Passthrough(tap) => tap,
+            Self::Translate(translation) => &translation.tap,
+        }
+    }
+}
+
+impl Translation {
+    fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
+        let state = self.tap.push(chunk, &mut self.released);
+        let mut told = Vec::new();
+        let released = std::mem::take(&mut self.released);
+        for piece in &released {
+            self.retell(piece, &mut told);
+        }
+        self.released = released;
+        self.released.clear();
+        if !told.is_empty() {
+            out.push(told.into());
+        }
+        match &self.fault {
+            Some(fault) => TapState::Broken(fault.clone()),
+            None => state,
+        }
+    }
+
+    fn finish(&mut self, clean_end: bool) -> StreamEnd {
+        let last = match self.tap.finish(clean_end) {
+            StreamEnd::Complete { last } => last,
+            incomplete @ StreamEnd::Incomplete { .. } => return incomplete,
+        };
+        let mut told = Vec::new();
+        self.retell(&last, &mut told);
+        self.decoder.finish(&mut self.events);
+        self.tell(&mut told);
+        self.encoder.finish(&mut told, &mut self.losses);
+        match self.fault.take() {
+            Some(why) => StreamEnd::Incomplete { why },
+            None => StreamEnd::Complete { last: told.into() },
+        }
+    }
+
+    /// Decodes whole events and tells what they say.
+    fn retell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
+        self.note_usage();
+        for event in sse::events(piece) {
+            let data = event.data.as_deref().unwrap_or_default().trim_ascii();
+            if data.is_empty() || data == b"[DONE]" {
+                continue;
+            }
+            if self.decoder.event(data, &mut self.events).is_err() {
+                self.fault = Some(StreamFault::Malformed {
+                    event: self.tap.events(),
+                });
+                return;
+            }
+        }
+        self.tell(told);
+    }
+
+    fn tell(&mut self, told: &mut Vec<u8>) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            if !self.encoder.event(event, told, &mut self.losses) {
+                self.fault = Some(StreamFault::TooLong);
+            }
+        }
+        self.events = events;
+    }
+
+    /// What is billed is what is told: usage and tier come from the tap, not from the decoders.
+    fn note_usage(&mut self) {
+        let seen = self.tap.seen();
+        if let UsageReport::Possible(usage) = &seen.usage
+            && self.usage != Some(*usage)
+        {
+            self.usage = Some(*usage);
+            self.events.push(Event::Usage(*usage));
+        }
+        if seen.service_tier != self.tier {
+            self.tier.clone_from(&seen.service_tier);
+            self.events.extend(self.tier.clone().map(Event::ServiceTier));
+        }
+    }
+}

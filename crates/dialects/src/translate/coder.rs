@@ -1,0 +1,106 @@
+//! The stream decoders and encoders of all dialects, as one type each: a closed set (ADR 8).
+
+use domain::Dialect;
+
+use super::Reply;
+use crate::answer::Nonsense;
+use crate::hub::{Event, Losses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
+
+/// Reads the events of an upstream's stream.
+#[derive(Debug)]
+pub(crate) enum StreamDecoder {
+    /// `OpenAI` Chat Completions.
+    OpenaiChat(openai_chat::decode::StreamDecoder),
+    /// `OpenAI` Responses.
+    OpenaiResponses(openai_responses::decode::StreamDecoder),
+    /// Anthropic Messages.
+    AnthropicMessages(anthropic_messages::decode::StreamDecoder),
+    /// Gemini.
+    Gemini(gemini::decode::StreamDecoder),
+    /// Bedrock Converse.
+    BedrockConverse(bedrock_converse::decode::StreamDecoder),
+}
+
+/// Writes the events of a client's stream.
+#[derive(Debug)]
+pub(crate) enum StreamEncoder {
+    /// `OpenAI` Chat Completions.
+    OpenaiChat(openai_chat::encode::StreamEncoder),
+    /// `OpenAI` Responses.
+    OpenaiResponses(openai_responses::encode::StreamEncoder),
+    /// Anthropic Messages.
+    AnthropicMessages(anthropic_messages::encode::StreamEncoder),
+    /// Gemini.
+    Gemini(gemini::encode::StreamEncoder),
+}
+
+impl StreamDecoder {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::OpenaiChat => Self::OpenaiChat(Default::default()),
+            Dialect::OpenaiResponses => Self::OpenaiResponses(Default::default()),
+            Dialect::AnthropicMessages => Self::AnthropicMessages(Default::default()),
+            Dialect::Gemini => Self::Gemini(Default::default()),
+            Dialect::BedrockConverse => Self::BedrockConverse(Default::default()),
+        }
+    }
+
+    /// Reads one event's data, which is JSON, and appends what it says.
+    pub(crate) fn event(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
+        match self {
+            Self::OpenaiChat(decoder) => decoder.event(data, out),
+            Self::OpenaiResponses(decoder) => decoder.event(data, out),
+            Self::AnthropicMessages(decoder) => decoder.event(data, out),
+            Self::Gemini(decoder) => decoder.event(data, out),
+            Self::BedrockConverse(decoder) => decoder.event(data, out),
+        }
+    }
+
+    /// After the last event of a whole stream: closes what is open and tells the stop reasons that were kept.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
+        match self {
+            Self::OpenaiChat(decoder) => decoder.finish(out),
+            Self::OpenaiResponses(decoder) => decoder.finish(out),
+            Self::AnthropicMessages(decoder) => decoder.finish(out),
+            Self::Gemini(decoder) => decoder.finish(out),
+            Self::BedrockConverse(decoder) => decoder.finish(out),
+        }
+    }
+}
+
+impl StreamEncoder {
+    /// For clients of this dialect. Nobody calls in Bedrock's: it is answered as `OpenAI` Chat.
+    pub(crate) fn new(dialect: Dialect, reply: Reply) -> Self {
+        match dialect {
+            Dialect::OpenaiChat | Dialect::BedrockConverse => {
+                Self::OpenaiChat(openai_chat::encode::StreamEncoder::new(reply))
+            }
+            Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::encode::StreamEncoder::new(reply)),
+            Dialect::AnthropicMessages => {
+                Self::AnthropicMessages(anthropic_messages::encode::StreamEncoder::new(reply))
+            }
+            Dialect::Gemini => Self::Gemini(gemini::encode::StreamEncoder::new(reply)),
+        }
+    }
+
+    /// Tells one event. `false`: it would have to keep more back than it may.
+    pub(crate) fn event(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) -> bool {
+        match self {
+            Self::OpenaiChat(encoder) => encoder.event(event, out, losses),
+            Self::OpenaiResponses(encoder) => encoder.event(event, out, losses),
+            Self::AnthropicMessages(encoder) => encoder.event(event, out, losses),
+            Self::Gemini(encoder) => encoder.event(event, out, losses),
+        }
+    }
+
+    /// After the last event of a whole stream: what the format ends with, its terminator included.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
+        match self {
+            Self::OpenaiChat(encoder) => encoder.finish(out, losses),
+            Self::OpenaiResponses(encoder) => encoder.finish(out, losses),
+            Self::AnthropicMessages(encoder) => encoder.finish(out, losses),
+            Self::Gemini(encoder) => encoder.finish(out, losses),
+        }
+    }
+}
