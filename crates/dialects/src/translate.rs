@@ -25,6 +25,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// The most tokens that it can generate; 0: not known.
     pub max_output: u64,
+    /// Whether a chat stream is to be asked for its usage (`stream_options.include_usage`).
+    pub include_usage: bool,
     /// What is particular to the provider.
     pub quirks: &'a domain::provider::Quirks,
 }
@@ -336,3 +338,6 @@ impl Translation {
         }
     }
 }
+
+#[cfg(test)]
+mod recordings;

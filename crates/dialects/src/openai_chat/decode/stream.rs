@@ -1,0 +1,427 @@
+//! An upstream's stream.
+//!
+//! This format never says that a part is over, so it is told from what comes next: text and thinking end where another
+//! kind of part begins; tool calls, which may interleave, end with the choice. Calls are told apart by their index, and
+//! by their id where a server numbers all of them 0.
+
+use domain::Dialect;
+use serde_json::{Map, Value};
+
+use super::answer::{citation, created, stop};
+use super::message::{arguments, located, thought_signature};
+use super::reasoning;
+use crate::answer::Nonsense;
+use crate::hub::{Content, Delta, Event, Extra, MediaKind, Part, Stop, StopReason, Thinking, ToolCall};
+use crate::limits::{CHOICES_MAX, PARTS_MAX};
+
+/// Reads a stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamDecoder {
+    started: bool,
+    choices: Vec<Telling>,
+}
+
+/// Where one choice stands.
+#[derive(Debug, Default)]
+struct Telling {
+    /// The place of the next part.
+    next: u32,
+    /// The text, refusal or reasoning that is growing.
+    open: Option<(Kind, u32)>,
+    calls: Vec<OpenCall>,
+    stop: Option<Stop>,
+}
+
+/// Kinds of parts of which at most one grows at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Refusal,
+    Thinking,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    index: u64,
+    id: String,
+    place: u32,
+}
+
+impl StreamDecoder {
+    /// Reads one chunk.
+    pub(crate) fn event(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
+        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(data) else {
+            return Err(Nonsense::Lacks("an object"));
+        };
+        if !self.started {
+            self.started = true;
+            out.push(Event::Start {
+                id: text(&mut chunk, "id").unwrap_or_default(),
+                model: text(&mut chunk, "model").unwrap_or_default(),
+                created: created(chunk.get("created")),
+                extra: Extra::default(),
+            });
+        }
+        let Some(Value::Array(choices)) = chunk.remove("choices") else {
+            return Ok(());
+        };
+        for (at, choice) in choices.into_iter().enumerate() {
+            if let Value::Object(choice) = choice {
+                self.choice(at, choice, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open, and says why each choice ended.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
+        for (choice, telling) in self.choices.iter_mut().enumerate() {
+            let choice = choice as u32;
+            telling.close(choice, out);
+            for call in telling.calls.drain(..) {
+                out.push(Event::Close {
+                    choice,
+                    place: call.place,
+                });
+            }
+            out.extend(telling.stop.take().map(|stop| Event::Stop { choice, stop }));
+        }
+    }
+
+    fn choice(&mut self, at: usize, mut members: Map<String, Value>, out: &mut Vec<Event>) {
+        let index = members
+            .get("index")
+            .and_then(Value::as_u64)
+            .map_or(at, |index| index as usize);
+        if index >= CHOICES_MAX {
+            return;
+        }
+        while self.choices.len() <= index {
+            self.choices.push(Telling::default());
+        }
+        let Some(telling) = self.choices.get_mut(index) else {
+            return;
+        };
+        let choice = index as u32;
+        if let Some(Value::Object(delta)) = members.remove("delta").or_else(|| members.remove("message")) {
+            telling.delta(choice, delta, out);
+        }
+        if let Some(value) = members.remove("logprobs").filter(|value| !value.is_null()) {
+            out.push(Event::Logprobs { choice, value });
+        }
+        if let Some(Value::String(word)) = members.remove("finish_reason")
+            && !word.is_empty()
+        {
+            telling.ended(&word);
+        }
+    }
+}
+
+impl Telling {
+    fn delta(&mut self, choice: u32, mut delta: Map<String, Value>, out: &mut Vec<Event>) {
+        self.thinking(choice, &mut delta, out);
+        match delta.remove("content") {
+            Some(Value::String(text)) => self.grow(choice, Kind::Text, text, out),
+            Some(Value::Array(items)) => self.pieces(choice, items, out),
+            _ => {}
+        }
+        if let Some(Value::String(text)) = delta.remove("refusal") {
+            self.grow(choice, Kind::Refusal, text, out);
+        }
+        if let Some(Value::Array(annotations)) = delta.remove("annotations") {
+            self.cite(choice, &annotations, out);
+        }
+        if let Some(Value::Array(images)) = delta.remove("images") {
+            let urls = images
+                .iter()
+                .filter_map(|image| image.get("image_url")?.get("url")?.as_str());
+            for url in urls {
+                self.whole(choice, Part::new(Content::Media(located(MediaKind::Image, url))), out);
+            }
+        }
+        if let Some(Value::Array(calls)) = delta.remove("tool_calls") {
+            for (at, call) in calls.into_iter().enumerate() {
+                if let Value::Object(call) = call {
+                    self.tool_call(choice, at as u64, call, out);
+                }
+            }
+        }
+        if let Some(Value::Object(mut call)) = delta.remove("function_call") {
+            let name = text(&mut call, "name");
+            let more = call.remove("arguments");
+            self.call(
+                choice,
+                Called {
+                    index: 0,
+                    id: None,
+                    name,
+                    more,
+                    custom: false,
+                    seal: None,
+                },
+                out,
+            );
+        }
+    }
+
+    /// Reasoning under its several names; side by side they say the same.
+    fn thinking(&mut self, choice: u32, delta: &mut Map<String, Value>, out: &mut Vec<Event>) {
+        let plain = ["reasoning_content", "reasoning"]
+            .iter()
+            .filter_map(|name| text(delta, name))
+            .find(|text| !text.is_empty());
+        let has_plain = plain.is_some();
+        self.grow(choice, Kind::Thinking, plain.unwrap_or_default(), out);
+        let Some(Value::Array(details)) = delta.remove("reasoning_details") else {
+            return;
+        };
+        for detail in &details {
+            let Thinking {
+                text,
+                signature,
+                redacted,
+                ..
+            } = reasoning::read_detail(detail);
+            if redacted {
+                let sealed = Thinking {
+                    signature,
+                    redacted,
+                    ..Thinking::default()
+                };
+                self.whole(choice, Part::new(Content::Thinking(sealed)), out);
+                continue;
+            }
+            if !has_plain {
+                self.grow(choice, Kind::Thinking, text, out);
+            }
+            if let Some(seal) = signature {
+                let place = self.open(choice, Kind::Thinking, out);
+                out.push(Event::Delta {
+                    choice,
+                    place,
+                    delta: Delta::Signature(seal),
+                });
+            }
+        }
+    }
+
+    /// Mistral's lists of parts.
+    fn pieces(&mut self, choice: u32, items: Vec<Value>, out: &mut Vec<Event>) {
+        for item in items {
+            match item {
+                Value::String(text) => self.grow(choice, Kind::Text, text, out),
+                Value::Object(mut piece) => match piece.get("type").and_then(Value::as_str) {
+                    Some("thinking") => {
+                        let text = reasoning::mistral(piece.remove("thinking"));
+                        self.grow(choice, Kind::Thinking, text, out);
+                    }
+                    Some("text") | None => {
+                        let text = text(&mut piece, "text").unwrap_or_default();
+                        self.grow(choice, Kind::Text, text, out);
+                    }
+                    Some(_) => {
+                        let value = Value::Object(piece);
+                        self.whole(
+                            choice,
+                            Part::new(Content::Native {
+                                origin: Dialect::OpenaiChat,
+                                value,
+                            }),
+                            out,
+                        );
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    fn cite(&mut self, choice: u32, annotations: &[Value], out: &mut Vec<Event>) {
+        for annotation in annotations {
+            let place = self.open(choice, Kind::Text, out);
+            out.push(Event::Delta {
+                choice,
+                place,
+                delta: Delta::Citation(citation(annotation)),
+            });
+        }
+    }
+
+    fn tool_call(&mut self, choice: u32, at: u64, mut call: Map<String, Value>, out: &mut Vec<Event>) {
+        let index = call.get("index").and_then(Value::as_u64).unwrap_or(at);
+        let id = text(&mut call, "id").filter(|id| !id.is_empty());
+        let seal = thought_signature(call.get("extra_content"));
+        let (custom, input) = if call.contains_key("custom") {
+            (true, "input")
+        } else {
+            (false, "arguments")
+        };
+        let Some(Value::Object(mut inner)) = call.remove(if custom { "custom" } else { "function" }) else {
+            return;
+        };
+        let called = Called {
+            index,
+            id,
+            name: text(&mut inner, "name"),
+            more: inner.remove(input),
+            custom,
+            seal,
+        };
+        self.call(choice, called, out);
+    }
+
+    fn call(&mut self, choice: u32, called: Called, out: &mut Vec<Event>) {
+        let Called {
+            index,
+            id,
+            name,
+            more,
+            custom,
+            seal,
+        } = called;
+        let more = more
+            .filter(|value| !value.is_null())
+            .map(|value| arguments(Some(value)))
+            .unwrap_or_default();
+        let known = self
+            .calls
+            .iter()
+            .rev()
+            .find(|call| call.index == index)
+            .map(|call| (call.place, call.id.clone()));
+        let goes_on = known.filter(|(_, known)| id.as_ref().is_none_or(|id| id == known || known.is_empty()));
+        if let Some((place, _)) = goes_on {
+            if !more.is_empty() {
+                out.push(Event::Delta {
+                    choice,
+                    place,
+                    delta: Delta::Arguments(more),
+                });
+            }
+            if let Some(seal) = seal {
+                out.push(Event::Delta {
+                    choice,
+                    place,
+                    delta: Delta::Signature(seal),
+                });
+            }
+            return;
+        }
+        if self.next as usize >= PARTS_MAX {
+            return;
+        }
+        self.close(choice, out);
+        let place = self.take_place();
+        self.calls.push(OpenCall {
+            index,
+            id: id.clone().unwrap_or_default(),
+            place,
+        });
+        let call = ToolCall {
+            id,
+            name: name.unwrap_or_default(),
+            arguments: String::new(),
+            custom,
+        };
+        let part = Part {
+            signature: seal,
+            ..Part::new(Content::ToolCall(call))
+        };
+        out.push(Event::Open {
+            choice,
+            place,
+            part: Box::new(part),
+        });
+        if !more.is_empty() {
+            out.push(Event::Delta {
+                choice,
+                place,
+                delta: Delta::Arguments(more),
+            });
+        }
+    }
+
+    /// Lets the part of this kind grow; opens it if it is not open.
+    fn grow(&mut self, choice: u32, kind: Kind, text: String, out: &mut Vec<Event>) {
+        if !text.is_empty() {
+            let place = self.open(choice, kind, out);
+            out.push(Event::Delta {
+                choice,
+                place,
+                delta: Delta::Text(text),
+            });
+        }
+    }
+
+    fn open(&mut self, choice: u32, kind: Kind, out: &mut Vec<Event>) -> u32 {
+        if let Some((open, place)) = self.open
+            && open == kind
+        {
+            return place;
+        }
+        self.close(choice, out);
+        let place = self.take_place();
+        self.open = Some((kind, place));
+        let part = match kind {
+            Kind::Text => Part::text(""),
+            Kind::Refusal => Part::new(Content::Refusal(String::new())),
+            Kind::Thinking => Part::new(Content::Thinking(Thinking::default())),
+        };
+        out.push(Event::Open {
+            choice,
+            place,
+            part: Box::new(part),
+        });
+        place
+    }
+
+    /// A part that comes in one piece.
+    fn whole(&mut self, choice: u32, part: Part, out: &mut Vec<Event>) {
+        self.close(choice, out);
+        let place = self.take_place();
+        out.push(Event::Open {
+            choice,
+            place,
+            part: Box::new(part),
+        });
+        out.push(Event::Close { choice, place });
+    }
+
+    fn close(&mut self, choice: u32, out: &mut Vec<Event>) {
+        if let Some((_, place)) = self.open.take() {
+            out.push(Event::Close { choice, place });
+        }
+    }
+
+    /// Of several finish reasons the first counts; Ollama says `tool_calls`, then `stop`.
+    fn ended(&mut self, word: &str) {
+        let stop = stop(word);
+        match &self.stop {
+            Some(known) if known.reason != StopReason::Other => {}
+            _ => self.stop = Some(stop),
+        }
+    }
+
+    const fn take_place(&mut self) -> u32 {
+        let place = self.next;
+        self.next = self.next.saturating_add(1);
+        place
+    }
+}
+
+/// A piece of a tool call.
+struct Called {
+    index: u64,
+    id: Option<String>,
+    name: Option<String>,
+    more: Option<Value>,
+    custom: bool,
+    seal: Option<crate::hub::Signature>,
+}
+
+fn text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match members.swap_remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}

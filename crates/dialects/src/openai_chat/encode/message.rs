@@ -1,0 +1,250 @@
+//! The conversation as an upstream gets it.
+//!
+//! Results of tools are messages of their own here, right behind the turn that called them; what else the client said in
+//! that turn follows. Pictures that a tool returned have no place in a tool's message and go into the person's.
+
+use domain::Dialect;
+use serde_json::{Map, Value, json};
+
+use super::request::put;
+use super::said;
+use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult};
+use crate::translate::Target;
+
+/// Writes the messages.
+pub(super) fn messages(messages: Vec<Message>, target: &Target<'_>, losses: &mut Losses) -> Result<Value, BadRequest> {
+    let mut list = Vec::with_capacity(messages.len());
+    let mut held: Vec<Part> = Vec::new();
+    for message in messages {
+        let is_result = message
+            .parts
+            .iter()
+            .any(|part| matches!(part.content, Content::ToolResult(_)));
+        if !is_result && message.role != Role::User {
+            flush(&mut held, &mut list, losses)?;
+        }
+        match message.role {
+            Role::System | Role::Developer => list.extend(instructions(message, target, losses)),
+            Role::Assistant => list.push(said::message(message, target, losses)),
+            Role::User => user(message, &mut held, &mut list, losses)?,
+        }
+    }
+    flush(&mut held, &mut list, losses)?;
+    Ok(Value::Array(list))
+}
+
+/// Pictures of tools, once all results of the turn are told.
+fn flush(held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &mut Losses) -> Result<(), BadRequest> {
+    if !held.is_empty() {
+        let content = content(std::mem::take(held), losses)?;
+        list.push(json!({"role": "user", "content": content}));
+    }
+    Ok(())
+}
+
+fn instructions(message: Message, target: &Target<'_>, losses: &mut Losses) -> Option<Value> {
+    let is_developer = message.role == Role::Developer && target.quirks.developer_role;
+    let mut texts = Vec::new();
+    for part in message.parts {
+        losses.note_if(
+            part.cache.is_some(),
+            "cache_control",
+            "the target caches prefixes by itself",
+        );
+        match part.content {
+            Content::Text { text, .. } if text.is_empty() => {}
+            Content::Text { text, .. } => texts.push(text),
+            _ => losses.note("system", "instructions are texts in this format"),
+        }
+    }
+    if texts.is_empty() {
+        return None;
+    }
+    let mut written = Map::new();
+    written.insert(
+        "role".to_owned(),
+        if is_developer { "developer" } else { "system" }.into(),
+    );
+    written.insert("content".to_owned(), texts_of(texts, target));
+    put(&mut written, "name", message.name.map(Value::from));
+    Some(Value::Object(written))
+}
+
+/// One text as a string; several as parts, or with blank lines between where the provider wants a string.
+pub(super) fn texts_of(mut texts: Vec<String>, target: &Target<'_>) -> Value {
+    if texts.len() == 1 {
+        return texts.remove(0).into();
+    }
+    if target.quirks.text_parts {
+        return texts
+            .into_iter()
+            .map(|text| json!({"type": "text", "text": text}))
+            .collect();
+    }
+    texts.join("\n\n").into()
+}
+
+fn user(message: Message, held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &mut Losses) -> Result<(), BadRequest> {
+    let mut spoken = Vec::new();
+    for part in message.parts {
+        match part.content {
+            Content::ToolResult(result) => {
+                losses.note_if(
+                    part.cache.is_some(),
+                    "cache_control",
+                    "the target caches prefixes by itself",
+                );
+                list.push(tool(result, held, losses)?);
+            }
+            _ => spoken.push(part),
+        }
+    }
+    if spoken.is_empty() {
+        return Ok(());
+    }
+    held.append(&mut spoken);
+    let mut written = Map::new();
+    written.insert("role".to_owned(), "user".into());
+    written.insert("content".to_owned(), content(std::mem::take(held), losses)?);
+    put(&mut written, "name", message.name.map(Value::from));
+    list.push(Value::Object(written));
+    Ok(())
+}
+
+fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
+    losses.note_if(
+        result.is_error == Some(true),
+        "tool_result.is_error",
+        "the format does not tell errors of tools apart",
+    );
+    let mut texts = Vec::new();
+    for part in result.parts {
+        match &part.content {
+            Content::Text { text, .. } => texts.push(text.clone()),
+            Content::Media(Media {
+                source: Source::Text(text),
+                ..
+            }) => texts.push(text.clone()),
+            Content::Native { value, .. } => texts.push(value.to_string()),
+            Content::Media(_) => {
+                losses.note(
+                    "tool_result: media",
+                    "a tool's message has texts only; they follow as the user's",
+                );
+                held.push(part);
+            }
+            _ => losses.note("tool_result", "something in it is no text"),
+        }
+    }
+    // Texts of one result are parts here too; that is the one list that every server takes as it takes strings.
+    let content = match texts.len() {
+        1 => Value::from(texts.remove(0)),
+        0 => Value::from(""),
+        _ => texts
+            .into_iter()
+            .map(|text| json!({"type": "text", "text": text}))
+            .collect(),
+    };
+    Ok(json!({"role": "tool", "tool_call_id": result.call, "content": content}))
+}
+
+/// A person's words: a string where they are one text, else parts.
+fn content(parts: Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
+    if let [part] = parts.as_slice()
+        && let Some(text) = part.as_text()
+    {
+        losses.note_if(
+            part.cache.is_some(),
+            "cache_control",
+            "the target caches prefixes by itself",
+        );
+        return Ok(text.into());
+    }
+    let mut list = Vec::with_capacity(parts.len());
+    for part in parts {
+        losses.note_if(
+            part.cache.is_some(),
+            "cache_control",
+            "the target caches prefixes by itself",
+        );
+        match part.content {
+            Content::Text { text, .. } if text.is_empty() => {}
+            Content::Text { text, .. } | Content::Refusal(text) => list.push(json!({"type": "text", "text": text})),
+            Content::Media(media) => list.extend(written_media(media, losses)?),
+            Content::Native {
+                origin: Dialect::OpenaiChat,
+                value,
+            } => list.push(value),
+            Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
+            Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
+                losses.note("content", "the model's own words cannot be the user's");
+            }
+        }
+    }
+    Ok(list.into())
+}
+
+fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
+    losses.note_if(
+        media.cite == Some(true),
+        "citations",
+        "the format cannot ask for citations of documents",
+    );
+    losses.note_if(
+        media.context.is_some(),
+        "document.context",
+        "the format has no place for it",
+    );
+    let mime = if media.mime.is_empty() {
+        default_mime(media.kind)
+    } else {
+        media.mime.as_str()
+    };
+    Ok(match (media.kind, media.source) {
+        (_, Source::Text(text)) => vec![json!({"type": "text", "text": text})],
+        (_, Source::Parts(parts)) => match content(parts, losses)? {
+            Value::Array(parts) => parts,
+            text => vec![json!({"type": "text", "text": text})],
+        },
+        (MediaKind::Image, Source::Base64(data)) => {
+            vec![image(&format!("data:{mime};base64,{data}"), media.detail)]
+        }
+        (MediaKind::Image, Source::Url(url)) => vec![image(&url, media.detail)],
+        (MediaKind::Audio, Source::Base64(data)) => {
+            let format = match mime {
+                "audio/mpeg" | "audio/mp3" => "mp3",
+                other => other.rsplit(['/', '-']).next().unwrap_or("wav"),
+            };
+            vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
+        }
+        (MediaKind::Video, Source::Url(url)) => vec![json!({"type": "video_url", "video_url": {"url": url}})],
+        (_, Source::Base64(data)) => {
+            let mut file = Map::new();
+            put(&mut file, "filename", media.name.map(Value::from));
+            file.insert("file_data".to_owned(), format!("data:{mime};base64,{data}").into());
+            vec![json!({"type": "file", "file": file})]
+        }
+        (_, Source::File(id)) => vec![json!({"type": "file", "file": {"file_id": id}})],
+        (_, Source::Url(_)) => {
+            let problem = "the target's format takes documents and sound only as data; send them in base64";
+            return Err(BadRequest::new("messages", problem));
+        }
+    })
+}
+
+fn image(url: &str, detail: Option<String>) -> Value {
+    let mut inner = Map::new();
+    inner.insert("url".to_owned(), url.into());
+    put(&mut inner, "detail", detail.map(Value::from));
+    json!({"type": "image_url", "image_url": inner})
+}
+
+/// What media are where their type was not said: the commonest of their kind.
+const fn default_mime(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image/png",
+        MediaKind::Audio => "audio/wav",
+        MediaKind::Video => "video/mp4",
+        MediaKind::Document => "application/pdf",
+    }
+}

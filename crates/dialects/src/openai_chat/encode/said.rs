@@ -1,0 +1,281 @@
+//! What a model said, as a message: in a history that goes to an upstream, and in an answer that goes to a client.
+//!
+//! The two differ in who reads them. An upstream gets back only what it can have said itself; a client gets everything,
+//! with foreign seals wrapped so that they come home ([`crate::hub::Signature`]).
+
+use domain::Dialect;
+use serde_json::{Map, Value, json};
+
+use super::message::texts_of;
+use super::request::put;
+use crate::hub::{Citation, CitedSource, Content, Losses, Media, MediaKind, Message, Part, Source, Thinking, ToolCall};
+use crate::translate::Target;
+
+/// The members of a message, gathered from its parts.
+#[derive(Debug, Default)]
+struct Gathered {
+    texts: Vec<String>,
+    refusal: Option<String>,
+    thinking: Vec<Thinking>,
+    calls: Vec<Value>,
+    annotations: Vec<Value>,
+    images: Vec<Value>,
+    audio: Option<Value>,
+}
+
+/// An assistant's turn for an upstream.
+pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses) -> Value {
+    let gathered = gather(message.parts, Reader::Upstream, losses);
+    let mut written = Map::new();
+    written.insert("role".to_owned(), "assistant".into());
+    let content = if gathered.texts.is_empty() {
+        Value::Null
+    } else {
+        texts_of(gathered.texts, target)
+    };
+    written.insert("content".to_owned(), content);
+    put(&mut written, "refusal", gathered.refusal.map(Value::from));
+    put(&mut written, "name", message.name.map(Value::from));
+    remembered(gathered.thinking, target, &mut written, losses);
+    put(&mut written, "audio", gathered.audio);
+    if !gathered.calls.is_empty() {
+        written.insert("tool_calls".to_owned(), gathered.calls.into());
+    }
+    losses.note_if(
+        !gathered.images.is_empty(),
+        "images",
+        "pictures that the model made cannot be sent back",
+    );
+    if message.extra.origin == Some(Dialect::OpenaiChat) {
+        for (name, value) in message.extra.members {
+            written.entry(name).or_insert(value);
+        }
+    }
+    Value::Object(written)
+}
+
+/// Thinking of earlier turns, where the provider takes it back.
+fn remembered(thinking: Vec<Thinking>, target: &Target<'_>, written: &mut Map<String, Value>, losses: &mut Losses) {
+    let mut details = Vec::new();
+    let mut text = String::new();
+    for thought in thinking {
+        let seal = thought
+            .signature
+            .as_ref()
+            .and_then(|seal| seal.for_upstream(Dialect::OpenaiChat));
+        match seal {
+            Some(seal) if thought.redacted => details.push(json!({"type": "reasoning.encrypted", "data": seal})),
+            Some(seal) => details.push(json!({"type": "reasoning.text", "text": thought.text, "signature": seal})),
+            None if target.quirks.reasoning_content => text.push_str(&thought.text),
+            None => losses.note("thinking", "the target does not take back reasoning of earlier turns"),
+        }
+    }
+    put(written, "reasoning_content", (!text.is_empty()).then(|| text.into()));
+    put(
+        written,
+        "reasoning_details",
+        (!details.is_empty()).then(|| details.into()),
+    );
+}
+
+/// An answer's message for a client.
+pub(super) fn answer(parts: Vec<Part>, fallback_id: &str, legacy: bool, losses: &mut Losses) -> Value {
+    let mut gathered = gather(parts, Reader::Client(fallback_id), losses);
+    let mut written = Map::new();
+    written.insert("role".to_owned(), "assistant".into());
+    let text = gathered.texts.concat();
+    let is_silent = text.is_empty() && (!gathered.calls.is_empty() || gathered.refusal.is_some());
+    written.insert("content".to_owned(), if is_silent { Value::Null } else { text.into() });
+    written.insert("refusal".to_owned(), gathered.refusal.map_or(Value::Null, Value::from));
+    let reasoning: String = gathered
+        .thinking
+        .iter()
+        .map(|thinking| thinking.text.as_str())
+        .collect();
+    put(
+        &mut written,
+        "reasoning_content",
+        (!reasoning.is_empty()).then(|| reasoning.into()),
+    );
+    let details: Vec<Value> = gathered
+        .thinking
+        .iter()
+        .enumerate()
+        .filter_map(|(at, thought)| detail(thought, at, true))
+        .collect();
+    put(
+        &mut written,
+        "reasoning_details",
+        (!details.is_empty()).then(|| details.into()),
+    );
+    if legacy && !gathered.calls.is_empty() {
+        losses.note_if(
+            gathered.calls.len() > 1,
+            "tool_calls",
+            "`function_call` has place for one",
+        );
+        put(
+            &mut written,
+            "function_call",
+            gathered.calls.swap_remove(0).get("function").cloned(),
+        );
+    } else if !gathered.calls.is_empty() {
+        written.insert("tool_calls".to_owned(), gathered.calls.into());
+    }
+    put(&mut written, "audio", gathered.audio);
+    put(
+        &mut written,
+        "images",
+        (!gathered.images.is_empty()).then(|| gathered.images.into()),
+    );
+    written.insert("annotations".to_owned(), gathered.annotations.into());
+    Value::Object(written)
+}
+
+/// Seals of reasoning in OpenRouter's words; `None`: there is none.
+pub(super) fn detail(thought: &Thinking, index: usize, with_text: bool) -> Option<Value> {
+    let seal = thought.signature.as_ref()?.for_client(Dialect::OpenaiChat);
+    if thought.redacted {
+        return Some(json!({"type": "reasoning.encrypted", "data": seal, "index": index}));
+    }
+    let mut detail = json!({"type": "reasoning.text", "signature": seal, "index": index});
+    if with_text {
+        detail["text"] = thought.text.as_str().into();
+    }
+    Some(detail)
+}
+
+/// Who reads.
+#[derive(Clone, Copy)]
+enum Reader<'a> {
+    Upstream,
+    /// With what ids of calls begin that have none.
+    Client(&'a str),
+}
+
+fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered {
+    let mut gathered = Gathered::default();
+    for part in parts {
+        losses.note_if(
+            part.cache.is_some(),
+            "cache_control",
+            "the target caches prefixes by itself",
+        );
+        let signature = part.signature;
+        match part.content {
+            Content::Text { text, citations } => {
+                let before: usize = gathered.texts.iter().map(|text| text.chars().count()).sum();
+                let shown = citations
+                    .iter()
+                    .filter_map(|citation| annotation(citation, before as u64, losses));
+                gathered.annotations.extend(shown);
+                if !text.is_empty() {
+                    gathered.texts.push(text);
+                }
+            }
+            Content::Refusal(text) => gathered.refusal = Some(gathered.refusal.take().unwrap_or_default() + &text),
+            Content::Thinking(thinking) => gathered.thinking.push(thinking),
+            Content::ToolCall(call) => {
+                let place = gathered.calls.len();
+                let seal = signature.map(|seal| seal.for_client(Dialect::Gemini));
+                gathered.calls.push(tool_call(call, reader, place, seal));
+            }
+            Content::Media(media) => said_media(media, part.item, &mut gathered, reader, losses),
+            Content::ToolResult(_) => losses.note("tool_result", "a model does not answer tools"),
+            Content::Native {
+                origin: Dialect::OpenaiChat,
+                value,
+            } => {
+                gathered
+                    .texts
+                    .extend(value.get("text").and_then(Value::as_str).map(str::to_owned));
+            }
+            Content::Native { value, .. } => {
+                let kind = value.get("type").and_then(Value::as_str).unwrap_or("item").to_owned();
+                losses.note(kind, "only the provider's own format can say it");
+            }
+        }
+    }
+    gathered
+}
+
+fn tool_call(call: ToolCall, reader: Reader<'_>, place: usize, seal: Option<String>) -> Value {
+    let id = call.id.unwrap_or_else(|| match reader {
+        Reader::Upstream => format!("call_{place}"),
+        Reader::Client(base) => format!("call_{base}_{place}"),
+    });
+    let mut written = Map::new();
+    written.insert("id".to_owned(), id.into());
+    if call.custom {
+        written.insert("type".to_owned(), "custom".into());
+        written.insert("custom".to_owned(), json!({"name": call.name, "input": call.arguments}));
+    } else {
+        let arguments = if call.arguments.trim().is_empty() {
+            "{}".to_owned()
+        } else {
+            call.arguments
+        };
+        written.insert("type".to_owned(), "function".into());
+        written.insert(
+            "function".to_owned(),
+            json!({"name": call.name, "arguments": arguments}),
+        );
+    }
+    // A seal is for whoever made it: an upstream of this format gets it only where it is Gemini behind it.
+    put(
+        &mut written,
+        "extra_content",
+        seal.map(|seal| json!({"google": {"thought_signature": seal}})),
+    );
+    Value::Object(written)
+}
+
+fn said_media(media: Media, item: Option<String>, gathered: &mut Gathered, reader: Reader<'_>, losses: &mut Losses) {
+    match (media.kind, media.source, reader) {
+        (MediaKind::Audio, Source::File(id), Reader::Upstream) => gathered.audio = Some(json!({"id": id})),
+        (MediaKind::Audio, Source::Base64(data), Reader::Client(base)) => {
+            gathered.audio = Some(json!({
+                "id": item.unwrap_or_else(|| format!("audio_{base}")),
+                "data": data,
+                "transcript": media.context.unwrap_or_default(),
+                "expires_at": 0,
+            }));
+        }
+        (MediaKind::Image, Source::Base64(data), _) => {
+            let mime = if media.mime.is_empty() {
+                "image/png"
+            } else {
+                &media.mime
+            };
+            gathered.images.push(image(&format!("data:{mime};base64,{data}")));
+        }
+        (MediaKind::Image, Source::Url(url), _) => gathered.images.push(image(&url)),
+        _ => losses.note("media", "a message of the model has no place for this kind of media"),
+    }
+}
+
+/// A picture that the model made.
+pub(super) fn image(url: &str) -> Value {
+    json!({"type": "image_url", "image_url": {"url": url}})
+}
+
+/// A citation in this format's words: pages of the web only.
+pub(super) fn annotation(citation: &Citation, before: u64, losses: &mut Losses) -> Option<Value> {
+    if let Some((Dialect::OpenaiChat, native)) = &citation.native {
+        return Some(native.clone());
+    }
+    let CitedSource::Url { url, title } = &citation.source else {
+        losses.note("citations", "only pages of the web can be cited in this format");
+        return None;
+    };
+    let (from, to) = citation.span.unwrap_or_default();
+    Some(json!({
+        "type": "url_citation",
+        "url_citation": {
+            "start_index": from + before,
+            "end_index": to + before,
+            "title": title.as_deref().unwrap_or_default(),
+            "url": url,
+        },
+    }))
+}

@@ -1,0 +1,474 @@
+//! A stream as a client gets it.
+//!
+//! The finish reasons and the usage are kept until the stream is known to be whole: a client that has seen
+//! `finish_reason` believes the answer complete, and a cut one must never look like that.
+
+use domain::{Dialect, Usage};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{finish_reason, id, is_legacy, model};
+use super::said;
+use super::usage::Written;
+use crate::hub::{Content, Delta, Event, Losses, Part, Source, Stop, Thinking};
+use crate::sse;
+use crate::translate::Reply;
+
+/// Writes a stream.
+#[derive(Debug)]
+pub(crate) struct StreamEncoder {
+    reply: Reply,
+    legacy: bool,
+    id: String,
+    model: String,
+    created: i64,
+    service_tier: Option<String>,
+    usage: Option<Usage>,
+    choices: Vec<Told>,
+}
+
+/// What was told of one choice.
+#[derive(Debug, Default)]
+struct Told {
+    has_role: bool,
+    parts: Vec<ToldPart>,
+    calls: u32,
+    thoughts: usize,
+    /// Characters of text so far: annotations count from the beginning of the message.
+    chars: u64,
+    stop: Option<Stop>,
+}
+
+#[derive(Debug)]
+struct ToldPart {
+    place: u32,
+    kind: Kind,
+}
+
+/// What a part is, as far as its deltas depend on it.
+#[derive(Debug)]
+enum Kind {
+    Text {
+        before: u64,
+    },
+    Refusal,
+    Thinking {
+        index: usize,
+    },
+    Call {
+        index: u32,
+        custom: bool,
+        has_arguments: bool,
+    },
+    Whole,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a, D> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
+    choices: &'a [Choice<'a, D>],
+    /// `null` in all but the last chunk, where the client asked for usage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Written>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a, D> {
+    index: u32,
+    delta: D,
+    logprobs: Option<&'a Value>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct Reasoning<'a> {
+    reasoning_content: &'a str,
+}
+
+#[derive(Serialize)]
+struct Arguments<'a> {
+    tool_calls: [ArgumentsOf<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct ArgumentsOf<'a> {
+    index: u32,
+    function: ArgumentsText<'a>,
+}
+
+#[derive(Serialize)]
+struct ArgumentsText<'a> {
+    arguments: &'a str,
+}
+
+impl StreamEncoder {
+    /// For the answer to a request.
+    pub(crate) fn new(reply: Reply) -> Self {
+        Self {
+            legacy: is_legacy(&reply),
+            id: String::new(),
+            model: String::new(),
+            created: reply.created,
+            service_tier: None,
+            usage: None,
+            choices: Vec::new(),
+            reply,
+        }
+    }
+
+    /// Tells one event. Nothing is kept back but the end, so it is always true.
+    pub(crate) fn event(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) -> bool {
+        match event {
+            Event::Start {
+                id: known,
+                model: name,
+                created,
+                ..
+            } => {
+                self.id = id(&known, &self.reply);
+                model(&name, &self.reply).clone_into(&mut self.model);
+                self.created = created.unwrap_or(self.reply.created);
+                self.greet(0, out);
+            }
+            Event::Open { choice, place, part } => self.open(choice, place, *part, out, losses),
+            Event::Delta { choice, place, delta } => self.grow(choice, place, delta, out, losses),
+            Event::Close { choice, place } => self.close(choice, place, out),
+            Event::Logprobs { choice, value } => {
+                self.greet(choice, out);
+                self.chunk(
+                    Choice {
+                        index: choice,
+                        delta: json!({}),
+                        logprobs: Some(&value),
+                        finish_reason: None,
+                    },
+                    out,
+                );
+            }
+            Event::Stop { choice, stop } => {
+                self.greet(choice, out);
+                self.told(choice).stop = Some(stop);
+            }
+            Event::Usage(usage) => self.usage = Some(usage),
+            Event::ServiceTier(tier) => self.service_tier = Some(tier),
+        }
+        true
+    }
+
+    /// The finish reasons, the usage if the client asked for it, and the terminator.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, _losses: &mut Losses) {
+        for choice in 0..self.choices.len() as u32 {
+            let reason = self.told(choice).stop.take();
+            let reason = reason.as_ref().map_or("stop", |stop| finish_reason(stop, self.legacy));
+            self.chunk(
+                Choice {
+                    index: choice,
+                    delta: json!({}),
+                    logprobs: None,
+                    finish_reason: Some(reason),
+                },
+                out,
+            );
+        }
+        if self.reply.stream_usage {
+            let usage = self.usage.map(Written::from);
+            let chunk: Chunk<'_, Value> = Chunk {
+                usage: Some(usage),
+                ..self.around(&[])
+            };
+            sse::write(out, &chunk);
+        }
+        out.extend_from_slice(crate::openai_chat::TERMINATOR);
+    }
+
+    fn told(&mut self, choice: u32) -> &mut Told {
+        let at = choice as usize;
+        if self.choices.len() <= at {
+            self.choices.resize_with(at + 1, Told::default);
+        }
+        &mut self.choices[at]
+    }
+
+    /// The role stands in the first chunk of a choice, and nowhere else.
+    fn greet(&mut self, choice: u32, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.told(choice).has_role, true) {
+            self.delta(
+                choice,
+                json!({"role": "assistant", "content": "", "refusal": null}),
+                out,
+            );
+        }
+    }
+
+    fn open(&mut self, choice: u32, place: u32, mut part: Part, out: &mut Vec<u8>, losses: &mut Losses) {
+        self.greet(choice, out);
+        let seal = part.signature.take().map(|seal| seal.for_client(Dialect::Gemini));
+        let first = std::mem::replace(&mut part.content, Content::Refusal(String::new()));
+        let kind = match &first {
+            Content::Text { .. } => Kind::Text {
+                before: self.told(choice).chars,
+            },
+            Content::Refusal(_) => Kind::Refusal,
+            Content::Thinking(_) => Kind::Thinking {
+                index: self.told(choice).next_thought(),
+            },
+            Content::ToolCall(call) => Kind::Call {
+                index: self.told(choice).next_call(),
+                custom: call.custom,
+                has_arguments: !call.arguments.is_empty(),
+            },
+            Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } => Kind::Whole,
+        };
+        let index = match kind {
+            Kind::Call { index, .. } => index,
+            _ => 0,
+        };
+        self.told(choice).parts.push(ToldPart { place, kind });
+        match first {
+            Content::Text { text, citations } => {
+                self.text(choice, place, &text, out);
+                for citation in citations {
+                    self.grow(choice, place, Delta::Citation(citation), out, losses);
+                }
+            }
+            Content::Refusal(text) => self.text(choice, place, &text, out),
+            Content::Thinking(thinking) => self.thought(choice, place, &thinking, out),
+            Content::ToolCall(call) => {
+                let id = call.id.unwrap_or_else(|| self.call_id(choice, index));
+                let mut written = if call.custom {
+                    json!({"index": index, "id": id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}})
+                } else {
+                    json!({"index": index, "id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+                };
+                if let Some(seal) = seal {
+                    written["extra_content"] = json!({"google": {"thought_signature": seal}});
+                }
+                match written.get("function") {
+                    Some(function) if self.legacy => {
+                        losses.note_if(index > 0, "tool_calls", "`function_call` has place for one");
+                        if index == 0 {
+                            self.delta(choice, json!({"function_call": function}), out);
+                        }
+                    }
+                    _ => self.delta(choice, json!({"tool_calls": [written]}), out),
+                }
+            }
+            Content::Media(media) => match media.source {
+                Source::Base64(data) => {
+                    let mime = if media.mime.is_empty() {
+                        "image/png"
+                    } else {
+                        &media.mime
+                    };
+                    self.delta(
+                        choice,
+                        json!({"images": [said::image(&format!("data:{mime};base64,{data}"))]}),
+                        out,
+                    );
+                }
+                Source::Url(url) => self.delta(choice, json!({"images": [said::image(&url)]}), out),
+                _ => losses.note("media", "a message of the model has no place for this kind of media"),
+            },
+            Content::ToolResult(_) => losses.note("tool_result", "a model does not answer tools"),
+            Content::Native { value, .. } => {
+                let kind = value.get("type").and_then(Value::as_str).unwrap_or("item").to_owned();
+                losses.note(kind, "only the provider's own format can say it");
+            }
+        }
+    }
+
+    /// Ids must differ between choices too.
+    fn call_id(&self, choice: u32, index: u32) -> String {
+        let base = &self.reply.id;
+        if choice == 0 {
+            format!("call_{base}_{index}")
+        } else {
+            format!("call_{base}_{choice}_{index}")
+        }
+    }
+
+    fn thought(&mut self, choice: u32, place: u32, thinking: &Thinking, out: &mut Vec<u8>) {
+        self.text(choice, place, &thinking.text, out);
+        let index = match self.part(choice, place) {
+            Some(ToldPart {
+                kind: Kind::Thinking { index },
+                ..
+            }) => *index,
+            _ => 0,
+        };
+        if let Some(detail) = said::detail(thinking, index, false) {
+            self.delta(choice, json!({"reasoning_details": [detail]}), out);
+        }
+    }
+
+    fn grow(&mut self, choice: u32, place: u32, delta: Delta, out: &mut Vec<u8>, losses: &mut Losses) {
+        match delta {
+            Delta::Text(text) => self.text(choice, place, &text, out),
+            Delta::Arguments(text) => self.arguments(choice, place, &text, out),
+            Delta::Signature(seal) => match self.part(choice, place).map(|part| &part.kind) {
+                Some(Kind::Thinking { index }) => {
+                    let index = *index;
+                    let sealed = Thinking {
+                        signature: Some(seal),
+                        ..Thinking::default()
+                    };
+                    if let Some(detail) = said::detail(&sealed, index, false) {
+                        self.delta(choice, json!({"reasoning_details": [detail]}), out);
+                    }
+                }
+                Some(Kind::Call { index, .. }) => {
+                    let seal = seal.for_client(Dialect::Gemini);
+                    let index = *index;
+                    let call = json!({"index": index, "extra_content": {"google": {"thought_signature": seal}}});
+                    self.delta(choice, json!({"tool_calls": [call]}), out);
+                }
+                _ => losses.note("signature", "a text has no place for the provider's seal"),
+            },
+            Delta::Citation(citation) => {
+                let before = match self.part(choice, place).map(|part| &part.kind) {
+                    Some(Kind::Text { before }) => *before,
+                    _ => 0,
+                };
+                if let Some(annotation) = said::annotation(&citation, before, losses) {
+                    self.delta(choice, json!({"annotations": [annotation]}), out);
+                }
+            }
+        }
+    }
+
+    /// More of a text, a refusal or reasoning.
+    fn text(&mut self, choice: u32, place: u32, text: &str, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
+        match self.part(choice, place).map(|part| &part.kind) {
+            Some(Kind::Text { .. }) => {
+                self.told(choice).chars += text.chars().count() as u64;
+                self.delta(choice, Text { content: text }, out);
+            }
+            Some(Kind::Refusal) => self.delta(choice, json!({"refusal": text}), out),
+            Some(Kind::Thinking { .. }) => self.delta(
+                choice,
+                Reasoning {
+                    reasoning_content: text,
+                },
+                out,
+            ),
+            _ => {}
+        }
+    }
+
+    fn arguments(&mut self, choice: u32, place: u32, text: &str, out: &mut Vec<u8>) {
+        let legacy = self.legacy;
+        let Some(ToldPart {
+            kind:
+                Kind::Call {
+                    index,
+                    custom,
+                    has_arguments,
+                },
+            ..
+        }) = self.part(choice, place)
+        else {
+            return;
+        };
+        let (index, custom) = (*index, *custom);
+        *has_arguments |= !text.is_empty();
+        if custom {
+            self.delta(
+                choice,
+                json!({"tool_calls": [{"index": index, "custom": {"input": text}}]}),
+                out,
+            );
+        } else if !legacy {
+            let function = ArgumentsText { arguments: text };
+            self.delta(
+                choice,
+                Arguments {
+                    tool_calls: [ArgumentsOf { index, function }],
+                },
+                out,
+            );
+        } else if index == 0 {
+            self.delta(choice, json!({"function_call": {"arguments": text}}), out);
+        }
+    }
+
+    /// A call without arguments has the empty object here, never nothing.
+    fn close(&mut self, choice: u32, place: u32, out: &mut Vec<u8>) {
+        if let Some(ToldPart {
+            kind:
+                Kind::Call {
+                    has_arguments: false,
+                    custom: false,
+                    ..
+                },
+            ..
+        }) = self.part(choice, place)
+        {
+            self.arguments(choice, place, "{}", out);
+        }
+        let parts = &mut self.told(choice).parts;
+        parts.retain(|part| part.place != place);
+    }
+
+    fn part(&mut self, choice: u32, place: u32) -> Option<&mut ToldPart> {
+        self.choices
+            .get_mut(choice as usize)?
+            .parts
+            .iter_mut()
+            .find(|part| part.place == place)
+    }
+
+    fn delta(&self, choice: u32, delta: impl Serialize, out: &mut Vec<u8>) {
+        self.chunk(
+            Choice {
+                index: choice,
+                delta,
+                logprobs: None,
+                finish_reason: None,
+            },
+            out,
+        );
+    }
+
+    fn chunk<D: Serialize>(&self, choice: Choice<'_, D>, out: &mut Vec<u8>) {
+        sse::write(out, &self.around(&[choice]));
+    }
+
+    fn around<'a, D>(&'a self, choices: &'a [Choice<'a, D>]) -> Chunk<'a, D> {
+        Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            service_tier: self.service_tier.as_deref(),
+            choices,
+            usage: self.reply.stream_usage.then_some(None),
+        }
+    }
+}
+
+impl Told {
+    const fn next_call(&mut self) -> u32 {
+        let index = self.calls;
+        self.calls += 1;
+        index
+    }
+
+    const fn next_thought(&mut self) -> usize {
+        let index = self.thoughts;
+        self.thoughts += 1;
+        index
+    }
+}

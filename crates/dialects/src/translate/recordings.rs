@@ -1,0 +1,287 @@
+//! Every recorded answer, told in every client's format, and read again.
+//!
+//! What a reader must find in a recording stands beside it (`expected`, made by other people's code); here it must be
+//! found in the translation. The reader is our own decoder of the client's format, so a mistake that decoder and encoder
+//! share is not seen here: `tests/sdk` reads the same with the official SDKs. Where the recordings are absent the tests
+//! say so and pass.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "recordings are files, found by the environment"
+)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use domain::{Dialect, Operation, Surface};
+use serde_json::Value;
+
+use super::*;
+use crate::hub::{Answer, Choice, Collector, Content, StopReason};
+use crate::stream::TapOptions;
+
+const FILES: [(&str, Dialect); 4] = [
+    ("openai-chat", Dialect::OpenaiChat),
+    ("openai-responses", Dialect::OpenaiResponses),
+    ("anthropic-messages", Dialect::AnthropicMessages),
+    ("gemini", Dialect::Gemini),
+];
+
+const CLIENTS: [Dialect; 4] = [
+    Dialect::OpenaiChat,
+    Dialect::OpenaiResponses,
+    Dialect::AnthropicMessages,
+    Dialect::Gemini,
+];
+
+struct Recording {
+    id: String,
+    dialect: Dialect,
+    stream: bool,
+    json_array: bool,
+    body: Bytes,
+    expected: Value,
+}
+
+fn recordings() -> Vec<Recording> {
+    let named = std::env::var_os("TOLLGATE_RECORDINGS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/recordings"));
+    if !folder.is_dir() {
+        println!("no recordings at {}: nothing tested", folder.display());
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for (name, dialect) in FILES {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
+        all.extend(
+            text.lines()
+                .filter_map(|line| recording(dialect, &serde_json::from_str(line).unwrap())),
+        );
+    }
+    all
+}
+
+/// A recording of an answer; errors have no answer to tell.
+fn recording(dialect: Dialect, line: &Value) -> Option<Recording> {
+    let body = line["response"]["body"]["text"].as_str()?;
+    let stream = line["has_stream"] != Value::Bool(false);
+    let is_answer =
+        line["response"]["status"] == 200 && line["expected"].is_object() && line["expected"]["error"].is_null();
+    (is_answer && (!stream || line["expected"]["complete"] == true)).then(|| Recording {
+        id: line["id"].as_str().unwrap().to_owned(),
+        dialect,
+        stream,
+        json_array: stream && body.starts_with('['),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        expected: line["expected"].clone(),
+    })
+}
+
+fn reply() -> Reply {
+    Reply {
+        model: "asked".to_owned(),
+        id: "test".to_owned(),
+        created: 1,
+        stream_usage: true,
+        ..Reply::default()
+    }
+}
+
+/// What the client reads; `Err`: what went wrong.
+fn told(recording: &Recording, client: Dialect, chunk: usize) -> Result<Answer, String> {
+    if recording.stream {
+        told_stream(recording, client, chunk)
+    } else {
+        told_whole(recording, client)
+    }
+}
+
+fn told_whole(recording: &Recording, client: Dialect) -> Result<Answer, String> {
+    let surface = Surface::new(Operation::Chat, recording.dialect);
+    let report = crate::read_answer(surface, &recording.body).map_err(|error| error.to_string())?;
+    let told = translate_answer(recording.dialect, client, &recording.body, &report, &reply());
+    let told = told.map_err(|error| error.to_string())?.body;
+    let read = match client {
+        Dialect::OpenaiChat | Dialect::BedrockConverse => openai_chat::decode::answer(&told),
+        Dialect::OpenaiResponses => openai_responses::decode::answer(&told),
+        Dialect::AnthropicMessages => anthropic_messages::decode::answer(&told),
+        Dialect::Gemini => gemini::decode::answer(&told),
+    };
+    let answer = read.map_err(|error| format!("unreadable: {error}: {}", String::from_utf8_lossy(&told)))?;
+    let again = crate::read_answer(Surface::new(Operation::Chat, client), &told).map_err(|error| error.to_string())?;
+    if report.usage == again.usage || usage_alike(&report.usage, &again.usage) {
+        Ok(answer)
+    } else {
+        Err(format!("usage {:?} became {:?}", report.usage, again.usage))
+    }
+}
+
+fn told_stream(recording: &Recording, client: Dialect, chunk: usize) -> Result<Answer, String> {
+    let (bytes, report) = retold(recording, client, chunk)?;
+    // What we tell must itself be a whole stream to our own tap.
+    let options = TapOptions {
+        surface: Surface::new(Operation::Chat, client),
+        hide_usage_chunk: false,
+        json_array: false,
+    };
+    let mut tap = StreamTap::new(options);
+    let mut out = Vec::new();
+    tap.push(Bytes::from(bytes.clone()), &mut out);
+    if let StreamEnd::Incomplete { why } = tap.finish(true) {
+        return Err(format!(
+            "told a stream that is {why:?}: {}",
+            String::from_utf8_lossy(&bytes)
+        ));
+    }
+    let again = tap.report();
+    if !(report.usage == again.usage || usage_alike(&report.usage, &again.usage)) {
+        return Err(format!("usage {:?} became {:?}", report.usage, again.usage));
+    }
+    let (mut decoder, mut events, mut collector) = (StreamDecoder::new(client), Vec::new(), Collector::default());
+    for event in sse::events(&bytes) {
+        let data = event.data.as_deref().unwrap_or_default().trim_ascii();
+        if !data.is_empty() && data != b"[DONE]" {
+            decoder.event(data, &mut events).map_err(|error| error.to_string())?;
+        }
+    }
+    decoder.finish(&mut events);
+    events.into_iter().for_each(|event| collector.push(event));
+    Ok(collector.into_answer())
+}
+
+fn retold(recording: &Recording, client: Dialect, chunk: usize) -> Result<(Vec<u8>, Report), String> {
+    let options = TapOptions {
+        surface: Surface::new(Operation::Chat, recording.dialect),
+        hide_usage_chunk: false,
+        json_array: recording.json_array,
+    };
+    let mut transcoder = Transcoder::translate(StreamTap::new(options), client, reply());
+    let (mut out, mut rest) = (Vec::new(), recording.body.clone());
+    while !rest.is_empty() {
+        let length = if chunk == 0 { rest.len() } else { chunk.min(rest.len()) };
+        if let TapState::Broken(why) = transcoder.push(rest.split_to(length), &mut out) {
+            return Err(format!("broken: {why:?}"));
+        }
+    }
+    match transcoder.finish(true) {
+        StreamEnd::Complete { last } => out.push(last),
+        StreamEnd::Incomplete { why } => return Err(format!("incomplete: {why:?}")),
+    }
+    Ok((out.concat(), transcoder.report()))
+}
+
+/// Formats differ in what they break usage down to; totals must agree.
+fn usage_alike(one: &UsageReport, other: &UsageReport) -> bool {
+    match (one, other) {
+        (UsageReport::Possible(one), UsageReport::Possible(other)) => {
+            one.prompt() == other.prompt() && one.output == other.output && one.cache_read == other.cache_read
+        }
+        (UsageReport::Impossible { .. }, _) => true,
+        // A format that must give figures gives zeros.
+        (UsageReport::None, UsageReport::Possible(other)) => other.total() == 0,
+        (one, other) => one == other,
+    }
+}
+
+/// Compares with what a reader must find.
+fn compare(expected: &Value, answer: &Answer) -> Result<(), String> {
+    let nothing = Choice::default();
+    let said = answer.choices.first().unwrap_or(&nothing);
+    let (mut text, mut thinking, mut refusal, mut calls) = (String::new(), String::new(), String::new(), Vec::new());
+    for part in &said.parts {
+        match &part.content {
+            Content::Text { text: more, .. } => text.push_str(more),
+            Content::Thinking(more) => thinking.push_str(&more.text),
+            Content::Refusal(more) => refusal.push_str(more),
+            Content::ToolCall(call) => calls.push(call),
+            _ => {}
+        }
+    }
+    alike("text", &expected["text"], &text)?;
+    alike("thinking", &expected["thinking"], &thinking)?;
+    let all = format!("{text}{refusal}");
+    alike("refusal", &expected["refusal"], &refusal)
+        .or_else(|wrong| alike("refusal", &expected["refusal"], &all).map_err(|_| wrong))?;
+    let wanted = expected["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if wanted.len() != calls.len() {
+        return Err(format!("{} tool calls instead of {}", calls.len(), wanted.len()));
+    }
+    for (wanted, call) in wanted.iter().zip(calls) {
+        let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| call.arguments.clone().into());
+        let id = wanted["id"].as_str().filter(|id| !id.is_empty());
+        if wanted["name"] != *call.name || (!wanted["args"].is_null() && wanted["args"] != arguments) {
+            return Err(format!("call {wanted} became {call:?}"));
+        }
+        if id.is_some() && id != call.id.as_deref() {
+            return Err(format!("the call's id {id:?} became {:?}", call.id));
+        }
+    }
+    let stop = said.stop.as_ref().map(|stop| match stop.reason {
+        StopReason::End | StopReason::Sequence => "stop",
+        StopReason::Length | StopReason::Context => "length",
+        StopReason::Tool => "tool",
+        StopReason::Filter => "filter",
+        StopReason::Pause => "pause",
+        StopReason::Other => "other",
+    });
+    match expected["stop"].as_str() {
+        Some(wanted) if Some(wanted) != stop => Err(format!("stop {wanted} became {stop:?}")),
+        _ => Ok(()),
+    }
+}
+
+/// Texts above 2,000 characters are expected by their length and hash; the length will do here.
+fn alike(what: &str, expected: &Value, found: &str) -> Result<(), String> {
+    let same = match expected {
+        Value::Null => true,
+        Value::String(text) => text == found,
+        long => long["length"]
+            .as_u64()
+            .or_else(|| long["chars"].as_u64())
+            .is_none_or(|length| length == found.chars().count() as u64),
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(format!("{what} {expected} became {found:?}"))
+    }
+}
+
+#[test]
+fn every_answer_is_found_in_every_format() {
+    let mut wrong = Vec::new();
+    let mut counts: BTreeMap<(Dialect, Dialect), (u32, u32)> = BTreeMap::new();
+    for recording in recordings() {
+        for client in CLIENTS {
+            let result = told(&recording, client, 0).and_then(|answer| compare(&recording.expected, &answer));
+            let count = counts.entry((recording.dialect, client)).or_default();
+            count.1 += 1;
+            match result {
+                Ok(()) => count.0 += 1,
+                Err(why) => wrong.push(format!(
+                    "{} {} -> {client}: {why:.400}",
+                    recording.id, recording.dialect
+                )),
+            }
+        }
+    }
+    for ((upstream, client), (right, all)) in counts {
+        println!("{upstream} -> {client}: {right} of {all}");
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn chunks_do_not_matter() {
+    for recording in recordings().iter().filter(|recording| recording.stream) {
+        for client in CLIENTS {
+            let Ok((whole, _)) = retold(recording, client, 0) else {
+                continue;
+            };
+            for chunk in [1, 7, 300] {
+                let (cut, _) = retold(recording, client, chunk).unwrap();
+                assert_eq!(cut, whole, "{} -> {client} in chunks of {chunk}", recording.id);
+            }
+        }
+    }
+}
