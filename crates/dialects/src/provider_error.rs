@@ -60,6 +60,14 @@ const AUTH_MESSAGES: [&str; 6] = [
 /// The same, for money.
 const CREDIT_MESSAGES: [&str; 2] = ["Your credit balance is too low", "Insufficient Balance"];
 
+/// What messages about a conversation that is too long say: Anthropic, Gemini, Bedrock, vLLM.
+const OVERFLOW_MESSAGES: [&str; 4] = [
+    "prompt is too long",
+    "exceeds the maximum number of tokens",
+    "input is too long",
+    "maximum context length",
+];
+
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -132,6 +140,26 @@ impl ProviderError {
     /// Whether the caller's request caused it, as far as the error itself tells.
     pub(crate) fn is_callers(&self) -> bool {
         self.cause(None) == Cause::Caller
+    }
+
+    /// The error as a client of another format may read it: the message as it came, and the code that it goes by there.
+    pub(crate) fn told(&self) -> (&str, Option<&str>) {
+        let code = if self.is_context_overflow() {
+            Some("context_length_exceeded")
+        } else {
+            self.codes
+                .iter()
+                .map(String::as_str)
+                .find(|code| identifier(code).is_some() && code.parse::<u16>().is_err())
+        };
+        (&self.message, code)
+    }
+
+    /// Whether the conversation is too long for the model. Only OpenAI has a code for it; agents shorten their history
+    /// when they see it.
+    fn is_context_overflow(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        self.has_code(&["context_length_exceeded"]) || OVERFLOW_MESSAGES.iter().any(|known| message.contains(known))
     }
 
     /// What the operator may read: the codes, and the masked message. About credentials only the codes.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::{Dialect, Fault, FaultKind};
 use serde_json::{Map, Value, json};
 
-use crate::provider_error::overloaded_status;
+use crate::provider_error::{ProviderError, overloaded_status};
 
 /// A refusal ready to be sent as `application/json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,34 @@ pub fn refusal(dialect: Dialect, fault: &Fault, request_id: &str) -> Rendered {
     let mut envelope = envelope(dialect, fault, status);
     if let (Dialect::AnthropicMessages, Value::Object(members)) = (dialect, &mut envelope) {
         members.insert("request_id".to_owned(), Value::from(request_id));
+    }
+    Rendered {
+        status,
+        body: envelope.to_string().into(),
+    }
+}
+
+/// Tells a provider's refusal of the caller's request in another dialect: the same status and message, in the envelope
+/// that the client's SDK reads.
+pub fn retell_refusal(to: Dialect, status: u16, body: &[u8], request_id: &str) -> Rendered {
+    let kind = match status {
+        404 => FaultKind::NoSuchModel,
+        413 => FaultKind::TooLarge,
+        415 => FaultKind::UnsupportedMedia,
+        _ => FaultKind::Malformed,
+    };
+    let error = ProviderError::read(body);
+    let (message, code) = error.told();
+    let message = if message.is_empty() {
+        "the upstream refused the request"
+    } else {
+        message
+    };
+    let mut envelope = envelope(to, &Fault::new(kind, message.to_owned()), status);
+    match to {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => envelope["error"]["code"] = code.into(),
+        Dialect::AnthropicMessages => envelope["request_id"] = request_id.into(),
+        Dialect::Gemini | Dialect::BedrockConverse => {}
     }
     Rendered {
         status,
@@ -252,6 +280,31 @@ mod tests {
         );
         assert_eq!(body["error"]["details"][0]["reason"], "rate_limit_exceeded");
         assert_eq!(rendered(Dialect::OpenaiResponses, FaultKind::Overloaded).0, 503);
+    }
+
+    #[test]
+    fn a_providers_refusal_is_told_in_the_clients_envelope() {
+        let anthropic =
+            br#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 3 > 2"}}"#;
+        let told = |to| -> Value {
+            let rendered = retell_refusal(to, 400, anthropic, "req-1");
+            assert_eq!(rendered.status, 400);
+            serde_json::from_slice(&rendered.body).unwrap()
+        };
+        let openai = &told(Dialect::OpenaiChat)["error"];
+        assert_eq!(
+            (&openai["message"], &openai["code"], &openai["type"]),
+            (
+                &json!("prompt is too long: 3 > 2"),
+                &json!("context_length_exceeded"),
+                &json!("invalid_request_error")
+            )
+        );
+        assert_eq!(told(Dialect::Gemini)["error"]["status"], "INVALID_ARGUMENT");
+        assert_eq!(told(Dialect::AnthropicMessages)["request_id"], "req-1");
+        let empty = retell_refusal(Dialect::OpenaiChat, 422, b"<html>", "r");
+        assert_eq!(empty.status, 422);
+        assert!(String::from_utf8_lossy(&empty.body).contains("the upstream refused the request"));
     }
 
     #[test]

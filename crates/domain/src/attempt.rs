@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialId, FailureClass, UpstreamId};
+use crate::{CredentialId, Dialect, FailureClass, UpstreamId};
 
 /// One try at one target with one credential, as receipts and the request log keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,4 +27,10 @@ pub struct AttemptRecord {
     pub started_ms: u32,
     /// Milliseconds that the try took, up to its answer's head or its failure.
     pub took_ms: u32,
+    /// The format that the upstream was asked in, where it is not the client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+    /// What one of the two formats cannot say and therefore did not arrive: `what: why not`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
 }

@@ -45,6 +45,22 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// All others, the one that can say most of what this one says first: what an upstream that does not speak this one
+    /// is asked in. Responses and Chat are nearest to each other; after that, Responses and Anthropic both have items,
+    /// reasoning with seals and citations, which Chat has not.
+    pub const fn nearest(self) -> [Self; 4] {
+        use Dialect::{AnthropicMessages, BedrockConverse, Gemini, OpenaiChat, OpenaiResponses};
+        match self {
+            OpenaiChat => [OpenaiResponses, AnthropicMessages, BedrockConverse, Gemini],
+            OpenaiResponses => [OpenaiChat, AnthropicMessages, BedrockConverse, Gemini],
+            AnthropicMessages => [BedrockConverse, OpenaiResponses, OpenaiChat, Gemini],
+            Gemini => [OpenaiResponses, AnthropicMessages, BedrockConverse, OpenaiChat],
+            BedrockConverse => [AnthropicMessages, OpenaiResponses, OpenaiChat, Gemini],
+        }
+    }
+}
+
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -29,6 +29,9 @@ pub enum FailureClass {
     Overloaded,
     /// The answer cannot be understood: not HTTP, not JSON, a stream that begins with nonsense or an error event.
     Nonsense,
+    /// The target speaks another format, in which the request cannot be said. Nothing was sent, and nobody is to blame
+    /// but the request.
+    Untranslatable,
 }
 
 impl FailureClass {
@@ -44,6 +47,7 @@ impl FailureClass {
             Self::Server => "server",
             Self::Overloaded => "overloaded",
             Self::Nonsense => "nonsense",
+            Self::Untranslatable => "untranslatable",
         }
     }
 }

@@ -47,6 +47,11 @@ impl Operation {
         matches!(self, Self::Chat | Self::Completions | Self::Embeddings)
     }
 
+    /// Whether a request for it can be told in another format than the client's.
+    pub const fn is_translated(self) -> bool {
+        matches!(self, Self::Chat)
+    }
+
     /// Whether the model generates text, so that the output needs a bound and an estimate.
     pub const fn generates(self) -> bool {
         matches!(self, Self::Chat | Self::Completions)

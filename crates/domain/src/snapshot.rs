@@ -103,6 +103,19 @@ pub struct Upstream {
     pub cooldown: Option<CooldownDecl>,
 }
 
+impl Upstream {
+    /// How this upstream is asked for what a client asks for as `asked`: in the same format where it offers that, else
+    /// (for what can be translated) in the nearest one that it offers.
+    pub fn serving(&self, asked: Surface) -> Option<Surface> {
+        if self.surfaces.contains_key(&asked) {
+            return Some(asked);
+        }
+        let nearest = asked.dialect.nearest().into_iter();
+        let mut others = nearest.map(|dialect| Surface::new(asked.operation, dialect));
+        others.find(|other| asked.operation.is_translated() && self.surfaces.contains_key(other))
+    }
+}
+
 /// Time limits of one upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

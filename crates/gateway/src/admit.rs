@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use dialects::RequestFacts;
+use dialects::{Question, RequestFacts};
 use domain::snapshot::{Key, Route};
 use domain::{CallId, Dialect, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -43,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) json_array: bool,
     pub(crate) started: Timestamp,
     pub(crate) settlement: Settlement,
+    /// The request in the common vocabulary, once a target needs it in another format.
+    pub(crate) question: Option<Box<Question>>,
     share: Share,
 }
 
@@ -55,6 +57,7 @@ impl Call {
     /// keep the connection's read buffer alive.
     pub(crate) fn forget_request(&mut self) {
         self.body = Bytes::new();
+        self.question = None;
         self.head = http::Request::new(()).into_parts().0;
         self.share.shrink();
     }
@@ -243,6 +246,7 @@ pub(crate) async fn admit(
         json_array,
         started: started.0,
         settlement,
+        question: None,
         share: body.share,
     })
 }

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Verdict};
+use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
 use domain::snapshot::{Credential, Target};
-use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Timestamp};
+use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use routing::{Attempts, Choice, InFlight, Step};
@@ -18,6 +18,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::translation;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
@@ -66,7 +67,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Streamed {
     pub(crate) source: Source,
-    pub(crate) tap: StreamTap,
+    pub(crate) tap: Transcoder,
     /// What may go to the client already.
     pub(crate) ready: Vec<Bytes>,
     pub(crate) state: TapState,
@@ -208,7 +209,9 @@ async fn attempt(
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
     let limit = target.upstream.timeouts.first_byte.min(deadline.since(now));
-    let result = match tokio::time::timeout(limit, exchange(call, target, credential)).await {
+    let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
+    let mut losses = Vec::new();
+    let result = match tokio::time::timeout(limit, exchange(call, target, credential, served, &mut losses)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::new(
             FailureClass::Silence,
@@ -236,6 +239,8 @@ async fn attempt(
         failure,
         started_ms,
         took_ms: call.settlement.elapsed_ms() - started_ms,
+        dialect: (served.dialect != call.dialect()).then_some(served.dialect),
+        losses,
     });
     result.map(|(headers, answer)| (headers, answer, open))
 }
@@ -248,15 +253,30 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
         .ok_or_else(|| Failure::new(FailureClass::Connect, "the chosen target does not exist"))
 }
 
-async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Result<(HeaderMap, Answer), Failure> {
+/// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.
+async fn exchange(
+    call: &mut Call,
+    target: &Target,
+    credential: &Credential,
+    served: Surface,
+    losses: &mut Vec<String>,
+) -> Result<(HeaderMap, Answer), Failure> {
     if target.upstream.provider.builtin {
-        return demonstrate(call, target).await;
+        return demonstrate(call, target, served).await;
     }
-    let request = outgoing(call, target, credential).map_err(|message| Failure::new(FailureClass::Connect, message))?;
+    let request = if served == call.surface() {
+        outgoing(call, target, credential)
+    } else {
+        translation::read(call)?;
+        let told = translation::tell(call, target, served.dialect)?;
+        losses.extend(translation::shown(&told.losses));
+        translated(call, target, credential, served, told.body)
+    };
+    let request = request.map_err(|message| Failure::new(FailureClass::Connect, message))?;
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return refused(call, credential, &head, body).await;
+        return refused(call, served, credential, &head, body).await;
     }
     if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
         return Err(Failure::new(
@@ -267,13 +287,22 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
     let mut source = Source::Upstream(body, None);
     let answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
-            begin(call, target, source).await?
+            begin(call, target, served, source).await?
         } else {
-            whole(call, head.status, source).await?
+            whole(call, served, head.status, source, losses).await?
         };
     let mut headers = relayed_headers(&head.headers);
-    if matches!(answer, Answer::Refused { .. }) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match &answer {
+        Answer::Stream(_) if served != call.surface() => {
+            headers.insert(CONTENT_TYPE, streamed_type(call));
+        }
+        Answer::Whole { .. } if served != call.surface() => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Answer::Refused { .. } => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}
     }
     Ok((headers, answer))
 }
@@ -333,6 +362,62 @@ fn outgoing(
     .build()
 }
 
+/// The request to send to a target of another format.
+fn translated(
+    call: &Call,
+    target: &Target,
+    credential: &Credential,
+    served: Surface,
+    body: Bytes,
+) -> Result<http::Request<http_body_util::Full<Bytes>>, String> {
+    let upstream = &target.upstream;
+    let template = upstream
+        .surfaces
+        .get(&served)
+        .ok_or("the upstream does not offer this operation")?;
+    let streams = call.stream && served.dialect == Dialect::Gemini;
+    let method = if streams {
+        "streamGenerateContent"
+    } else {
+        "generateContent"
+    };
+    let path = template
+        .replace("{model}", &encoded(&target.model))
+        .replace("{method}", method);
+    Outgoing {
+        upstream,
+        credential,
+        method: Method::POST,
+        path: &path,
+        query: streams.then_some("alt=sse"),
+        client_headers: &translation::neutral_headers(&call.head.headers),
+        body: with_params(served, body, &upstream.params),
+    }
+    .build()
+}
+
+/// A body of ours with the upstream's own parameters.
+fn with_params(served: Surface, body: Bytes, params: &[(String, String)]) -> Bytes {
+    if params.is_empty() {
+        return body;
+    }
+    let edits = Edits {
+        model: None,
+        include_usage: false,
+        params,
+    };
+    dialects::scan(served, &body).map_or_else(|_| body.clone(), |facts| facts.edit(&body, &edits))
+}
+
+/// The content type of the stream that the client asked for.
+const fn streamed_type(call: &Call) -> HeaderValue {
+    if call.json_array {
+        HeaderValue::from_static("application/json")
+    } else {
+        HeaderValue::from_static("text/event-stream")
+    }
+}
+
 /// Whether the stream must be asked to report its usage, because the client did not.
 fn wants_usage(call: &Call, target: &Target) -> bool {
     call.stream
@@ -361,6 +446,7 @@ fn encoded(model: &str) -> String {
 
 async fn refused(
     call: &Call,
+    served: Surface,
     credential: &Credential,
     head: &http::response::Parts,
     body: hyper::body::Incoming,
@@ -374,28 +460,50 @@ async fn refused(
             ..Failure::new(FailureClass::Nonsense, message)
         });
     }
-    match dialects::classify(call.dialect(), status, &head.headers, &body, call.gateway.clock.now()) {
+    match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
-        Verdict::Caller => Ok((
-            relayed_headers(&head.headers),
-            Answer::Refused {
+        Verdict::Caller => {
+            let mut headers = relayed_headers(&head.headers);
+            let mut body = without_secret(body, credential);
+            if served != call.surface() {
+                let id = call.settlement.call.to_string();
+                body = dialects::retell_refusal(call.dialect(), status, &body, &id).body;
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+            let answer = Answer::Refused {
                 status: head.status,
-                body: without_secret(body, credential),
-            },
-        )),
+                body,
+            };
+            Ok((headers, answer))
+        }
     }
 }
 
-async fn whole(call: &Call, status: StatusCode, source: Source) -> Result<Answer, Failure> {
+async fn whole(
+    call: &Call,
+    served: Surface,
+    status: StatusCode,
+    source: Source,
+    losses: &mut Vec<String>,
+) -> Result<Answer, Failure> {
     let body = collect(source, ANSWER_MAX, Overflow::Fail).await?;
-    let report = dialects::read_answer(call.surface(), &body).map_err(|nonsense| Failure {
+    let report = dialects::read_answer(served, &body).map_err(|nonsense| Failure {
         status: Some(status.as_u16()),
         ..Failure::new(FailureClass::Nonsense, nonsense.to_string())
     })?;
-    match failed_answer(&report) {
-        Some(failure) => Err(failure),
-        None => Ok(Answer::Whole { status, body, report }),
+    if let Some(failure) = failed_answer(&report) {
+        return Err(failure);
     }
+    if served == call.surface() {
+        return Ok(Answer::Whole { status, body, report });
+    }
+    let told = translation::answer(call, served, &body, &report)?;
+    losses.extend(translation::shown(&told.losses));
+    Ok(Answer::Whole {
+        status,
+        body: told.body,
+        report,
+    })
 }
 
 /// What to do with a body beyond its bound.
@@ -435,12 +543,18 @@ async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<B
 }
 
 /// Reads a stream up to its first content.
-async fn begin(call: &Call, target: &Target, source: Source) -> Result<Answer, Failure> {
+async fn begin(call: &Call, target: &Target, served: Surface, source: Source) -> Result<Answer, Failure> {
+    let is_same = served == call.surface();
     let tap = StreamTap::new(TapOptions {
-        surface: call.surface(),
-        hide_usage_chunk: wants_usage(call, target),
-        json_array: call.json_array,
+        surface: served,
+        hide_usage_chunk: is_same && wants_usage(call, target),
+        json_array: is_same && call.json_array,
     });
+    let tap = if is_same {
+        Transcoder::Passthrough(tap)
+    } else {
+        Transcoder::translate(tap, call.dialect(), translation::reply(call)?.clone())
+    };
     let mut streamed = Streamed {
         source,
         tap,
@@ -530,7 +644,7 @@ pub(crate) fn failure_of(fault: &StreamFault) -> Failure {
     }
 }
 
-async fn demonstrate(call: &Call, target: &Target) -> Result<(HeaderMap, Answer), Failure> {
+async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(HeaderMap, Answer), Failure> {
     let ask = demo::Ask {
         surface: call.surface(),
         model: &target.model,
@@ -561,7 +675,7 @@ async fn demonstrate(call: &Call, target: &Target) -> Result<(HeaderMap, Answer)
                 "text/event-stream"
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            Ok((headers, begin(call, target, Source::Demo(script)).await?))
+            Ok((headers, begin(call, target, served, Source::Demo(script)).await?))
         }
         demo::Reply::Refused(body) => Ok((
             headers,

@@ -25,6 +25,7 @@ mod relay;
 mod repoll;
 mod server;
 mod settle;
+mod translation;
 mod upstream;
 
 pub use authenticate::presented_key;

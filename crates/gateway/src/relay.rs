@@ -438,6 +438,7 @@ impl Streaming {
     }
 
     fn settle(&mut self, ending: Ending, error: Option<String>) -> Result<Settled, Fault> {
+        self.call.settlement.lost(self.streamed.tap.losses());
         let route = std::sync::Arc::clone(&self.call.route);
         let served = chosen(&route, self.exchange.choice)
             .ok()

@@ -157,6 +157,13 @@ impl Settlement {
         Ok(())
     }
 
+    /// Notes what the client's format could not say of the answer, with the attempt that served it.
+    pub(crate) fn lost(&mut self, losses: &[dialects::Loss]) {
+        if let (Some(last), false) = (self.attempts.last_mut(), losses.is_empty()) {
+            last.losses.extend(crate::translation::shown(losses));
+        }
+    }
+
     /// Milliseconds since the call began.
     pub(crate) fn elapsed_ms(&self) -> u32 {
         u32::try_from(self.started_instant.elapsed().as_millis()).unwrap_or(u32::MAX)

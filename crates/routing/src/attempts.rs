@@ -13,6 +13,7 @@
 //! | no connection | the next upstream at once; if there is none, as above |
 //! | silence | the next upstream at once, and this one never again in this call |
 //! | nonsense | the next candidate |
+//! | not to be said in the target's format | the next candidate; nothing was sent |
 //!
 //! What bounds it: `attempts_max` tries, [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
 //! 429s of one credential, and the call's deadline, beyond which nothing waits. A time that a provider named is never
@@ -188,7 +189,7 @@ impl Attempts {
         drop(canary);
         self.verdict.note(failure);
         self.phase = match failure.class {
-            FailureClass::Auth | FailureClass::OutOfCredit => Phase::Choosing,
+            FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Untranslatable => Phase::Choosing,
             FailureClass::RateLimited => {
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing

@@ -210,6 +210,9 @@ impl Board {
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
+        if failure.class == FailureClass::Untranslatable {
+            return;
+        }
         if is_the_upstreams(failure.class) {
             self.broke(upstream, canary, now);
         } else if let Some(settings) = upstream.cooldown {
@@ -237,7 +240,9 @@ const fn is_the_upstreams(class: FailureClass) -> bool {
         | FailureClass::Server
         | FailureClass::Overloaded
         | FailureClass::Nonsense => true,
-        FailureClass::RateLimited | FailureClass::OutOfCredit | FailureClass::Auth => false,
+        FailureClass::RateLimited | FailureClass::OutOfCredit | FailureClass::Auth | FailureClass::Untranslatable => {
+            false
+        }
     }
 }
 

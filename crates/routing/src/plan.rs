@@ -54,7 +54,7 @@ pub struct Excluded {
 /// Why a candidate was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// Its upstream does not offer this operation in this format.
+    /// Its upstream offers this operation neither in this format nor in one that can be translated into it.
     Dialect,
     /// An operator keeps its breaker open.
     ForcedOpen,
@@ -263,7 +263,7 @@ const fn unpacked(rank: u128) -> usize {
 fn offers(target: &Target, surface: Surface) -> bool {
     match surface.operation {
         Operation::Passthrough => !target.upstream.provider.passthrough.is_empty(),
-        _ => target.upstream.surfaces.contains_key(&surface),
+        _ => target.upstream.serving(surface).is_some(),
     }
 }
 

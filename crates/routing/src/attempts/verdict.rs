@@ -13,9 +13,11 @@ use domain::{Dialect, Failure, FailureClass, Fault, FaultKind};
 use crate::plan::{Exclusion, Plan};
 
 /// The failure that decides.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
     last: Option<Telling>,
+    /// Why a target's format cannot say the request: our own words, about the client's.
+    untranslatable: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,10 @@ struct Telling {
 impl Verdict {
     /// Takes note of a failure.
     pub(super) fn note(&mut self, failure: &Failure) {
+        if failure.class == FailureClass::Untranslatable {
+            self.untranslatable = Some(failure.detail.clone());
+            return;
+        }
         if self.last.is_none_or(|last| tells(failure.class) || !tells(last.class)) {
             self.last = Some(Telling {
                 class: failure.class,
@@ -40,7 +46,10 @@ impl Verdict {
     /// The refusal. `soonest`: when the first of the candidates that rest is free.
     pub(super) fn fault(&self, plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
         let Some(last) = self.last else {
-            return untried(plan, route, soonest);
+            return match &self.untranslatable {
+                Some(why) => Fault::new(FaultKind::Malformed, why.clone()),
+                None => untried(plan, route, soonest),
+            };
         };
         let model = &route.model;
         let (kind, message): (_, Cow<'static, str>) = match (last.class, last.status) {
@@ -69,7 +78,7 @@ impl Verdict {
                 FaultKind::Unavailable,
                 format!("no upstream of model `{model}` can be reached; try again later").into(),
             ),
-            (FailureClass::Auth | FailureClass::OutOfCredit, _) => (
+            (FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Untranslatable, _) => (
                 FaultKind::Unavailable,
                 format!("no upstream of model `{model}` accepts the gateway's credentials; tell the operator").into(),
             ),
@@ -155,7 +164,7 @@ fn other_dialect(plan: &Plan, route: &Route) -> Fault {
         let names = names.join(", ");
         format!(
             "model `{model}` is served only by upstreams that speak {names}, and this path speaks {asked}; \
-             use a path of that format, or another model (formats are not translated yet)"
+             use a path of that format, or another model ({operation} is not translated)"
         )
     };
     Fault::new(FaultKind::Malformed, message)

@@ -144,7 +144,7 @@ fn candidate(route: &Route, choice: Choice) -> Option<(&Target, &str)> {
 
 fn because(reason: Exclusion, surface: Surface) -> String {
     match reason {
-        Exclusion::Dialect => format!("dialect: it does not offer {surface}, and translation does not exist yet"),
+        Exclusion::Dialect => format!("dialect: it offers {surface} in no format that can be translated"),
         other => other.name().to_owned(),
     }
 }

@@ -1,0 +1,98 @@
+//! Where the target speaks another format than the client.
+//!
+//! The request is read into the common vocabulary once per call and told to each target that is tried; what comes back is
+//! told in the client's format. What a format cannot say is kept with the attempt, so that nobody has to guess why an
+//! answer is worse than expected.
+
+use bytes::Bytes;
+use dialects::{Asked, Encoded, Loss, Question, Reply};
+use domain::snapshot::Target;
+use domain::{Dialect, Failure, FailureClass, Surface};
+use http::HeaderMap;
+
+use crate::admit::Call;
+
+/// How headers begin that belong to one provider's API or SDK: another provider would not know them, or take them amiss.
+const FOREIGN_HEADERS: [&str; 5] = ["anthropic-", "openai-", "x-goog-", "x-stainless-", "x-app"];
+
+/// Reads the call's request into the common vocabulary, unless that was done for an earlier attempt.
+pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
+    if call.question.is_some() {
+        return Ok(());
+    }
+    let id = call.settlement.call.to_string().replace('-', "");
+    let asked = Asked {
+        surface: call.surface(),
+        model: call
+            .path
+            .model
+            .as_deref()
+            .or(call.facts.model.as_deref())
+            .unwrap_or_default(),
+        stream: call.stream,
+        json_array: call.json_array,
+        id: &id,
+        created: call.started.0.div_euclid(1_000_000),
+    };
+    let question = Question::read(&asked, &call.body).map_err(|error| untranslatable(&error))?;
+    call.question = Some(Box::new(question));
+    Ok(())
+}
+
+/// Tells the request to a target.
+pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Encoded, Failure> {
+    let question = call
+        .question
+        .as_ref()
+        .ok_or_else(|| lacking("the request was not read"))?;
+    let provider = &target.upstream.provider;
+    let told = dialects::Target {
+        model: &target.model,
+        max_output: target.max_output,
+        include_usage: provider.include_usage,
+        quirks: &provider.quirks,
+    };
+    question.encode(dialect, &told).map_err(|error| untranslatable(&error))
+}
+
+/// What the answer to the call needs.
+pub(crate) fn reply(call: &Call) -> Result<&Reply, Failure> {
+    let question = call.question.as_ref();
+    question
+        .map(|question| &question.reply)
+        .ok_or_else(|| lacking("the request was not read"))
+}
+
+/// Tells a whole answer to the client.
+pub(crate) fn answer(
+    call: &Call,
+    served: Surface,
+    body: &Bytes,
+    report: &dialects::Report,
+) -> Result<Encoded, Failure> {
+    dialects::translate_answer(served.dialect, call.dialect(), body, report, reply(call)?)
+        .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))
+}
+
+/// The client's headers that any provider may get.
+pub(crate) fn neutral_headers(headers: &HeaderMap) -> HeaderMap {
+    let is_foreign = |name: &str| FOREIGN_HEADERS.iter().any(|start| name.starts_with(start));
+    headers
+        .iter()
+        .filter(|(name, _)| !is_foreign(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Losses as the receipt keeps them.
+pub(crate) fn shown(losses: &[Loss]) -> Vec<String> {
+    losses.iter().map(ToString::to_string).collect()
+}
+
+fn untranslatable(error: &dialects::BadRequest) -> Failure {
+    Failure::new(FailureClass::Untranslatable, format!("the request body: {error}"))
+}
+
+fn lacking(what: &'static str) -> Failure {
+    Failure::new(FailureClass::Untranslatable, what)
+}
