@@ -11,3 +11,7 @@ pub(crate) const TERMINATOR: &[u8] = b"event: message_stop\ndata: {\"type\":\"me
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod roundtrip;
