@@ -13,3 +13,6 @@ mod words;
 
 /// Begins the seal of a redacted thought of another provider on its way through a Gemini client. Base64 has no colon.
 const REDACTED: &str = "redacted:";
+
+#[cfg(test)]
+mod tests;
