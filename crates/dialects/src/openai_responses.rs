@@ -11,6 +11,8 @@ pub(crate) mod request;
 mod echo;
 mod names;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
