@@ -72,6 +72,30 @@ fn what_cannot_be_understood_is_400() {
     assert!(world.upstream.received().is_empty(), "{:?}", world.upstream.received());
 }
 
+/// A glob takes any name in, and a name ends in the receipt, in an index of the ledger and in the upstream's path.
+#[test]
+fn a_name_that_no_model_can_have_is_404() {
+    let upstream = Upstream::start();
+    let models = "models: [{name: \"smart-*\", targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    let gateway = Tollgate::start(&config(&upstream, models));
+    let call = |format: Format, model: &str| format.call(model).bearer(CLIENT_KEY).send(&gateway.url());
+    for length in [600, 100_000] {
+        let name = format!("smart-{}", "x".repeat(length));
+        let response = call(Format::Chat, &name);
+        Format::Chat.assert_refusal(&response, 404);
+        assert!(response.text().len() < 1_000, "a refusal repeats little of the name");
+    }
+    for name in [
+        "gemini-2.0-flash/../gemini-2.5-pro",
+        "gemini-2.0-flash%2F..%2Fgemini-2.5-pro",
+        "google/..",
+    ] {
+        Format::Gemini.assert_refusal(&call(Format::Gemini, name), 404);
+    }
+    assert!(upstream.received().is_empty(), "{:?}", upstream.received());
+    assert_eq!(call(Format::Chat, &format!("smart-{}", "x".repeat(500))).status(), 200);
+}
+
 #[test]
 fn money_models_and_paths() {
     let world = World::new();
