@@ -157,18 +157,12 @@ fn most_output(bound: &Bound) -> u64 {
     }
 }
 
-/// The dearest that a token of input or output can be: over the tiers, over the buckets that it may end up in, and over
-/// the rates of long prompts where the prompt can be long.
+/// The dearest that a token of input or output can be: over the tiers, over the lengths that the prompt can have, and
+/// over the buckets that the token may end up in.
 fn dearest(price: &Price, input: u64) -> Rates {
-    let tiers = price.tiers.iter().map(|(_, rates)| rates);
-    let long = price
-        .long_context
-        .iter()
-        .filter(|long| input > long.above)
-        .map(|long| &long.rates);
-    std::iter::once(&price.rates)
-        .chain(tiers)
-        .chain(long)
+    price
+        .tariffs()
+        .flat_map(|tariff| tariff.up_to(input))
         .fold(Rates::default(), |most, row| Rates {
             input: [
                 row.input,

@@ -1,6 +1,6 @@
 //! Estimates against recorded traffic, bounds against what may happen.
 
-use domain::price::LongContext;
+use domain::price::{Step, Tariff};
 use proptest::prelude::*;
 
 use super::*;
@@ -204,16 +204,17 @@ fn the_dearest_rates_bound_a_hold() {
         dollars("0.003"),
         "the prompt may be written to the cache"
     );
-    price.tiers = vec![("priority".to_owned(), row("1", "20"))];
+    price.tiers = vec![("priority".to_owned(), Tariff::flat(row("1", "20")))];
     assert_eq!(
         hold_for(&chat(), &price).amount,
         dollars("0.004"),
         "the answer may name a tier"
     );
-    price.long_context = Some(LongContext {
-        above: 1_000,
-        rates: row("5", "20"),
-    });
+    let step = |above, input| Step {
+        above,
+        rates: row(input, "20"),
+    };
+    price.ordinary.steps = vec![step(1_000, "5"), step(2_000, "6")];
     assert_eq!(
         hold_for(&chat(), &price).amount,
         dollars("0.004"),
@@ -228,6 +229,37 @@ fn the_dearest_rates_bound_a_hold() {
         dollars("0.007005"),
         "the prompt may be long"
     );
+    price.tiers[0].1.steps = vec![step(1_000, "7")];
+    assert_eq!(
+        hold_for(&longer, &price).amount,
+        dollars("0.009007"),
+        "long, and of a tier that costs more"
+    );
+    let longest = Bound {
+        body_bytes: 2_001,
+        ..chat()
+    };
+    price.ordinary.steps[1].rates.input = dollars("8");
+    assert_eq!(
+        hold_for(&longest, &price).amount,
+        dollars("0.018008"),
+        "the prompt may reach the second step"
+    );
+}
+
+/// Steps that double the price of input, and then its output too.
+fn doubling(row: Rates) -> Vec<Step> {
+    let once = Rates {
+        input: row.input + row.input,
+        ..row
+    };
+    let twice = Rates {
+        output: row.output + row.output,
+        ..once
+    };
+    [(200_000, once), (500_000, twice)]
+        .map(|(above, rates)| Step { above, rates })
+        .to_vec()
 }
 
 proptest! {
@@ -241,9 +273,8 @@ proptest! {
         let row = Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, ..Rates::default() };
         let tier_row = Rates { input: Money::from_nanos(tier_rates[0]), output: Money::from_nanos(tier_rates[1]), ..row };
         let price = Price {
-            rates: row,
-            long_context: Some(LongContext { above: 200_000, rates: Rates { input: row.input + row.input, ..row } }),
-            tiers: vec![("t".to_owned(), tier_row)],
+            ordinary: Tariff { rates: row, steps: doubling(row) },
+            tiers: vec![("t".to_owned(), Tariff { rates: tier_row, steps: doubling(tier_row) })],
         };
         let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, generates: true, ..Bound::default() };
         let prompt = if context == 0 { body } else { body.min(context) };

@@ -151,8 +151,8 @@ fn because(reason: Exclusion, surface: Surface) -> String {
 
 fn price(route: &Route, target: &Target) -> String {
     match route.price.as_ref().or(target.price.as_ref()) {
-        Some(price) if price.rates == Rates::default() => "free".to_owned(),
-        Some(price) => format!("{} in, {} out", price.rates.input, price.rates.output),
+        Some(price) if price.ordinary.rates == Rates::default() => "free".to_owned(),
+        Some(price) => format!("{} in, {} out", price.ordinary.rates.input, price.ordinary.rates.output),
         None => "not known".to_owned(),
     }
 }
