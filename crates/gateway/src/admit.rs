@@ -293,6 +293,7 @@ fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes:
             body_bytes: body_bytes as u64,
             by_reference: facts.by_reference,
             tools: facts.tools,
+            searches: facts.searches,
             output_bound: facts.output_bound,
             choices: facts.choices,
             context: target.context,

@@ -85,6 +85,7 @@ fn price() -> Price {
     Price::flat(Rates {
         input: dollars("1"),
         output: dollars("10"),
+        web_searches: dollars("10"),
         ..Rates::default()
     })
 }
@@ -141,6 +142,11 @@ fn a_hold_covers_input_and_output() {
             1_600 + 1_000,
         ),
         (
+            "a cent for each search",
+            Bound { searches: 5, ..chat() },
+            1_000 + 1_000 + 5 * 10_000,
+        ),
+        (
             "no output",
             Bound {
                 generates: false,
@@ -168,6 +174,16 @@ fn a_stream_without_a_bound_holds_in_steps() {
     assert_eq!(
         (steps.first, steps.step, steps.step_tokens),
         (dollars("0.02148"), dollars("0.02048"), 2_048)
+    );
+
+    let searching = Bound {
+        searches: 2,
+        ..unbounded
+    };
+    assert_eq!(
+        hold_for(&searching, &price()).steps.map(|steps| steps.first),
+        Some(dollars("0.04148")),
+        "searches come before the text that they lead to"
     );
 
     let unknown = hold_for(
@@ -265,18 +281,19 @@ fn doubling(row: Rates) -> Vec<Step> {
 proptest! {
     #[test]
     fn what_stays_in_the_bound_costs_no_more_than_the_hold(
-        rates in proptest::array::uniform6(0_i64..50_000_000_000), tier_rates in proptest::array::uniform2(0_i64..50_000_000_000),
+        rates in proptest::array::uniform7(0_i64..50_000_000_000), tier_rates in proptest::array::uniform2(0_i64..50_000_000_000),
         body in 1_u64..2_000_000, asked in proptest::option::of(1_u64..200_000), choices in 1_u64..4,
         context in 0_u64..1_000_000, shares in proptest::array::uniform4(0.0..1.0_f64), tier in any::<bool>(),
+        searches in (0_u64..20, 0_u64..20),
     ) {
-        let [input, output, cache_read, cache_write_5m, cache_write_1h, input_audio] = rates.map(Money::from_nanos);
-        let row = Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, ..Rates::default() };
+        let [input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, web_searches] = rates.map(Money::from_nanos);
+        let row = Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, web_searches, ..Rates::default() };
         let tier_row = Rates { input: Money::from_nanos(tier_rates[0]), output: Money::from_nanos(tier_rates[1]), ..row };
         let price = Price {
             ordinary: Tariff { rates: row, steps: doubling(row) },
             tiers: vec![("t".to_owned(), Tariff { rates: tier_row, steps: doubling(tier_row) })],
         };
-        let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, generates: true, ..Bound::default() };
+        let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, searches: searches.0, generates: true, ..Bound::default() };
         let prompt = if context == 0 { body } else { body.min(context) };
         let used = (prompt as f64 * shares[0]) as u64;
         let cached = ((prompt - used) as f64 * shares[1]) as u64;
@@ -286,6 +303,7 @@ proptest! {
             cache_read: prompt - used - cached,
             input_audio: (used as f64 * shares[2]) as u64,
             output: (asked.unwrap_or(50_000).min(50_000) as f64 * shares[3]) as u64 * choices,
+            web_searches: searches.1.min(searches.0),
             ..Usage::default()
         };
         let cost = cost(&usage, rates_for(&price, &usage, tier.then_some("t")));
