@@ -150,7 +150,7 @@ fn check_egress(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
         );
     }
     if let Some(proxy) = &decl.proxy
-        && !["http", "https", "socks5"].contains(&scheme(proxy).unwrap_or_default().as_str())
+        && !["http", "socks5", "socks5h"].contains(&scheme(proxy).unwrap_or_default().as_str())
     {
         complain(
             upstream,
