@@ -25,6 +25,7 @@ mod key;
 mod migrate;
 mod model;
 pub(crate) mod output;
+mod resource;
 mod secret_input;
 mod serve;
 mod upstream;
