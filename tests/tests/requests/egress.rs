@@ -17,6 +17,14 @@ fn call(gateway: &Tollgate) -> Response {
     Format::Chat.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url())
 }
 
+/// A call that must end without having reached anybody.
+fn unreached(gateway: &Tollgate) -> Response {
+    let response = call(gateway);
+    let (status, text) = (response.status(), response.text());
+    assert!(matches!(status, 502 | 503), "{status} {text}");
+    response
+}
+
 /// The configuration with more fields on its OpenAI upstream.
 fn with(upstream: &Upstream, fields: &str) -> String {
     let yaml = config(upstream, "").replace(
@@ -132,13 +140,7 @@ fn a_socks_proxy_that_refuses_is_no_reason_to_go_without() {
         ),
     ] {
         let gateway = Tollgate::start(&yaml);
-        let response = call(&gateway);
-        assert!(
-            matches!(response.status(), 502 | 503),
-            "{what}: {} {}",
-            response.status(),
-            response.text()
-        );
+        let response = unreached(&gateway);
         assert!(
             !response.text().contains("wr0ng") && !gateway.stdout().contains("wr0ng"),
             "{what}"
@@ -153,13 +155,7 @@ fn a_proxy_that_is_away_is_no_reason_to_go_without() {
     let upstream = Upstream::start();
     let nobody = Upstream::start_refusing();
     let gateway = Tollgate::start(&with(&upstream, &format!("proxy: \"http://{}\"", nobody.address())));
-    let response = call(&gateway);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&gateway);
     assert!(upstream.received().is_empty());
 }
 
@@ -186,13 +182,7 @@ fn metadata_addresses_need_an_entry_even_for_the_operator() {
     let yaml = with(&upstream, "timeouts: {connect: 2s}").replace(&upstream.v1(), "http://169.254.169.254/v1");
     let gateway = Tollgate::start(&yaml);
     let begun = std::time::Instant::now();
-    let response = call(&gateway);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    let response = unreached(&gateway);
     assert!(begun.elapsed() < wait::PATIENCE);
     // The log names the mend.
     gateway.wait_for_output("allow_upstream_cidrs");
@@ -222,22 +212,10 @@ fn an_upstream_is_trusted_by_its_own_authorities() {
     assert_eq!(upstream.received().len(), 1);
 
     let untrusted = Tollgate::start(&with(&upstream, "weight: 1").replacen(&upstream.v1(), &base, 1));
-    let response = call(&untrusted);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&untrusted);
     // The name must be the certificate's, too.
     let other_name = trusted.replacen("https://localhost:", "https://127.0.0.1:", 1);
-    let response = call(&Tollgate::start(&other_name));
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&Tollgate::start(&other_name));
     assert_eq!(
         upstream.received().len(),
         1,

@@ -292,6 +292,11 @@ mod tests {
         Price::of(&serde_json::from_str(json).unwrap()).unwrap()
     }
 
+    /// The ordinary rates of the first tier.
+    fn first_tier(json: &str) -> String {
+        price(json).unwrap().tiers[0].1.rates.to_string()
+    }
+
     #[test]
     fn numbers_are_read_exactly() {
         for (text, dollars) in [
@@ -318,26 +323,20 @@ mod tests {
 
     #[test]
     fn a_tier_without_a_bucket_gets_it_in_proportion() {
-        let price = price(
+        let tier = first_tier(
             r#"{"input_cost_per_token": 4e-06, "cache_read_input_token_cost": 4e-07,
                 "input_cost_per_token_priority": 8e-06}"#,
         );
-        assert_eq!(
-            price.unwrap().tiers[0].1.rates.to_string(),
-            r#"{ input = "8", cache_read = "0.8" }"#
-        );
+        assert_eq!(tier, r#"{ input = "8", cache_read = "0.8" }"#);
     }
 
     #[test]
     fn a_proportion_that_is_not_exact_falls_back_to_the_ordinary_price() {
-        let price = price(
+        let tier = first_tier(
             r#"{"input_cost_per_token": 3e-06, "cache_read_input_token_cost": 1e-07,
                 "input_cost_per_token_flex": 1e-06}"#,
         );
-        assert_eq!(
-            price.unwrap().tiers[0].1.rates.to_string(),
-            r#"{ input = "1", cache_read = "0.1" }"#
-        );
+        assert_eq!(tier, r#"{ input = "1", cache_read = "0.1" }"#);
     }
 
     #[test]
