@@ -22,6 +22,7 @@ mod healthcheck;
 mod init;
 mod journal;
 mod key;
+mod local;
 mod migrate;
 mod model;
 pub(crate) mod output;
