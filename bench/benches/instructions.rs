@@ -235,7 +235,7 @@ fn usages() -> [(Usage, Option<&'static str>); 6] {
 }
 
 #[library_benchmark]
-#[bench::six_calls(setup = calls, config = baseline(1_740))]
+#[bench::six_calls(setup = calls, config = baseline(1_817))]
 fn price_usage(calls: &'static Calls) -> Money {
     let mut sum = Money::ZERO;
     for (usage, tier) in black_box(&calls.calls) {

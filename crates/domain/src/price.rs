@@ -84,9 +84,11 @@ impl Price {
 
     /// The tariff of a service tier. One that the price does not know (`default`, `standard`) is the ordinary one.
     pub fn tariff(&self, service_tier: Option<&str>) -> &Tariff {
-        service_tier
-            .and_then(|named| self.tiers.iter().find(|(tier, _)| tier.eq_ignore_ascii_case(named)))
-            .map_or(&self.ordinary, |(_, tariff)| tariff)
+        let Some(named) = service_tier else {
+            return &self.ordinary;
+        };
+        let found = self.tiers.iter().find(|(tier, _)| tier.eq_ignore_ascii_case(named));
+        found.map_or(&self.ordinary, |(_, tariff)| tariff)
     }
 
     /// Every tariff.
@@ -106,7 +108,11 @@ impl Tariff {
 
     /// The rates of a prompt of this many tokens: those of the highest step that it reaches.
     pub fn at(&self, prompt: u64) -> &Rates {
-        self.up_to(prompt).last().unwrap_or(&self.rates)
+        let mut rates = &self.rates;
+        for step in self.steps.iter().take_while(|step| prompt > step.above) {
+            rates = &step.rates;
+        }
+        rates
     }
 
     /// The rates that prompts of at most this many tokens can meet.
