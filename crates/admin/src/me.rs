@@ -135,7 +135,7 @@ fn rates(price: &Price) -> Value {
         cache_write_5m,
         cache_write_1h,
         ..
-    } = price.rates;
+    } = price.ordinary.rates;
     json!({
         "input": input, "output": output, "cache_read": cache_read, "cache_write_5m": cache_write_5m,
         "cache_write_1h": cache_write_1h,

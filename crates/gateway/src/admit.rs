@@ -323,6 +323,7 @@ fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes:
             by_reference: facts.by_reference,
             inline_media: u64::from(facts.inline_media),
             tools: facts.tools,
+            searches: facts.searches,
             output_bound: facts.output_bound,
             choices: facts.choices,
             context: target.context,

@@ -49,6 +49,8 @@ pub struct Bound {
     pub inline_media: u64,
     /// Whether tools are declared.
     pub tools: bool,
+    /// The most web searches that the provider may bill beside the tokens.
+    pub searches: u64,
     /// The most output tokens per choice, where the client gives a bound.
     pub output_bound: Option<u64>,
     /// How many answers are asked for; 0 is 1.
@@ -74,7 +76,7 @@ pub struct HoldBound {
 /// A hold that grows with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// What to hold at first: the input and one step of output.
+    /// What to hold at first: the input, the searches and one step of output.
     pub first: Money,
     /// What to add for each further step.
     pub step: Money,
@@ -99,13 +101,14 @@ pub const fn output_tokens(content_bytes: u64) -> u64 {
 }
 
 /// What to set aside for a call at this price, in the worst case: every input token at the dearest input rate (it may
-/// be written to a cache), the output up to its bound.
+/// be written to a cache), every search that is allowed, the output up to its bound.
 pub fn hold_for(bound: &Bound, price: &Price) -> HoldBound {
     let input = most_input(bound);
     let rates = dearest(price, input);
     let input_cost = cost(
         &Usage {
             input,
+            web_searches: bound.searches,
             ..Usage::default()
         },
         &rates,
@@ -166,18 +169,12 @@ fn most_output(bound: &Bound) -> u64 {
     }
 }
 
-/// The dearest that a token of input or output can be: over the tiers, over the buckets that it may end up in, and over
-/// the rates of long prompts where the prompt can be long.
+/// The dearest that a search and a token of input or output can be: over the tiers, over the lengths that the prompt can have, and
+/// over the buckets that the token may end up in.
 fn dearest(price: &Price, input: u64) -> Rates {
-    let tiers = price.tiers.iter().map(|(_, rates)| rates);
-    let long = price
-        .long_context
-        .iter()
-        .filter(|long| input > long.above)
-        .map(|long| &long.rates);
-    std::iter::once(&price.rates)
-        .chain(tiers)
-        .chain(long)
+    price
+        .tariffs()
+        .flat_map(|tariff| tariff.up_to(input))
         .fold(Rates::default(), |most, row| Rates {
             input: [
                 row.input,
@@ -189,6 +186,7 @@ fn dearest(price: &Price, input: u64) -> Rates {
             .into_iter()
             .fold(most.input, Money::max),
             output: most.output.max(row.output).max(row.output_audio),
+            web_searches: most.web_searches.max(row.web_searches),
             ..Rates::default()
         })
 }

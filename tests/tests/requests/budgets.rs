@@ -199,6 +199,37 @@ defaults: {retries: 0}
 }
 
 #[test]
+fn searches_that_the_provider_may_run_are_held_for() {
+    let upstream = Upstream::start();
+    let models = "models: [{name: finder, price: {input: 0.01, output: 0.01, web_searches: 10.00}, targets: [{upstream: claude, model: claude-sonnet-4-5}]}]\n";
+    let gateway = start(&upstream, "- {name: alice, opening_credit: 0.05, policy: hard}", models);
+    let call = |tool| {
+        let mut body = Format::Anthropic.body("finder");
+        body["tools"] = json!([tool]);
+        Request::post(Format::Anthropic.path("finder").as_str(), &body)
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url())
+    };
+    for tool in [
+        json!({"type": "web_search_20250305", "name": "web_search"}),
+        json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 5}),
+    ] {
+        Format::Anthropic.assert_refusal(&call(tool), 402);
+    }
+    assert!(
+        upstream.received().is_empty(),
+        "five searches and their results may cost more"
+    );
+    for tool in [
+        json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 4}),
+        json!({"type": "web_fetch_20250910", "name": "web_fetch"}),
+    ] {
+        let response = call(tool);
+        assert_eq!(response.status(), 200, "{}", response.text());
+    }
+}
+
+#[test]
 fn policy_unlimited_is_metered_and_never_refused() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "- {name: alice}", "");

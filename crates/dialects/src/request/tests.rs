@@ -164,6 +164,36 @@ fn finds_input_that_is_elsewhere() {
 }
 
 #[test]
+fn bounds_the_searches_that_are_billed_one_by_one() {
+    for (surface, tools, searches) in [
+        (MESSAGES, r#"{"type":"web_search_20250305","max_uses":3}"#, 3),
+        (MESSAGES, r#"{"max_uses":3,"type":"web_search_20260318"}"#, 3),
+        (MESSAGES, r#"{"type":"web_search_20250305"}"#, SEARCHES_UNASKED_MAX),
+        (
+            MESSAGES,
+            r#"{"type":"web_search_20250305","max_uses":null}"#,
+            SEARCHES_UNASKED_MAX,
+        ),
+        (
+            MESSAGES,
+            r#"{"type":"web_search_20250305","max_uses":0},{"type":"web_search_20250305","max_uses":7},{"type":"web_search_20250305","max_uses":5}"#,
+            12,
+        ),
+        (MESSAGES, r#"{"type":"web_fetch_20250910","max_uses":5}"#, 0),
+        (
+            MESSAGES,
+            r#"{"name":"web_search","input_schema":{"type":"web_search","max_uses":5}}"#,
+            0,
+        ),
+        (CHAT, r#"{"type":"web_search"}"#, 0),
+        (RESPONSES, r#"{"type":"web_search"}"#, 0),
+    ] {
+        let found = facts(surface, &format!(r#"{{"tools":[{tools}]}}"#));
+        assert_eq!(found.searches, searches, "{tools}");
+    }
+}
+
+#[test]
 fn knows_what_is_in_the_body() {
     for (surface, body, media) in [
         (

@@ -104,14 +104,21 @@ fn prices_come_from_the_declaration_then_the_catalog() {
     let snapshot = snapshot();
     let smart = snapshot.route("smart").unwrap();
     let declared = smart.price_of(&smart.targets[0], Some("gpt-4o-2024-08-06")).unwrap();
-    assert_eq!(declared.rates.input, "1.00".parse().unwrap());
+    assert_eq!(declared.ordinary.rates.input, "1.00".parse().unwrap());
     let implicit = snapshot.route("gpt-4o").unwrap();
     let catalog = implicit
         .price_of(&implicit.targets[0], Some("gpt-4o-2024-08-06"))
         .unwrap();
-    assert!(!catalog.rates.output.is_spent());
+    assert!(!catalog.ordinary.rates.output.is_spent());
     let local = snapshot.route("llama3").unwrap();
-    assert!(local.price_of(&local.targets[0], None).unwrap().rates.is_free());
+    assert!(
+        local
+            .price_of(&local.targets[0], None)
+            .unwrap()
+            .ordinary
+            .rates
+            .is_free()
+    );
 }
 
 #[test]
