@@ -5,7 +5,7 @@ use blackbox::{CLIENT_KEY, books, config, receipt_of};
 use serde_json::json;
 use testkit::client::Request;
 use testkit::gateway::{Setup, Tollgate};
-use testkit::upstream::{Answer, Behaviour, Upstream, Usage};
+use testkit::upstream::{Answer, Behaviour, Chunking, Upstream, Usage};
 
 fn start(upstream: &Upstream, user: &str, more: &str) -> Tollgate {
     Setup::config(&config(upstream, more).replace("- {name: alice}", user)).start()
@@ -160,12 +160,12 @@ fn hidden_reasoning_of_a_stream_is_charged_under_hard() {
 #[test]
 fn a_client_that_reads_slowly_pays_for_what_it_got_and_is_no_fault_of_the_upstream() {
     let upstream = Upstream::start();
-    // More than the buffers of all sockets on the way can hold.
-    let answer = Answer {
-        pieces: vec!["x".repeat(100_000); 250],
-        ..Answer::text("")
-    };
-    upstream.always(Behaviour::answer(answer));
+    // More than the buffers of all sockets on the way can hold. The content type keeps the upstream from taking so long a
+    // body apart; a stream it is all the same.
+    let text = "x".repeat(100_000);
+    let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let plain = [("content-type", "application/json")];
+    upstream.always(Behaviour::raw(200, &plain, event.repeat(250)).chunked(Chunking::Size(65_536)));
     let more = "models: [{name: gpt-4o, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]
 server: {request_timeout: 3s}
 defaults: {retries: 0}

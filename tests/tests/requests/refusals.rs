@@ -256,7 +256,7 @@ fn bodies_together_are_bounded_by_what_was_sent() {
         .collect();
     assert_eq!(call(20_000).status(), 200, "nothing has been sent yet");
     for stream in connections.iter_mut().take(2) {
-        stream.write_all(&[b' '; 60_000]).expect("sent");
+        stream.write_all(" ".repeat(60_000).as_bytes()).expect("sent");
     }
     wait::until("two bodies to have arrived", || call(20_000).status() == 503);
     assert_eq!(call(10).status(), 200, "there is room for a small one");
