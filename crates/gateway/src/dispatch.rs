@@ -292,7 +292,8 @@ fn without_secret(body: Bytes, credential: &Credential) -> Bytes {
         return body;
     }
     let mut blanked = body.to_vec();
-    while let Some(at) = finder.find(&blanked) {
+    // In the body as it came: what was blanked must not be found again, or a credential of stars would never end.
+    for at in finder.find_iter(&body) {
         blanked[at..at + secret.len()].fill(b'*');
     }
     Bytes::from(blanked)

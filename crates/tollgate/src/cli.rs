@@ -40,7 +40,7 @@ use context::Context;
 
 /// An AI API gateway in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "tollgate", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
