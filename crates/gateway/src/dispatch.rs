@@ -215,6 +215,10 @@ async fn attempt(
             format!("no content within {limit:?}"),
         )),
     };
+    let result = result.map_err(|failure| Failure {
+        detail: unspoken(&failure.detail, target, credential),
+        ..failure
+    });
     let (status, failure) = match &result {
         Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => (Some(status.as_u16()), None),
         Ok((_, Answer::Stream(_) | Answer::Taken)) => (Some(200), None),
@@ -256,7 +260,7 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return refused(call, credential, &head, body).await;
+        return refused(call, target, credential, &head, body).await;
     }
     if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
         return Err(Failure::new(
@@ -283,20 +287,53 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     content_type.starts_with(b"text/event-stream")
 }
 
-/// The body of a refusal that goes on to the caller, without our credential: some providers repeat it. Everything else
+/// What an upstream said, without what it was told in confidence: some providers repeat the credential. Everything else
 /// stays as it came.
-fn without_secret(body: Bytes, credential: &Credential) -> Bytes {
-    let secret = credential.secret.expose().as_bytes();
-    let finder = memchr::memmem::Finder::new(secret);
-    if secret.is_empty() || finder.find(&body).is_none() {
-        return body;
+fn without_secrets(text: Bytes, target: &Target, credential: &Credential) -> Bytes {
+    secrets(target, credential).fold(text, |text, secret| {
+        let finder = memchr::memmem::Finder::new(secret);
+        if finder.find(&text).is_none() {
+            return text;
+        }
+        let mut blanked = text.to_vec();
+        // In the text as it came: what was blanked must not be found again, or a credential of stars would never end.
+        for at in finder.find_iter(&text) {
+            blanked[at..at + secret.len()].fill(b'*');
+        }
+        Bytes::from(blanked)
+    })
+}
+
+/// A failure's detail goes into the log.
+fn unspoken(detail: &str, target: &Target, credential: &Credential) -> String {
+    let text = without_secrets(Bytes::copy_from_slice(detail.as_bytes()), target, credential);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The secrets that a request to a target carries: its credential, and configured headers of a secret's length.
+fn secrets<'a>(target: &'a Target, credential: &'a Credential) -> impl Iterator<Item = &'a [u8]> {
+    const HEADER_SECRET_MIN: usize = 16;
+    let headers = target.upstream.headers.iter().map(|(_, value)| value.as_bytes());
+    let headers = headers.filter(|value| value.len() >= HEADER_SECRET_MIN);
+    let key = credential.secret.expose().as_bytes();
+    std::iter::once(key).filter(|key| !key.is_empty()).chain(headers)
+}
+
+/// The headers of a refusal that goes on to the caller: none that repeats a secret.
+fn refused_headers(answer: &HeaderMap, target: &Target, credential: &Credential) -> HeaderMap {
+    let mut headers = relayed_headers(answer);
+    let mut telling: Vec<_> = Vec::new();
+    for secret in secrets(target, credential) {
+        let finder = memchr::memmem::Finder::new(secret);
+        let found = headers
+            .iter()
+            .filter(|(_, value)| finder.find(value.as_bytes()).is_some());
+        telling.extend(found.map(|(name, _)| name.clone()));
     }
-    let mut blanked = body.to_vec();
-    // In the body as it came: what was blanked must not be found again, or a credential of stars would never end.
-    for at in finder.find_iter(&body) {
-        blanked[at..at + secret.len()].fill(b'*');
+    for name in telling {
+        headers.remove(name);
     }
-    Bytes::from(blanked)
+    headers
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -362,6 +399,7 @@ fn encoded(model: &str) -> String {
 
 async fn refused(
     call: &Call,
+    target: &Target,
     credential: &Credential,
     head: &http::response::Parts,
     body: hyper::body::Incoming,
@@ -378,10 +416,10 @@ async fn refused(
     match dialects::classify(call.dialect(), status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => Ok((
-            relayed_headers(&head.headers),
+            refused_headers(&head.headers, target, credential),
             Answer::Refused {
                 status: head.status,
-                body: without_secret(body, credential),
+                body: without_secrets(body, target, credential),
             },
         )),
     }
