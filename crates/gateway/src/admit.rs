@@ -305,6 +305,7 @@ fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes:
         let bound = Bound {
             body_bytes: body_bytes as u64,
             by_reference: facts.by_reference,
+            inline_media: u64::from(facts.inline_media),
             tools: facts.tools,
             output_bound: facts.output_bound,
             choices: facts.choices,

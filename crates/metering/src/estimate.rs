@@ -25,6 +25,10 @@ const OUTPUT_HALF_BYTES_PER_TOKEN: u64 = 7;
 /// most: 521 is the largest in the recordings, where the body is shorter than the prompt. Tools that the provider
 /// *runs* bring in texts without a bound and count as "by reference".
 const TOOLS_TOKENS_MAX: u64 = 600;
+/// Tokens that a picture or a sound inside the body may be, however few its bytes are: `gpt-4o-mini` counts 2,833 and
+/// 5,667 for each of up to eight tiles, and a blank picture of that size compresses to a few hundred bytes. A document of
+/// very many pages may be more.
+const MEDIA_TOKENS_MAX: u64 = 48_169;
 /// The context window assumed where it is needed and not known: what most large models had in 2026.
 const CONTEXT_ASSUMED: u64 = 200_000;
 /// The largest answer assumed where neither the client nor the catalog gives one.
@@ -41,6 +45,8 @@ pub struct Bound {
     /// Whether part of the input is named rather than sent: URLs, file ids, earlier answers, cached content, tools that
     /// the provider runs.
     pub by_reference: bool,
+    /// Pictures, sounds and documents inside the body.
+    pub inline_media: u64,
     /// Whether tools are declared.
     pub tools: bool,
     /// The most output tokens per choice, where the client gives a bound.
@@ -138,7 +144,10 @@ pub fn hold_for(bound: &Bound, price: &Price) -> HoldBound {
 
 fn most_input(bound: &Bound) -> u64 {
     let hidden = if bound.tools { TOOLS_TOKENS_MAX } else { 0 };
-    let sent = input_bound(bound.body_bytes).saturating_add(hidden);
+    let media = bound.inline_media.saturating_mul(MEDIA_TOKENS_MAX);
+    let sent = input_bound(bound.body_bytes)
+        .saturating_add(hidden)
+        .saturating_add(media);
     match (bound.by_reference, bound.context) {
         (true, 0) => sent.max(CONTEXT_ASSUMED),
         (true, context) => context,

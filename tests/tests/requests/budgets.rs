@@ -102,6 +102,12 @@ fn a_call_that_may_cost_more_than_is_left_is_refused_before_it_is_made() {
         &call(json!({"model": "gpt-4o", "max_tokens": 10, "messages": by_reference})),
         402,
     );
+    // A picture of a hundred bytes may be counted as tens of thousands of tokens.
+    let tiny = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}]);
+    Format::Chat.assert_refusal(
+        &call(json!({"model": "gpt-4o", "max_tokens": 10, "messages": tiny})),
+        402,
+    );
     assert!(
         upstream.received().is_empty(),
         "what may cost too much must not be asked"

@@ -141,6 +141,14 @@ fn a_hold_covers_input_and_output() {
             1_600 + 1_000,
         ),
         (
+            "a picture has more tokens than bytes",
+            Bound {
+                inline_media: 2,
+                ..chat()
+            },
+            1_000 + 2 * MEDIA_TOKENS_MAX + 1_000,
+        ),
+        (
             "no output",
             Bound {
                 generates: false,
