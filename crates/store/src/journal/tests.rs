@@ -417,12 +417,18 @@ fn a_flush_that_fails_is_told_to_those_who_wait_and_heals() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let unflushable = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
     journal.shared.replace_file(unflushable);
+    let asked_late = journal.append(b"nowhere either").unwrap();
     let ticket = journal.append(b"nowhere").unwrap();
     assert!(matches!(runtime.block_on(ticket), Err(AppendError::Write(_))));
     assert!(!journal.healthy());
     journal.shared.forget_last_try();
     assert!(journal.healthy());
     assert_eq!(runtime.block_on(journal.append(b"after").unwrap()), Ok(()));
+    let late = runtime.block_on(asked_late);
+    assert!(
+        matches!(late, Err(AppendError::Write(_))),
+        "a later flush proves nothing"
+    );
 }
 
 /// The contents of `.torn` files, which are removed.
