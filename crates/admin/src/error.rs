@@ -1,6 +1,7 @@
 //! The one error of the control plane. Its messages say the mend and hold no secrets.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -64,6 +65,13 @@ impl From<StoreError> for ApiError {
                 }
             }
         }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    /// The framework's own answer would be plain text.
+    fn from(rejection: QueryRejection) -> Self {
+        Self::malformed(rejection.body_text())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/api/me/*`: what a key's owner may know.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use domain::price::Rates;
 use domain::{Money, Price};
@@ -58,8 +59,9 @@ pub(crate) struct Days {
 pub(crate) async fn usage(
     State(shared): State<Shared>,
     client: Client,
-    Query(days): Query<Days>,
+    days: Result<Query<Days>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Query(days) = days?;
     let (from, to) = days.read()?;
     let user = &client.key.user;
     let views = shared.store().usage();

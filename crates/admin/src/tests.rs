@@ -242,4 +242,16 @@ async fn other_paths_and_methods_are_refused_in_json() {
     );
     let (status, _) = bench.send(Request::post("/api/stats")).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    for (path, token) in [
+        ("/api/requests?limit=-1", TOKEN),
+        ("/api/requests?limit=1&limit=2", TOKEN),
+        ("/api/me/usage?from=2026-01-01&from=2026-01-02", KEY),
+    ] {
+        let (status, body) = bench.get(path, token).await;
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (StatusCode::BAD_REQUEST, &"malformed".into()),
+            "{path}: {body}"
+        );
+    }
 }
