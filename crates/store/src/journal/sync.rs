@@ -213,6 +213,7 @@ fn run(shared: &Shared) {
             Err(error) => shared.flush_failed(error),
         };
         shared.flush.finished(number, result);
+        shared.look();
         if !go_on {
             return;
         }
