@@ -241,8 +241,17 @@ impl RequestFacts {
         Ok(())
     }
 
-    /// Reads an output bound.
+    /// Reads an output bound. `-1` is none: so clients of llama.cpp and LM Studio write it, and other providers refuse it
+    /// themselves.
     pub(crate) fn take_bound(&mut self, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if value.kind()? == Kind::Number {
+            let mut ahead = value.clone();
+            let literal = ahead.skip()?;
+            if ahead.slice(literal) == b"-1" {
+                *value = ahead;
+                return Ok(());
+            }
+        }
         self.output_bound = self.output_bound.max(whole_number(key, value)?);
         Ok(())
     }

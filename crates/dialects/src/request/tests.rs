@@ -69,6 +69,8 @@ fn each_format_has_its_own_names() {
         facts(MESSAGES, r#"{"model":"m","max_tokens":9,"messages":[]}"#).output_bound,
         Some(9)
     );
+    let unbounded = facts(CHAT, r#"{"max_tokens": -1 ,"model":"m"}"#);
+    assert_eq!((unbounded.output_bound, unbounded.model.as_deref()), (None, Some("m")));
     let gemini = facts(
         GEMINI,
         r#"{"model":"models/other","generationConfig":{"maxOutputTokens":"9","candidateCount":2},"contents":[]}"#,
@@ -258,7 +260,7 @@ fn refuses_what_upstream_and_gateway_could_read_differently() {
         ),
         (CHAT, r#"{"stream":"true"}"#, 10, "`stream` must be true or false"),
         (CHAT, r#"{"model":7}"#, 9, "`model` must be a string"),
-        (CHAT, r#"{"max_tokens":-1}"#, 14, "`max_tokens` must be a whole number"),
+        (CHAT, r#"{"max_tokens":-2}"#, 14, "`max_tokens` must be a whole number"),
         (CHAT, r#"{"n":1.5}"#, 5, "`n` must be a whole number"),
         (CHAT, "[]", 0, "not a valid JSON object"),
         (CHAT, "", 0, "not a valid JSON object"),
