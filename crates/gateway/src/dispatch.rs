@@ -18,6 +18,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::upstream::confidence;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
@@ -216,7 +217,7 @@ async fn attempt(
         )),
     };
     let result = result.map_err(|failure| Failure {
-        detail: unspoken(&failure.detail, target, credential),
+        detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
         ..failure
     });
     let (status, failure) = match &result {
@@ -285,55 +286,6 @@ async fn exchange(call: &Call, target: &Target, credential: &Credential) -> Resu
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.starts_with(b"text/event-stream")
-}
-
-/// What an upstream said, without what it was told in confidence: some providers repeat the credential. Everything else
-/// stays as it came.
-fn without_secrets(text: Bytes, target: &Target, credential: &Credential) -> Bytes {
-    secrets(target, credential).fold(text, |text, secret| {
-        let finder = memchr::memmem::Finder::new(secret);
-        if finder.find(&text).is_none() {
-            return text;
-        }
-        let mut blanked = text.to_vec();
-        // In the text as it came: what was blanked must not be found again, or a credential of stars would never end.
-        for at in finder.find_iter(&text) {
-            blanked[at..at + secret.len()].fill(b'*');
-        }
-        Bytes::from(blanked)
-    })
-}
-
-/// A failure's detail goes into the log.
-fn unspoken(detail: &str, target: &Target, credential: &Credential) -> String {
-    let text = without_secrets(Bytes::copy_from_slice(detail.as_bytes()), target, credential);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-/// The secrets that a request to a target carries: its credential, and configured headers of a secret's length.
-fn secrets<'a>(target: &'a Target, credential: &'a Credential) -> impl Iterator<Item = &'a [u8]> {
-    const HEADER_SECRET_MIN: usize = 16;
-    let headers = target.upstream.headers.iter().map(|(_, value)| value.as_bytes());
-    let headers = headers.filter(|value| value.len() >= HEADER_SECRET_MIN);
-    let key = credential.secret.expose().as_bytes();
-    std::iter::once(key).filter(|key| !key.is_empty()).chain(headers)
-}
-
-/// The headers of a refusal that goes on to the caller: none that repeats a secret.
-fn refused_headers(answer: &HeaderMap, target: &Target, credential: &Credential) -> HeaderMap {
-    let mut headers = relayed_headers(answer);
-    let mut telling: Vec<_> = Vec::new();
-    for secret in secrets(target, credential) {
-        let finder = memchr::memmem::Finder::new(secret);
-        let found = headers
-            .iter()
-            .filter(|(_, value)| finder.find(value.as_bytes()).is_some());
-        telling.extend(found.map(|(name, _)| name.clone()));
-    }
-    for name in telling {
-        headers.remove(name);
-    }
-    headers
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -416,10 +368,10 @@ async fn refused(
     match dialects::classify(call.dialect(), status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => Ok((
-            refused_headers(&head.headers, target, credential),
+            confidence::headers(&head.headers, &target.upstream, credential),
             Answer::Refused {
                 status: head.status,
-                body: without_secrets(body, target, credential),
+                body: confidence::text(body, &target.upstream, credential),
             },
         )),
     }
@@ -439,12 +391,12 @@ async fn whole(call: &Call, status: StatusCode, source: Source) -> Result<Answer
 
 /// What to do with a body beyond its bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Overflow {
+pub(crate) enum Overflow {
     Cut,
     Fail,
 }
 
-async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<Bytes, Failure> {
+pub(crate) async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<Bytes, Failure> {
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(next) = source.next().await {
