@@ -15,3 +15,14 @@ def accepted(id: str, client: str, line: str) -> bool:
     return any(
         id in entry["ids"] and client in entry["clients"] and line.split(":")[0] in entry["fields"] for entry in listed().get("answers", [])
     )
+
+
+def excused(source: str, target: str, id: str, line: str) -> bool:
+    """Whether this line about a request is of a kind that the target's documentation shows to be unavoidable."""
+    return any(
+        target in entry["targets"]
+        and source in entry.get("sources", [source])
+        and id in entry.get("ids", [id])
+        and line.split(":")[0] in entry["kinds"]
+        for entry in listed().get("requests", [])
+    )

@@ -1,0 +1,146 @@
+"""A request in a form that belongs to no format: what a person would say that it asks.
+
+The readers of the formats (`plain_*.py`) put both what the client sent and what the upstream got into this form, so that
+two requests are compared by their meaning. They share nothing with Tollgate's decoders.
+"""
+
+import dataclasses
+import json
+
+
+@dataclasses.dataclass
+class Item:
+    """One thing said in the conversation."""
+
+    role: str
+    """`user` (who also brings the results of tools) or `assistant`."""
+    kind: str
+    """`text`, `image`, `audio`, `video`, `document`, `call`, `result`, `native`."""
+    value: object
+
+
+@dataclasses.dataclass
+class Tool:
+    """A tool that the client runs."""
+
+    description: str
+    schema: object
+    strict: bool = False
+
+
+@dataclasses.dataclass
+class Plain:
+    """A request."""
+
+    system: list[str] = dataclasses.field(default_factory=list)
+    items: list[Item] = dataclasses.field(default_factory=list)
+    thinking: list[str] = dataclasses.field(default_factory=list)
+    tools: dict[str, Tool] = dataclasses.field(default_factory=dict)
+    hosted: list[str] = dataclasses.field(default_factory=list)
+    tool_choice: tuple = ("auto",)
+    parallel: bool = True
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: float | None = None
+    stop: list[str] = dataclasses.field(default_factory=list)
+    response: tuple | None = None
+    """`("json",)` or `("schema", SCHEMA)`."""
+    effort: str | None = None
+    """`none`, `low`, `medium`, `high`, or `on` where it only is to think."""
+    choices: int = 1
+    seed: int | None = None
+    logprobs: int | None = None
+    user: str | None = None
+    stream: bool = False
+
+    def texts(self) -> list[str]:
+        """Every text of the conversation."""
+        return self.system + [item.value for item in self.items if item.kind == "text"]
+
+    def say(self, role: str, kind: str, value):
+        """Adds to the conversation. Texts of one speaker in a row are one text: formats cut them differently."""
+        last = self.items[-1] if self.items else None
+        if kind == "text" and last and (last.role, last.kind) == (role, "text"):
+            last.value += value
+        elif kind != "text" or value:
+            self.items.append(Item(role, kind, value))
+
+    def call(self, ids: dict, id: str | None, name: str, args):
+        """A call of a tool. Ids are translated to the order of the calls: what counts is which result is whose."""
+        ids.setdefault(id, []).append(sum(item.kind == "call" for item in self.items))
+        self.say("assistant", "call", (name, args))
+
+    def result(self, ids: dict, id: str | None, content, is_error: bool | None = None):
+        """What a tool said: `content` is its JSON or text, or a list of those and media."""
+        waiting = ids.get(id) or [None]
+        number = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        self.say("user", "result", (number, content, is_error))
+
+
+def effort_of_budget(tokens: int) -> str:
+    """Google's table for its OpenAI-compatible endpoint: low 1,024, medium 8,192, high 24,576."""
+    if tokens < 0:
+        return "on"
+    return "none" if tokens == 0 else "low" if tokens <= 2048 else "medium" if tokens < 16384 else "high"
+
+
+def effort_of_word(word: str) -> str:
+    """There are finer words than all formats have."""
+    return {"minimal": "low", "xhigh": "high", "max": "high"}.get(word.lower(), word.lower())
+
+
+def read_json(text: str):
+    """What a tool said may be JSON or just text."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return text
+
+
+def unwrapped(value):
+    """What a tool said without the wrapping that a format demands: Gemini wants an object."""
+    value = read_json(value) if isinstance(value, str) else value
+    if isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))) in ("output", "result", "error"):
+        return unwrapped(value[name])
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return unwrapped(value[0])
+    return value
+
+
+def data_url(url: str) -> str:
+    """The bytes of a data URL as all formats have them, and other URLs as they are."""
+    return url.split(",", 1)[1] if url.startswith("data:") else url
+
+
+def schema(value):
+    """A schema without what formats may write or leave out without a change of its meaning."""
+    if isinstance(value, list):
+        return [schema(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for name, sub in value.items():
+        if name in ("properties", "$defs", "definitions") and isinstance(sub, dict):
+            kept[name] = {key: schema(child) for key, child in sub.items()}
+        elif name == "type":
+            kept[name] = sub.lower() if isinstance(sub, str) else [kind.lower() for kind in sub]
+        elif name == "required":
+            kept[name] = sorted(sub)
+        elif name in ("enum", "const", "default", "example", "examples"):
+            kept[name] = sub
+        elif name == "$schema" or (name, sub) == ("additionalProperties", False) or (name, sub) == ("nullable", False):
+            continue
+        else:
+            kept[name] = schema(sub)
+    if kept.pop("nullable", False) and isinstance(kept.get("type"), str):
+        kept["type"] = [kept["type"], "null"]
+    if kept.get("required") == [] or (kept.get("properties") == {} and kept.get("type") == "object"):
+        kept.pop("required", None)
+        kept.pop("properties", None) if kept.get("properties") == {} else None
+    return kept
+
+
+def tool_schema(value):
+    """The schema of a tool; one that takes nothing may have none."""
+    return schema(value) if value else {"type": "object"}

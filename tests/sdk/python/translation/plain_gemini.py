@@ -1,0 +1,86 @@
+"""Requests of Gemini, read by <https://ai.google.dev/api/generate-content>. Google reads names in both spellings."""
+
+from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, unwrapped
+
+
+def field(value: dict | None, name: str):
+    """A member by its name in camel case, in whichever spelling it has."""
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return (value or {}).get(name, (value or {}).get(snake))
+
+
+def generate(body: dict, path: str) -> Plain:
+    plain, ids = Plain(), {}
+    system = field(body, "systemInstruction") or {}
+    plain.system = [part["text"] for part in system.get("parts") or [] if "text" in part]
+    for turn in body["contents"]:
+        for part in turn.get("parts") or []:
+            read_part(plain, ids, "assistant" if turn.get("role") == "model" else "user", part)
+    for tool in body.get("tools") or []:
+        read_tool(plain, tool)
+    plain.tool_choice = choice(field(field(body, "toolConfig"), "functionCallingConfig") or {})
+    config = field(body, "generationConfig") or {}
+    plain.max_tokens, plain.temperature = field(config, "maxOutputTokens"), config.get("temperature")
+    plain.top_p, plain.top_k = field(config, "topP"), field(config, "topK")
+    plain.stop = field(config, "stopSequences") or []
+    plain.response = response(config)
+    plain.effort = effort(field(config, "thinkingConfig") or {})
+    plain.choices = field(config, "candidateCount") or 1
+    plain.seed = config.get("seed")
+    plain.logprobs = (config.get("logprobs") or 0) if field(config, "responseLogprobs") else None
+    plain.stream = "streamGenerateContent" in path
+    return plain
+
+
+def response(config: dict) -> tuple | None:
+    shape = field(config, "responseJsonSchema") or field(config, "responseSchema")
+    if shape:
+        return ("schema", schema(shape))
+    return ("json",) if field(config, "responseMimeType") == "application/json" else None
+
+
+def effort(thinking: dict) -> str | None:
+    level, budget = field(thinking, "thinkingLevel"), field(thinking, "thinkingBudget")
+    if level:
+        return effort_of_word(level)
+    if budget is not None:
+        return effort_of_budget(budget)
+    return "on" if field(thinking, "includeThoughts") else None
+
+
+def choice(config: dict) -> tuple:
+    words = {"ANY": "required", "NONE": "none"}
+    return (words.get((config.get("mode") or "AUTO").upper(), "auto"), *sorted(field(config, "allowedFunctionNames") or []))
+
+
+def read_part(plain: Plain, ids: dict, role: str, part: dict):
+    if part.get("thought"):
+        plain.thinking += [part["text"]] if part.get("text") else []
+    elif "text" in part:
+        plain.say(role, "text", part["text"])
+    elif call := field(part, "functionCall"):
+        plain.call(ids, call.get("id") or call["name"], call["name"], call.get("args") or {})
+    elif result := field(part, "functionResponse"):
+        said = field(result, "response")
+        is_error = True if isinstance(said, dict) and "error" in said else None
+        media = [medium(inner) for inner in result.get("parts") or []]
+        content = unwrapped(said)
+        plain.result(ids, result.get("id") or result["name"], [content, *media] if media else content, is_error)
+    elif field(part, "inlineData") or field(part, "fileData"):
+        plain.say(role, *medium(part))
+    else:
+        plain.say(role, "native", part)
+
+
+def medium(part: dict) -> tuple[str, str]:
+    blob = field(part, "inlineData") or field(part, "fileData")
+    kind = (field(blob, "mimeType") or "").split("/")[0]
+    return kind if kind in ("image", "audio", "video") else "document", blob.get("data") or field(blob, "fileUri")
+
+
+def read_tool(plain: Plain, tool: dict):
+    for function in field(tool, "functionDeclarations") or []:
+        shape = field(function, "parametersJsonSchema") or function.get("parameters")
+        plain.tools[function["name"]] = Tool(function.get("description") or "", tool_schema(shape))
+    hosted = {"googleSearch": "web_search", "codeExecution": "code_execution", "urlContext": "web_fetch", "fileSearch": "file_search"}
+    plain.hosted += [name for known, name in hosted.items() if field(tool, known) is not None]

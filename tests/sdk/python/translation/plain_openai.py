@@ -1,0 +1,195 @@
+"""Requests of Chat Completions and of Responses, read by their documentation."""
+
+from .plain import Plain, Tool, data_url, effort_of_budget, effort_of_word, read_json, schema, tool_schema, unwrapped
+
+
+def chat(body: dict) -> Plain:
+    """<https://platform.openai.com/docs/api-reference/chat/create>"""
+    plain, ids = Plain(), {}
+    for message in body["messages"]:
+        chat_message(plain, ids, message)
+    for tool in (body.get("tools") or []) + [{"type": "function", "function": function} for function in body.get("functions") or []]:
+        function = tool.get("function") or tool.get("custom") or {}
+        plain.tools[function["name"]] = read_tool(function, False)
+    if body.get("web_search_options") is not None:
+        plain.hosted.append("web_search")
+    plain.tool_choice = choice(body.get("tool_choice") or body.get("function_call"))
+    plain.response = response(body.get("response_format") or {}, "json_schema")
+    shared(plain, body)
+    plain.max_tokens = body.get("max_completion_tokens") or body.get("max_tokens")
+    plain.stop = [body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or []
+    plain.effort = chat_effort(body)
+    plain.choices = body.get("n") or 1
+    plain.seed = body.get("seed")
+    plain.logprobs = (body.get("top_logprobs") or 0) if body.get("logprobs") else None
+    return plain
+
+
+def chat_effort(body: dict) -> str | None:
+    """OpenAI's word, or what OpenRouter and Z.ai have instead."""
+    router, thinking = body.get("reasoning") or {}, body.get("thinking") or {}
+    word = body.get("reasoning_effort") or router.get("effort")
+    if word:
+        return effort_of_word(word)
+    if router.get("max_tokens"):
+        return effort_of_budget(router["max_tokens"])
+    return {"enabled": "on", "disabled": "none"}.get(thinking.get("type"))
+
+
+def chat_message(plain: Plain, ids: dict, message: dict):
+    role, content = message["role"], message.get("content")
+    if role in ("system", "developer"):
+        plain.system.append(text_of(content))
+    elif role in ("tool", "function"):
+        plain.result(ids, message.get("tool_call_id") or message.get("name"), unwrapped(text_of(content)))
+    else:
+        thinking = message.get("reasoning_content") or message.get("reasoning")
+        plain.thinking += [thinking] if thinking else []
+        for part in [content] if isinstance(content, str) else content or []:
+            chat_part(plain, role, part)
+        if message.get("refusal"):
+            plain.say(role, "text", message["refusal"])
+        for call in message.get("tool_calls") or []:
+            function = call.get("function") or call["custom"]
+            plain.call(ids, call["id"], function["name"], read_json(function.get("arguments") or function.get("input") or "{}"))
+        if legacy := message.get("function_call"):
+            plain.call(ids, legacy["name"], legacy["name"], read_json(legacy["arguments"]))
+
+
+def chat_part(plain: Plain, role: str, part):
+    kind = "text" if isinstance(part, str) else part.get("type")
+    if kind == "text":
+        plain.say(role, "text", part if isinstance(part, str) else part["text"])
+    elif kind == "refusal":
+        plain.say(role, "text", part["refusal"])
+    elif kind == "image_url":
+        plain.say(role, "image", data_url(part["image_url"]["url"]))
+    elif kind == "input_audio":
+        plain.say(role, "audio", part["input_audio"]["data"])
+    elif kind == "file":
+        file = part["file"]
+        plain.say(role, "document", data_url(file.get("file_data") or file.get("file_id") or ""))
+    else:
+        plain.say(role, "native", part)
+
+
+def text_of(content) -> str:
+    """A string, or texts in parts."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or [])
+
+
+def responses(body: dict) -> Plain:
+    """<https://platform.openai.com/docs/api-reference/responses/create>"""
+    plain, ids = Plain(), {}
+    if body.get("instructions"):
+        plain.system.append(body["instructions"])
+    given = body.get("input") or []
+    for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:
+        responses_item(plain, ids, item)
+    for tool in body.get("tools") or []:
+        responses_tool(plain, tool)
+    plain.tool_choice = choice(body.get("tool_choice"))
+    plain.response = response((body.get("text") or {}).get("format") or {}, None)
+    shared(plain, body)
+    plain.max_tokens = body.get("max_output_tokens")
+    word = (body.get("reasoning") or {}).get("effort")
+    plain.effort = effort_of_word(word) if word else None
+    if "message.output_text.logprobs" in (body.get("include") or []):
+        plain.logprobs = body.get("top_logprobs") or 0
+    return plain
+
+
+def responses_item(plain: Plain, ids: dict, item: dict):
+    kind, role = item.get("type") or "message", item.get("role")
+    if kind == "message" and role in ("system", "developer"):
+        plain.system.append(text_of(item["content"]))
+    elif kind == "message":
+        for part in [item["content"]] if isinstance(item["content"], str) else item["content"]:
+            responses_part(plain, role, part)
+    elif kind in ("function_call", "custom_tool_call"):
+        plain.call(ids, item["call_id"], item["name"], read_json(item.get("arguments") or item.get("input") or "{}"))
+    elif kind in ("function_call_output", "custom_tool_call_output"):
+        plain.result(ids, item["call_id"], unwrapped(output(item["output"])))
+    elif kind == "reasoning":
+        plain.thinking += [part["text"] for part in (item.get("content") or item.get("summary") or [])]
+    elif kind == "additional_tools":
+        for tool in item["tools"]:
+            responses_tool(plain, tool)
+    else:
+        plain.say("assistant", "native", item)
+
+
+def output(parts):
+    """What a tool said: a text, or a list of texts and media."""
+    if isinstance(parts, str):
+        return parts
+    media = [("image" if "image_url" in part else "document", data_url(medium(part))) for part in parts if part["type"] != "input_text"]
+    return [part["text"] for part in parts if part["type"] == "input_text"] + media
+
+
+def medium(part: dict) -> str:
+    return next(part[name] for name in ("image_url", "file_data", "file_url", "file_id") if part.get(name))
+
+
+def responses_part(plain: Plain, role: str, part):
+    kind = "text" if isinstance(part, str) else part["type"]
+    if kind in ("text", "input_text", "output_text"):
+        plain.say(role, "text", part if isinstance(part, str) else part["text"])
+    elif kind == "refusal":
+        plain.say(role, "text", part["refusal"])
+    elif kind == "input_image":
+        plain.say(role, "image", data_url(medium(part)))
+    elif kind == "input_audio":
+        plain.say(role, "audio", part["input_audio"]["data"])
+    elif kind == "input_file":
+        plain.say(role, "document", data_url(medium(part)))
+    else:
+        plain.say(role, "native", part)
+
+
+def responses_tool(plain: Plain, tool: dict):
+    kind = tool["type"]
+    if kind in ("function", "custom"):
+        plain.tools[tool["name"]] = read_tool(tool, kind == "function")
+    elif kind == "namespace":
+        for inner in tool["tools"]:
+            responses_tool(plain, inner)
+    else:
+        hosted = {"web_search_preview": "web_search", "code_interpreter": "code_execution"}
+        plain.hosted.append(hosted.get(kind, kind))
+
+
+# --- what both have -------------------------------------------------------------------------------------------------
+
+
+def read_tool(function: dict, strict_unless_said: bool) -> Tool:
+    """<https://platform.openai.com/docs/guides/function-calling#strict-mode>: Responses is strict where nothing is said."""
+    strict = function.get("strict")
+    strict = strict_unless_said if strict is None else strict
+    return Tool(function.get("description") or "", tool_schema(function.get("parameters")), strict)
+
+
+def choice(value) -> tuple:
+    if isinstance(value, str) or value is None:
+        return (value or "auto",)
+    if "allowed_tools" in (value, value.get("type")) or "allowed_tools" in value:
+        allowed = value.get("allowed_tools") or value
+        names = sorted((tool.get("function") or tool)["name"] for tool in allowed["tools"])
+        return ("required" if allowed["mode"] == "required" else "auto", *names)
+    named = value.get("function") or value.get("custom") or value
+    return ("required", named["name"]) if "name" in named else ("hosted", value.get("type"))
+
+
+def response(format: dict, inside: str | None) -> tuple | None:
+    kind = format.get("type")
+    if kind == "json_schema":
+        return ("schema", schema((format[inside] if inside else format)["schema"]))
+    return ("json",) if kind == "json_object" else None
+
+
+def shared(plain: Plain, body: dict):
+    plain.temperature, plain.top_p = body.get("temperature"), body.get("top_p")
+    plain.top_k = body.get("top_k")
+    plain.parallel = body.get("parallel_tool_calls") is not False
+    plain.user = body.get("safety_identifier") or body.get("user")
+    plain.stream = bool(body.get("stream"))
