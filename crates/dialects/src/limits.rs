@@ -42,3 +42,7 @@ pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 
 /// Losses that are noted of one request or answer: they are for people to read.
 pub(crate) const LOSSES_MAX: usize = 64;
+
+/// `max_tokens` where neither the client nor the catalog says: Anthropic's format demands a number, and every model that is
+/// still served in it generates as many.
+pub(crate) const MAX_TOKENS_DEFAULT: u64 = 8_192;

@@ -46,17 +46,18 @@ impl Dialect {
 }
 
 impl Dialect {
-    /// All others, the one that can say most of what this one says first: what an upstream that does not speak this one
-    /// is asked in. Responses and Chat are nearest to each other; after that, Responses and Anthropic both have items,
-    /// reasoning with seals and citations, which Chat has not.
+    /// All others, in the order in which an upstream that does not speak this one is asked. Responses and Chat are nearest
+    /// to each other, Bedrock's to Anthropic's. Chat goes before Responses elsewhere: every server that imitates OpenAI has
+    /// it, and it alone has stop sequences, seeds and penalties; a provider's `translate_to` says otherwise where its
+    /// Responses can do more (reasoning that is sealed and sent back).
     pub const fn nearest(self) -> [Self; 4] {
         use Dialect::{AnthropicMessages, BedrockConverse, Gemini, OpenaiChat, OpenaiResponses};
         match self {
             OpenaiChat => [OpenaiResponses, AnthropicMessages, BedrockConverse, Gemini],
             OpenaiResponses => [OpenaiChat, AnthropicMessages, BedrockConverse, Gemini],
-            AnthropicMessages => [BedrockConverse, OpenaiResponses, OpenaiChat, Gemini],
-            Gemini => [OpenaiResponses, AnthropicMessages, BedrockConverse, OpenaiChat],
-            BedrockConverse => [AnthropicMessages, OpenaiResponses, OpenaiChat, Gemini],
+            AnthropicMessages => [BedrockConverse, OpenaiChat, OpenaiResponses, Gemini],
+            Gemini => [OpenaiChat, OpenaiResponses, AnthropicMessages, BedrockConverse],
+            BedrockConverse => [AnthropicMessages, OpenaiChat, OpenaiResponses, Gemini],
         }
     }
 }

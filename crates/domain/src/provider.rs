@@ -67,6 +67,9 @@ pub struct Provider {
     /// Whether the gateway answers itself: the built-in demonstration.
     #[serde(default)]
     pub builtin: bool,
+    /// Of several formats that it speaks, the one in which clients of other formats are served best.
+    #[serde(default)]
+    pub translate_to: Option<Dialect>,
     /// Where it departs from the format that it speaks; asked only where requests are translated.
     #[serde(default)]
     pub quirks: Quirks,

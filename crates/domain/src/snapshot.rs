@@ -110,7 +110,7 @@ impl Upstream {
         if self.surfaces.contains_key(&asked) {
             return Some(asked);
         }
-        let nearest = asked.dialect.nearest().into_iter();
+        let nearest = self.provider.translate_to.into_iter().chain(asked.dialect.nearest());
         let mut others = nearest.map(|dialect| Surface::new(asked.operation, dialect));
         others.find(|other| asked.operation.is_translated() && self.surfaces.contains_key(other))
     }

@@ -425,3 +425,141 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::hub::{Answer, Collector};
+
+    fn told(chunks: &[Value]) -> (Vec<Event>, Answer) {
+        let (mut decoder, mut events, mut collector) = (StreamDecoder::default(), Vec::new(), Collector::default());
+        for chunk in chunks {
+            decoder.event(chunk.to_string().as_bytes(), &mut events).unwrap();
+        }
+        decoder.finish(&mut events);
+        events.iter().cloned().for_each(|event| collector.push(event));
+        (events, collector.into_answer())
+    }
+
+    fn chunk(delta: Value) -> Value {
+        json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+    }
+
+    fn calls(answer: &Answer) -> Vec<(Option<&str>, &str, &str)> {
+        answer.choices[0]
+            .parts
+            .iter()
+            .filter_map(|part| match &part.content {
+                Content::ToolCall(call) => Some((call.id.as_deref(), call.name.as_str(), call.arguments.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn calls_are_told_apart_by_index_and_by_id() {
+        let call = |index: u64, id: &str, name: &str, more: &str| {
+            chunk(json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": more}}]}))
+        };
+        let more =
+            |index: u64, more: &str| chunk(json!({"tool_calls": [{"index": index, "function": {"arguments": more}}]}));
+        let (_, interleaved) = told(&[
+            call(0, "a", "f", ""),
+            call(1, "b", "g", "{"),
+            more(0, "{}"),
+            more(1, "}"),
+        ]);
+        assert_eq!(calls(&interleaved), [(Some("a"), "f", "{}"), (Some("b"), "g", "{}")]);
+        // Some servers number all calls 0; some repeat id and name in every chunk.
+        let (_, all_zero) = told(&[call(0, "a", "f", "{}"), call(0, "b", "g", "{}")]);
+        assert_eq!(calls(&all_zero), [(Some("a"), "f", "{}"), (Some("b"), "g", "{}")]);
+        let (_, repeated) = told(&[call(0, "a", "f", "{"), call(0, "a", "f", "}")]);
+        assert_eq!(calls(&repeated), [(Some("a"), "f", "{}")]);
+        let (_, nameless) = told(&[call(0, "", "f", "{}")]);
+        assert_eq!(calls(&nameless), [(None, "f", "{}")]);
+    }
+
+    #[test]
+    fn what_is_said_under_several_names_is_told_once() {
+        let detail = json!([{"type": "reasoning.text", "text": "hm", "index": 0}]);
+        let seal = json!([{"type": "reasoning.text", "signature": "s", "index": 0}]);
+        let (_, answer) = told(&[
+            chunk(json!({"reasoning": "hm", "reasoning_content": "hm", "reasoning_details": detail})),
+            chunk(json!({"reasoning_details": seal})),
+            chunk(json!({"content": "so"})),
+        ]);
+        let parts = &answer.choices[0].parts;
+        assert!(
+            matches!(&parts[0].content, Content::Thinking(thinking) if thinking.text == "hm" && thinking.signature.is_some())
+        );
+        assert_eq!(parts[1].as_text(), Some("so"));
+        assert_eq!(parts.len(), 2);
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_counts() {
+        let stop = |word: &str| json!({"choices": [{"index": 0, "delta": {}, "finish_reason": word}]});
+        let (_, answer) = told(&[chunk(json!({"content": "a"})), stop("tool_calls"), stop("stop")]);
+        assert_eq!(answer.choices[0].stop.as_ref().unwrap().reason, StopReason::Tool);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let name = prop::sample::select(vec![
+            "choices",
+            "delta",
+            "index",
+            "content",
+            "tool_calls",
+            "function",
+            "arguments",
+            "id",
+            "name",
+            "type",
+            "thinking",
+            "reasoning_details",
+            "finish_reason",
+            "logprobs",
+            "annotations",
+            "images",
+            "message",
+            "text",
+            "role",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z]{0,4}".prop_map(Value::from)
+        ];
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((name.clone(), inner), 0..6).prop_map(|members| members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect::<Map<_, _>>()
+                    .into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_json_is_too_odd(chunks in prop::collection::vec(any_json(), 0..4)) {
+            let (mut decoder, mut events) = (StreamDecoder::default(), Vec::new());
+            for chunk in &chunks {
+                let _ = decoder.event(chunk.to_string().as_bytes(), &mut events);
+                let _ = super::super::answer(chunk.to_string().as_bytes());
+                let _ = super::super::request(chunk.to_string().as_bytes());
+            }
+            decoder.finish(&mut events);
+            // Each part is opened once and closed once.
+            let open = events.iter().filter(|event| matches!(event, Event::Open { .. })).count();
+            let closed = events.iter().filter(|event| matches!(event, Event::Close { .. })).count();
+            prop_assert_eq!(open, closed);
+        }
+    }
+}

@@ -323,3 +323,6 @@ fn extra(extra: crate::hub::Extra, body: &mut Map<String, Value>, losses: &mut L
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

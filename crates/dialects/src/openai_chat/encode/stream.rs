@@ -472,3 +472,259 @@ impl Told {
         index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Citation, CitedSource, Signature, StopReason, ToolCall};
+
+    fn told(reply: Reply, events: Vec<Event>) -> Vec<Value> {
+        let (mut encoder, mut out, mut losses) = (StreamEncoder::new(reply), Vec::new(), Losses::default());
+        for event in events {
+            assert!(encoder.event(event, &mut out, &mut losses));
+        }
+        encoder.finish(&mut out, &mut losses);
+        let text = String::from_utf8(out).unwrap();
+        let mut chunks: Vec<&str> = text
+            .split_terminator("\n\n")
+            .map(|event| event.strip_prefix("data: ").unwrap())
+            .collect();
+        assert_eq!(chunks.pop(), Some("[DONE]"));
+        chunks
+            .into_iter()
+            .map(|chunk| serde_json::from_str(chunk).unwrap())
+            .collect()
+    }
+
+    fn reply(stream_usage: bool) -> Reply {
+        Reply {
+            model: "asked".to_owned(),
+            id: "7".to_owned(),
+            created: 5,
+            stream_usage,
+            ..Reply::default()
+        }
+    }
+
+    fn start() -> Event {
+        Event::Start {
+            id: String::new(),
+            model: String::new(),
+            created: None,
+            extra: crate::hub::Extra::default(),
+        }
+    }
+
+    fn open(place: u32, content: Content) -> Event {
+        Event::Open {
+            choice: 0,
+            place,
+            part: Box::new(Part::new(content)),
+        }
+    }
+
+    fn grow(place: u32, delta: Delta) -> Event {
+        Event::Delta {
+            choice: 0,
+            place,
+            delta,
+        }
+    }
+
+    fn deltas(chunks: &[Value]) -> Vec<Value> {
+        chunks
+            .iter()
+            .map(|chunk| chunk["choices"][0]["delta"].clone())
+            .collect()
+    }
+
+    #[test]
+    fn the_end_comes_last_and_usage_only_where_asked() {
+        let events = || {
+            vec![
+                Event::Usage(Usage {
+                    input: 3,
+                    cache_read: 4,
+                    output: 1,
+                    ..Usage::default()
+                }),
+                start(),
+                open(
+                    0,
+                    Content::Text {
+                        text: String::new(),
+                        citations: Vec::new(),
+                    },
+                ),
+                grow(0, Delta::Text("hi".to_owned())),
+                Event::Stop {
+                    choice: 0,
+                    stop: Stop::new(StopReason::Length),
+                },
+                Event::Usage(Usage {
+                    input: 3,
+                    cache_read: 4,
+                    output: 9,
+                    reasoning: 2,
+                    ..Usage::default()
+                }),
+            ]
+        };
+        let chunks = told(reply(true), events());
+        assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+        assert_eq!(
+            (&chunks[0]["id"], &chunks[0]["model"]),
+            (&json!("chatcmpl-7"), &json!("asked"))
+        );
+        assert!(chunks[0]["usage"].is_null() && chunks[0].get("usage").is_some());
+        assert_eq!(chunks[2]["choices"][0]["finish_reason"], "length");
+        assert_eq!(chunks[3]["choices"], json!([]));
+        assert_eq!(chunks[3]["usage"]["prompt_tokens"], 7);
+        assert_eq!(chunks[3]["usage"]["completion_tokens_details"]["reasoning_tokens"], 2);
+        let unasked = told(reply(false), events());
+        assert_eq!(unasked.len(), 3);
+        assert!(unasked.iter().all(|chunk| chunk.get("usage").is_none()));
+    }
+
+    #[test]
+    fn nothing_looks_like_an_end_before_the_end() {
+        let (mut encoder, mut out, mut losses) = (StreamEncoder::new(reply(true)), Vec::new(), Losses::default());
+        for event in [
+            start(),
+            Event::Stop {
+                choice: 0,
+                stop: Stop::new(StopReason::End),
+            },
+        ] {
+            encoder.event(event, &mut out, &mut losses);
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains("\"finish_reason\":null") && !text.contains("stop\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn interleaved_calls_keep_their_index_and_empty_ones_get_an_object() {
+        let call = |id: Option<&str>| {
+            Content::ToolCall(ToolCall {
+                id: id.map(str::to_owned),
+                name: "f".to_owned(),
+                ..ToolCall::default()
+            })
+        };
+        let chunks = told(
+            reply(false),
+            vec![
+                start(),
+                open(0, call(Some("a"))),
+                open(1, call(None)),
+                grow(0, Delta::Arguments("{\"x\"".to_owned())),
+                Event::Close { choice: 0, place: 1 },
+                grow(0, Delta::Arguments(":1}".to_owned())),
+                Event::Close { choice: 0, place: 0 },
+                Event::Stop {
+                    choice: 0,
+                    stop: Stop::new(StopReason::Tool),
+                },
+            ],
+        );
+        let calls: Vec<Value> = deltas(&chunks)
+            .into_iter()
+            .filter_map(|delta| delta.get("tool_calls").map(|calls| calls[0].clone()))
+            .collect();
+        assert_eq!(
+            calls[0],
+            json!({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}})
+        );
+        assert_eq!(calls[1]["id"], "call_7_1");
+        assert_eq!(calls[2], json!({"index": 0, "function": {"arguments": "{\"x\""}}));
+        assert_eq!(calls[3], json!({"index": 1, "function": {"arguments": "{}"}}));
+        assert_eq!(calls[4], json!({"index": 0, "function": {"arguments": ":1}"}}));
+        assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
+    }
+
+    #[test]
+    fn reasoning_seals_and_citations_have_their_places() {
+        let seal = Signature {
+            origin: Dialect::AnthropicMessages,
+            value: "s".to_owned(),
+        };
+        let source = CitedSource::Url {
+            url: "https://a".to_owned(),
+            title: None,
+        };
+        let citation = Citation {
+            span: Some((1, 2)),
+            quote: None,
+            source,
+            native: None,
+        };
+        let chunks = told(
+            reply(false),
+            vec![
+                start(),
+                open(0, Content::Thinking(Thinking::default())),
+                grow(0, Delta::Text("hm".to_owned())),
+                grow(0, Delta::Signature(seal)),
+                Event::Close { choice: 0, place: 0 },
+                open(
+                    1,
+                    Content::Text {
+                        text: "abc".to_owned(),
+                        citations: Vec::new(),
+                    },
+                ),
+                Event::Close { choice: 0, place: 1 },
+                open(
+                    2,
+                    Content::Text {
+                        text: String::new(),
+                        citations: Vec::new(),
+                    },
+                ),
+                grow(2, Delta::Citation(citation)),
+            ],
+        );
+        let deltas = deltas(&chunks);
+        assert_eq!(deltas[1], json!({"reasoning_content": "hm"}));
+        assert_eq!(
+            deltas[2]["reasoning_details"][0]["signature"],
+            "tollgate:anthropic_messages:s"
+        );
+        assert_eq!(deltas[3], json!({"content": "abc"}));
+        let annotation = &deltas[4]["annotations"][0]["url_citation"];
+        assert_eq!(
+            (&annotation["start_index"], &annotation["end_index"]),
+            (&json!(4), &json!(5))
+        );
+    }
+
+    #[test]
+    fn the_older_word_for_calls_is_answered_in() {
+        let mut reply = reply(false);
+        reply.echo.insert("functions".to_owned(), Value::Bool(true));
+        let call = ToolCall {
+            id: Some("a".to_owned()),
+            name: "f".to_owned(),
+            ..ToolCall::default()
+        };
+        let chunks = told(
+            reply,
+            vec![
+                start(),
+                open(0, Content::ToolCall(call)),
+                grow(0, Delta::Arguments("{}".to_owned())),
+                Event::Stop {
+                    choice: 0,
+                    stop: Stop::new(StopReason::Tool),
+                },
+            ],
+        );
+        let deltas = deltas(&chunks);
+        assert_eq!(deltas[1], json!({"function_call": {"name": "f", "arguments": ""}}));
+        assert_eq!(deltas[2], json!({"function_call": {"arguments": "{}"}}));
+        assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "function_call");
+    }
+}
