@@ -56,6 +56,9 @@ def expected_stops(recording: Recording, client: str, has_calls: bool) -> set[st
         return {"stop"}
     if stop == "other" and recording.expected["stop_raw"] == "complete":
         return {"stop"}
+    # OpenAI says `stop` after a call that the request demanded by name.
+    if stop == "stop" and has_calls:
+        return {"stop", "tool"}
     if stop in (None, "other"):
         return {"tool", "other"} if has_calls else {"stop", "other"} if stop is None else {"other", "filter"}
     return {stop}

@@ -1,5 +1,7 @@
 """Whether an upstream was asked what the client asked, as far as the upstream's format has a place for it."""
 
+import dataclasses
+
 from .plain import Item, Plain
 
 MEDIA = ("image", "audio", "video", "document")
@@ -9,9 +11,7 @@ SIMPLE = ("temperature", "top_p", "top_k", "stop", "response", "choices", "seed"
 def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     """What is not as the client asked, one line each, with its kind first."""
     wrong = [f"{name}: {getattr(told, name)!r:.200}, asked {getattr(asked, name)!r:.200}" for name in SIMPLE if lost(asked, told, name)]
-    if squeezed(asked.system) != squeezed(told.system):
-        wrong.append(f"system: {told.system!r:.300}, asked {asked.system!r:.300}")
-    wrong += item_differences(asked, told, target)
+    wrong += min((spoken_differences(way, told, target) for way in ways(asked)), key=len)
     wrong += tool_differences(asked, told, target)
     wrong += [f"hosted tool {name}: not declared" for name in asked.hosted if name not in told.hosted]
     wrong += [f"hosted tool {name}: invented" for name in told.hosted if name not in asked.hosted]
@@ -28,6 +28,25 @@ def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     return wrong
 
 
+def ways(asked: Plain) -> list[Plain]:
+    """Instructions in the course of a conversation can be told where they stood, at its beginning, or by the user's mouth."""
+    late = [item.value for item in asked.items if item.role == "system"]
+    if not late and asked.items:
+        return [asked]
+    said = [item for item in asked.items if item.role != "system"]
+    by_user = [Item("user", item.kind, item.value) if item.role == "system" else item for item in asked.items]
+    at_top = dataclasses.replace(asked, system=asked.system + late, items=said)
+    # Who only instructs has to say something to be answered.
+    last = dataclasses.replace(asked, system=asked.system[:-1], items=[Item("user", "text", text) for text in asked.system[-1:]])
+    return [asked, at_top, dataclasses.replace(asked, items=by_user)] if asked.items else [asked, last]
+
+
+def spoken_differences(asked: Plain, told: Plain, target: str) -> list[str]:
+    """Of all that is said, instructions included."""
+    wrong = [f"system: {told.system!r:.300}, asked {asked.system!r:.300}"] if squeezed(asked.system) != squeezed(told.system) else []
+    return wrong + item_differences(asked, told, target)
+
+
 def lost(asked: Plain, told: Plain, name: str) -> bool:
     return getattr(asked, name) != getattr(told, name)
 
@@ -39,6 +58,8 @@ def squeezed(texts: list[str]) -> str:
 
 def same_effort(asked: str | None, told: str | None) -> bool:
     """Not every format can say that it shall be thought without saying how much."""
+    if "any" in (asked, told):
+        return "none" not in (asked, told)
     return asked == told or ("on" in (asked, told) and None not in (asked, told) and "none" not in (asked, told))
 
 

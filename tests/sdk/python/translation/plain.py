@@ -13,7 +13,7 @@ class Item:
     """One thing said in the conversation."""
 
     role: str
-    """`user` (who also brings the results of tools) or `assistant`."""
+    """`user` (who also brings the results of tools), `assistant`, or `system` for instructions that come later."""
     kind: str
     """`text`, `image`, `audio`, `video`, `document`, `call`, `result`, `native`."""
     value: object
@@ -47,16 +47,19 @@ class Plain:
     response: tuple | None = None
     """`("json",)` or `("schema", SCHEMA)`."""
     effort: str | None = None
-    """`none`, `low`, `medium`, `high`, or `on` where it only is to think."""
+    """`none`, `low`, `medium`, `high`; `on` where it only is to think; `any` where the model is to decide."""
     choices: int = 1
     seed: int | None = None
     logprobs: int | None = None
     user: str | None = None
     stream: bool = False
 
-    def texts(self) -> list[str]:
-        """Every text of the conversation."""
-        return self.system + [item.value for item in self.items if item.kind == "text"]
+    def instruct(self, text: str):
+        """Instructions stand before the conversation, except those that come in its course."""
+        if self.items:
+            self.say("system", "text", text)
+        else:
+            self.system.append(text)
 
     def say(self, role: str, kind: str, value):
         """Adds to the conversation. Texts of one speaker in a row are one text: formats cut them differently."""
@@ -88,6 +91,11 @@ def effort_of_budget(tokens: int) -> str:
 def effort_of_word(word: str) -> str:
     """There are finer words than all formats have."""
     return {"minimal": "low", "xhigh": "high", "max": "high"}.get(word.lower(), word.lower())
+
+
+def top_p(value: float | None) -> float | None:
+    """The whole of the probability is all of it, which is what everybody does where nothing is said."""
+    return None if value == 1 else value
 
 
 def read_json(text: str):

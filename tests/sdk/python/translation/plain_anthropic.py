@@ -1,6 +1,6 @@
 """Requests of Messages, read by <https://docs.anthropic.com/en/api/messages>."""
 
-from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, unwrapped
+from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
 def messages(body: dict) -> Plain:
@@ -11,7 +11,7 @@ def messages(body: dict) -> Plain:
         content = message["content"]
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if message["role"] == "system":
-                plain.system.append(block["text"])
+                plain.instruct(block["text"])
             else:
                 read_block(plain, ids, message["role"], block)
     for tool in body.get("tools") or []:
@@ -20,7 +20,7 @@ def messages(body: dict) -> Plain:
     plain.tool_choice = choice(chosen)
     plain.parallel = not chosen.get("disable_parallel_tool_use")
     plain.max_tokens = body.get("max_tokens")
-    plain.temperature, plain.top_p, plain.top_k = body.get("temperature"), body.get("top_p"), body.get("top_k")
+    plain.temperature, plain.top_p, plain.top_k = body.get("temperature"), top_p(body.get("top_p")), body.get("top_k")
     plain.stop = body.get("stop_sequences") or []
     output = body.get("output_config") or {}
     format = output.get("format") or body.get("output_format") or {}
@@ -38,7 +38,8 @@ def effort(thinking: dict, output: dict) -> str | None:
         return effort_of_word(output["effort"])
     if thinking.get("type") == "enabled":
         return effort_of_budget(thinking["budget_tokens"])
-    return "on" if thinking else None
+    # `adaptive`: as the model thinks right, which is what others do where nothing is said.
+    return "any" if thinking else None
 
 
 def choice(value: dict) -> tuple:
@@ -74,8 +75,11 @@ def content(blocks):
         return blocks or ""
     texts = [block["text"] for block in blocks if block["type"] == "text"]
     media = [medium(block) for block in blocks if block["type"] in ("image", "document")]
-    natives = [("native", block["type"]) for block in blocks if block["type"] not in ("text", "image", "document")]
-    return "".join(texts) if not media and not natives else (["".join(texts)] if texts else []) + media + natives
+    # What only this format has (`tool_reference`) can be told as its JSON.
+    others = [block for block in blocks if block["type"] not in ("text", "image", "document")]
+    if others and not texts and not media:
+        return others[0] if len(others) == 1 else others
+    return "".join(texts) if not media and not others else (["".join(texts)] if texts else []) + media + others
 
 
 HOSTED = {"web_search": "web_search", "web_fetch": "web_fetch", "code_execution": "code_execution", "tool_search": "tool_search"}

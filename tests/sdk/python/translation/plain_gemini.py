@@ -1,6 +1,6 @@
 """Requests of Gemini, read by <https://ai.google.dev/api/generate-content>. Google reads names in both spellings."""
 
-from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, unwrapped
+from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
 def field(value: dict | None, name: str):
@@ -21,7 +21,7 @@ def generate(body: dict, path: str) -> Plain:
     plain.tool_choice = choice(field(field(body, "toolConfig"), "functionCallingConfig") or {})
     config = field(body, "generationConfig") or {}
     plain.max_tokens, plain.temperature = field(config, "maxOutputTokens"), config.get("temperature")
-    plain.top_p, plain.top_k = field(config, "topP"), field(config, "topK")
+    plain.top_p, plain.top_k = top_p(field(config, "topP")), field(config, "topK")
     plain.stop = field(config, "stopSequences") or []
     plain.response = response(config)
     plain.effort = effort(field(config, "thinkingConfig") or {})

@@ -1,6 +1,6 @@
 """Requests of Chat Completions and of Responses, read by their documentation."""
 
-from .plain import Plain, Tool, data_url, effort_of_budget, effort_of_word, read_json, schema, tool_schema, unwrapped
+from .plain import Plain, Tool, data_url, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
 
 
 def chat(body: dict) -> Plain:
@@ -39,7 +39,7 @@ def chat_effort(body: dict) -> str | None:
 def chat_message(plain: Plain, ids: dict, message: dict):
     role, content = message["role"], message.get("content")
     if role in ("system", "developer"):
-        plain.system.append(text_of(content))
+        plain.instruct(text_of(content))
     elif role in ("tool", "function"):
         plain.result(ids, message.get("tool_call_id") or message.get("name"), unwrapped(text_of(content)))
     else:
@@ -102,7 +102,7 @@ def responses(body: dict) -> Plain:
 def responses_item(plain: Plain, ids: dict, item: dict):
     kind, role = item.get("type") or "message", item.get("role")
     if kind == "message" and role in ("system", "developer"):
-        plain.system.append(text_of(item["content"]))
+        plain.instruct(text_of(item["content"]))
     elif kind == "message":
         for part in [item["content"]] if isinstance(item["content"], str) else item["content"]:
             responses_part(plain, role, part)
@@ -171,7 +171,8 @@ def read_tool(function: dict, strict_unless_said: bool) -> Tool:
 
 def choice(value) -> tuple:
     if isinstance(value, str) or value is None:
-        return (value or "auto",)
+        # Mistral has a word of its own.
+        return ("required" if value == "any" else value or "auto",)
     if "allowed_tools" in (value, value.get("type")) or "allowed_tools" in value:
         allowed = value.get("allowed_tools") or value
         names = sorted((tool.get("function") or tool)["name"] for tool in allowed["tools"])
@@ -188,7 +189,7 @@ def response(format: dict, inside: str | None) -> tuple | None:
 
 
 def shared(plain: Plain, body: dict):
-    plain.temperature, plain.top_p = body.get("temperature"), body.get("top_p")
+    plain.temperature, plain.top_p = body.get("temperature"), top_p(body.get("top_p"))
     plain.top_k = body.get("top_k")
     plain.parallel = body.get("parallel_tool_calls") is not False
     plain.user = body.get("safety_identifier") or body.get("user")
