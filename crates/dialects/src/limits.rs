@@ -40,6 +40,9 @@ pub(crate) const PARTS_MAX: usize = 4_096;
 /// Bytes of parts that wait for their turn in a format that tells one after the other.
 pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 
+/// Texts of one request for embeddings: OpenAI takes 2,048.
+pub(crate) const EMBEDDED_MAX: usize = 2_048;
+
 /// Losses that are noted of one request or answer: they are for people to read.
 pub(crate) const LOSSES_MAX: usize = 64;
 

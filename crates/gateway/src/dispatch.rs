@@ -376,10 +376,11 @@ fn translated(
         .get(&served)
         .ok_or("the upstream does not offer this operation")?;
     let streams = call.stream && served.dialect == Dialect::Gemini;
-    let method = if streams {
-        "streamGenerateContent"
-    } else {
-        "generateContent"
+    let method = match served.operation {
+        Operation::CountTokens => "countTokens",
+        Operation::Embeddings => "batchEmbedContents",
+        _ if streams => "streamGenerateContent",
+        _ => "generateContent",
     };
     let path = template
         .replace("{model}", &encoded(&target.model))

@@ -192,7 +192,7 @@ fn normal_request(mut request: Value) -> Value {
     for message in members["messages"].as_array().unwrap() {
         let mut content = as_list(&message["content"]);
         content.iter_mut().for_each(normal_block);
-        content.retain(|block| block["text"] != "");
+        content.retain(|block| block["text"].as_str().is_none_or(|text| !text.trim().is_empty()));
         let role = if message["role"] == "system" {
             "user"
         } else {
@@ -211,8 +211,13 @@ fn normal_request(mut request: Value) -> Value {
     request
 }
 
-/// Differences that are meant, by recording: what the request says and Anthropic ignored or refuses by now.
-const MEANT: [(&str, &str); 0] = [];
+/// Differences that are meant, by recording, as they are noted.
+const MEANT: [(&str, &str); 3] = [
+    ("d9734e09ed63", "system message"),
+    ("601b594bb4e4", "system message"),
+    // The model once said nothing but a space before its calls.
+    ("37774026f230", "white space"),
+];
 
 #[test]
 fn requests_come_out_as_they_went_in() {
@@ -222,23 +227,15 @@ fn requests_come_out_as_they_went_in() {
         let Some(text) = body(line, "request") else { continue };
         let mut request = decode::request(text.as_bytes()).unwrap();
         request.link_tools();
-        let mut original: Value = serde_json::from_str(text).unwrap();
+        let original: Value = serde_json::from_str(text).unwrap();
         let model = request.model.clone();
         let (mut again, losses) = told(request, &model, 0);
         if original.get("max_tokens").is_none() {
             again.as_object_mut().unwrap().remove("max_tokens");
         }
         let id = line["id"].as_str().unwrap();
-        for (_, member) in MEANT.iter().filter(|(meant, _)| *meant == id) {
-            original.as_object_mut().unwrap().remove(*member);
-            again.as_object_mut().unwrap().remove(*member);
-        }
-        let is_bent = original["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| one["role"] == "system");
-        assert_eq!(losses.is_empty(), !is_bent, "{id}: {losses:?}");
+        let meant = MEANT.iter().filter(|(meant, _)| *meant == id).map(|(_, what)| *what);
+        assert_eq!(losses, meant.collect::<Vec<_>>(), "{id}");
         assert_eq!(normal_request(again), normal_request(original), "{id}");
         count += 1;
     }

@@ -17,7 +17,8 @@ type Splice = (Range<usize>, String);
 /// The body with the operator's text in it; the same body where the operation has no instructions, or where the body is
 /// not what its format says (the upstream will say so).
 pub fn inject_system(surface: Surface, body: &Bytes, prompt: &SystemPrompt) -> Bytes {
-    let counts = surface.operation == Operation::CountTokens && surface.dialect == Dialect::AnthropicMessages;
+    // Gemini's counts wrap the request in another one; the operator's few tokens are not worth taking that apart.
+    let counts = surface.operation == Operation::CountTokens && surface.dialect != Dialect::Gemini;
     if surface.operation != Operation::Chat && !counts {
         return body.clone();
     }

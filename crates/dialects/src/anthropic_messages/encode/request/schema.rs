@@ -30,7 +30,7 @@ const BY_NAME: [&str; 3] = ["properties", "$defs", "definitions"];
 /// The schema of a tool's input: an object's, without alternatives at its top.
 pub(super) fn for_input(schema: Option<Value>, losses: &mut Losses) -> Value {
     let mut members = match schema {
-        None => Map::new(),
+        None => return json!({"type": "object", "properties": {}}),
         Some(Value::Object(members)) => members,
         Some(_) => {
             losses.note("tool schema", "it is not an object; sent as a tool that takes anything");
@@ -52,9 +52,6 @@ pub(super) fn for_input(schema: Option<Value>, losses: &mut Losses) -> Value {
         members.shift_remove("type");
         typed.extend(members);
         members = typed;
-    }
-    if !members.contains_key("properties") && members.len() == 1 {
-        members.insert("properties".to_owned(), json!({}));
     }
     members.into()
 }

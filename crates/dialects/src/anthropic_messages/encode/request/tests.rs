@@ -3,10 +3,10 @@
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use crate::anthropic_messages::fixtures::told;
+use crate::anthropic_messages::fixtures::{noted, told};
 use crate::hub::{
-    CacheMark, Content, Effort, Extra, Media, MediaKind, Message, Part, Reasoning, Request, Role, Sampling, Signature,
-    Source, Thinking, ThinkingBudget, Tool, ToolCall, ToolResult,
+    CacheMark, Citation, CitedSource, Content, Effort, Extra, Media, MediaKind, Message, Part, Reasoning, Request,
+    Role, Sampling, Signature, Source, Thinking, ThinkingBudget, Tool, ToolCall, ToolResult,
 };
 
 mod thinking;
@@ -364,6 +364,65 @@ fn what_the_format_cannot_say_is_noted() {
 }
 
 #[test]
+fn what_the_provider_refuses_is_left_out() {
+    let quirks = domain::provider::Quirks {
+        unsupported: vec!["top_k".to_owned(), "absent".to_owned()],
+        ..domain::provider::Quirks::default()
+    };
+    let target = crate::translate::Target {
+        model: OLD,
+        max_output: 0,
+        quirks: &quirks,
+    };
+    let request = Request {
+        sampling: Sampling {
+            top_k: Some(json!(3)),
+            ..Sampling::default()
+        },
+        ..hello()
+    };
+    let mut losses = crate::hub::Losses::default();
+    let value = super::request(request, &target, &mut losses).unwrap();
+    assert!(value.get("top_k").is_none());
+    assert_eq!(noted(losses), ["top_k"]);
+}
+
+#[test]
+fn a_turn_to_be_gone_on_with_ends_without_white_space() {
+    let turns = vec![text(Role::User, "Go on:"), text(Role::Assistant, "So \n")];
+    let (value, losses) = told(asking(turns), OLD, 0);
+    assert_eq!(value["messages"][1]["content"][0]["text"], "So");
+    assert_eq!(losses, ["white space"]);
+}
+
+#[test]
+fn only_own_citations_go_back() {
+    let cite = |native| Citation {
+        span: None,
+        quote: None,
+        source: CitedSource::Url {
+            url: "u".to_owned(),
+            title: None,
+        },
+        native,
+    };
+    let own = json!({"type": "web_search_result_location", "url": "u", "encrypted_index": "e"});
+    // As our own answers tell what another provider cited.
+    let told_by_us = json!({"type": "web_search_result_location", "url": "u", "encrypted_index": ""});
+    let text = Part::new(Content::Text {
+        text: "A".to_owned(),
+        citations: vec![
+            cite(Some((Dialect::AnthropicMessages, own.clone()))),
+            cite(Some((Dialect::AnthropicMessages, told_by_us))),
+            cite(None),
+        ],
+    });
+    let (value, losses) = content(vec![text]);
+    assert_eq!(value, json!([{"type": "text", "text": "A", "citations": [own]}]));
+    assert_eq!(losses, ["citations"]);
+}
+
+#[test]
 fn a_kept_answer_cannot_be_continued_elsewhere() {
     let request = Request {
         previous: Some("resp_1".to_owned()),
@@ -373,7 +432,6 @@ fn a_kept_answer_cannot_be_continued_elsewhere() {
     let target = crate::translate::Target {
         model: OLD,
         max_output: 0,
-        include_usage: true,
         quirks: &quirks,
     };
     let refused = super::request(request, &target, &mut crate::hub::Losses::default());

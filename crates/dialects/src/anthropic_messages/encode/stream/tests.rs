@@ -4,7 +4,7 @@ use domain::{Dialect, Usage};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::anthropic_messages::fixtures::{check_grammar, streamed};
+use crate::anthropic_messages::fixtures::{check_grammar, collected, events, streamed};
 use crate::hub::{Content, Delta, Event, Extra, Part, Signature, Stop, StopReason, Thinking, ToolCall};
 
 fn start() -> Event {
@@ -137,6 +137,16 @@ fn parallel_calls_come_one_after_the_other() {
     let a = stream.find(r#""id":"a""#).unwrap();
     let b = stream.find(r#""id":"b""#).unwrap();
     assert!(a < b);
+    let answer = collected(events(&stream));
+    let inputs: Vec<&str> = answer.choices[0]
+        .parts
+        .iter()
+        .map(|part| match &part.content {
+            Content::ToolCall(call) => call.arguments.as_str(),
+            _ => "",
+        })
+        .collect();
+    assert_eq!(inputs, ["{}", r#"{"input":"say \"x\"\n"}"#]);
     // Free text is told inside of a JSON string, piece by piece.
     let pieces = [
         r#""partial_json":"{\"input\":\""}"#,

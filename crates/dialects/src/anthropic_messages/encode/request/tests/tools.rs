@@ -1,4 +1,4 @@
-//! Tools and schemas.
+//! Tools, the choice among them, and schemas: what Anthropic refuses in them is bent and noted.
 
 use domain::Dialect;
 use serde_json::{Value, json};
