@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from .plain import Item, Plain
+from .plain import Item, Plain, unwrapped
 
-MEDIA = ("image", "audio", "video", "document")
+MEDIA = ("image", "audio", "video", "document", "media")
 SIMPLE = ("temperature", "top_p", "top_k", "stop", "response", "choices", "seed", "logprobs", "user", "stream", "parallel")
 
 
@@ -16,7 +16,7 @@ def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     wrong += [f"hosted tool {name}: not declared" for name in asked.hosted if name not in told.hosted]
     wrong += [f"hosted tool {name}: invented" for name in told.hosted if name not in asked.hosted]
     # Without tools there is nothing to choose from.
-    if asked.tool_choice != told.tool_choice and (asked.tools or asked.hosted or told.tool_choice != ("auto",)):
+    if chosen(asked) != chosen(told) and (asked.tools or asked.hosted or told.tool_choice != ("auto",)):
         wrong.append(f"tool choice: {told.tool_choice}, asked {asked.tool_choice}")
     # One format wants a bound even where the client gives none.
     if asked.max_tokens != told.max_tokens and not (target == "anthropic-messages" and asked.max_tokens is None and told.max_tokens > 0):
@@ -26,6 +26,12 @@ def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     if squeezed(asked.thinking) != squeezed(told.thinking):
         wrong.append(f"thinking: {told.thinking!r:.200}, asked {asked.thinking!r:.200}")
     return wrong
+
+
+def chosen(plain: Plain) -> tuple:
+    """To allow all tools is to allow any."""
+    how, *names = plain.tool_choice
+    return (how,) if len(names) > 1 and set(names) == set(plain.tools) else plain.tool_choice
 
 
 def ways(asked: Plain) -> list[Plain]:
@@ -73,8 +79,11 @@ def item_differences(asked: Plain, told: Plain, target: str) -> list[str]:
     if ours != theirs:
         at = next((at for at, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
         wrong.append(f"conversation: item {at} is {theirs[at : at + 2]!r:.300}, asked {ours[at : at + 2]!r:.300}")
-    if all_media(asked) != all_media(told):
-        wrong.append(f"media: {all_media(told)!r:.200}, asked {all_media(asked)!r:.200}")
+    ours, theirs = all_media(asked), all_media(told)
+    if [value for _, value in ours] != [value for _, value in theirs]:
+        wrong.append(f"media: {theirs!r:.200}, asked {ours!r:.200}")
+    elif any(a != b and "media" not in (a, b) for (a, _), (b, _) in zip(ours, theirs)):
+        wrong.append(f"kind of media: {[kind for kind, _ in theirs]}, asked {[kind for kind, _ in ours]}")
     if target in ("anthropic-messages", "gemini") and [True for r in errors(asked) if r] != [True for r in errors(told) if r]:
         wrong.append(f"errors of tools: {errors(told)}, asked {errors(asked)}")
     return wrong
@@ -100,12 +109,12 @@ def shown(item: Item, without_media: bool) -> tuple | None:
         number, content, _ = item.value
         if isinstance(content, list) and any(isinstance(part, tuple) for part in content):
             content = [part for part in content if not isinstance(part, tuple)]
-            content = content[0] if len(content) == 1 else "".join(str(part) for part in content)
+            content = unwrapped(content[0] if len(content) == 1 else "".join(str(part) for part in content))
         return ("result", number, content)
     if item.kind in MEDIA and without_media:
         return None
     value = "".join(item.value.split()) if item.kind == "text" else item.value
-    return (item.role, item.kind, value)
+    return (item.role, "media" if item.kind in MEDIA else item.kind, value)
 
 
 def merged(items: list) -> list:

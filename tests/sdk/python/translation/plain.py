@@ -6,6 +6,7 @@ two requests are compared by their meaning. They share nothing with Tollgate's d
 
 import dataclasses
 import json
+from base64 import b64decode
 
 
 @dataclasses.dataclass
@@ -76,8 +77,8 @@ class Plain:
 
     def result(self, ids: dict, id: str | None, content, is_error: bool | None = None):
         """What a tool said: `content` is its JSON or text, or a list of those and media."""
-        waiting = ids.get(id) or [None]
-        number = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        waiting = ids.get(id)
+        number = waiting.pop(0) if waiting else None
         self.say("user", "result", (number, content, is_error))
 
 
@@ -118,7 +119,24 @@ def unwrapped(value):
 
 def data_url(url: str) -> str:
     """The bytes of a data URL as all formats have them, and other URLs as they are."""
-    return url.split(",", 1)[1] if url.startswith("data:") else url
+    return base64(url.split(",", 1)[1]) if url.startswith("data:") else url
+
+
+def document(url: str) -> tuple[str, str]:
+    """A document; one that is plain text is a text, which is how some formats have to be told it."""
+    if url.startswith("data:text/"):
+        return "text", text_of_base64(url.split(",", 1)[1])
+    return "document", data_url(url)
+
+
+def text_of_base64(data: str) -> str:
+    spelled = base64(data)
+    return b64decode(spelled + "=" * (-len(spelled) % 4)).decode()
+
+
+def base64(data: str) -> str:
+    """One spelling of both alphabets."""
+    return data.replace("-", "+").replace("_", "/").rstrip("=")
 
 
 def schema(value):
@@ -137,7 +155,8 @@ def schema(value):
             kept[name] = sorted(sub)
         elif name in ("enum", "const", "default", "example", "examples"):
             kept[name] = sub
-        elif name == "$schema" or (name, sub) == ("additionalProperties", False) or (name, sub) == ("nullable", False):
+        # The order of the members in the answer is Google's own matter.
+        elif name in ("$schema", "propertyOrdering") or (name, sub) == ("additionalProperties", False) or (name, sub) == ("nullable", False):
             continue
         else:
             kept[name] = schema(sub)

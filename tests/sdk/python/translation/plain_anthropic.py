@@ -1,6 +1,6 @@
 """Requests of Messages, read by <https://docs.anthropic.com/en/api/messages>."""
 
-from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
+from .plain import Plain, Tool, base64, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
 def messages(body: dict) -> Plain:
@@ -67,7 +67,7 @@ def medium(block: dict) -> tuple[str, str]:
     source = block["source"]
     if source["type"] == "text":
         return "text", source["data"]
-    return block["type"], source.get("data") or source.get("url") or source.get("file_id") or ""
+    return block["type"], base64(source["data"]) if "data" in source else source.get("url") or source.get("file_id") or ""
 
 
 def content(blocks):

@@ -1,6 +1,6 @@
 """Requests of Gemini, read by <https://ai.google.dev/api/generate-content>. Google reads names in both spellings."""
 
-from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
+from .plain import Plain, Tool, base64, effort_of_budget, effort_of_word, schema, text_of_base64, tool_schema, top_p, unwrapped
 
 
 def field(value: dict | None, name: str):
@@ -32,8 +32,19 @@ def generate(body: dict, path: str) -> Plain:
     return plain
 
 
+def camel(shape):
+    """A `Schema`, which may be spelled both ways too; its properties are the client's own."""
+    if isinstance(shape, list):
+        return [camel(item) for item in shape]
+    if not isinstance(shape, dict):
+        return shape
+    spelled = {"any_of": "anyOf", "property_ordering": "propertyOrdering", "min_items": "minItems", "max_items": "maxItems"}
+    inner = {name: {key: camel(one) for key, one in value.items()} if name == "properties" else value for name, value in shape.items()}
+    return {spelled.get(name, name): value if name == "properties" else camel(value) for name, value in inner.items()}
+
+
 def response(config: dict) -> tuple | None:
-    shape = field(config, "responseJsonSchema") or field(config, "responseSchema")
+    shape = field(config, "responseJsonSchema") or camel(field(config, "responseSchema"))
     if shape:
         return ("schema", schema(shape))
     return ("json",) if field(config, "responseMimeType") == "application/json" else None
@@ -45,7 +56,7 @@ def effort(thinking: dict) -> str | None:
         return effort_of_word(level)
     if budget is not None:
         return effort_of_budget(budget)
-    return "on" if field(thinking, "includeThoughts") else None
+    return "any" if field(thinking, "includeThoughts") else None
 
 
 def choice(config: dict) -> tuple:
@@ -68,19 +79,23 @@ def read_part(plain: Plain, ids: dict, role: str, part: dict):
         plain.result(ids, result.get("id") or result["name"], [content, *media] if media else content, is_error)
     elif field(part, "inlineData") or field(part, "fileData"):
         plain.say(role, *medium(part))
-    else:
-        plain.say(role, "native", part)
+    elif native := {name: value for name, value in part.items() if name not in ("thoughtSignature", "thought_signature")}:
+        plain.say(role, "native", native)
 
 
 def medium(part: dict) -> tuple[str, str]:
     blob = field(part, "inlineData") or field(part, "fileData")
-    kind = (field(blob, "mimeType") or "").split("/")[0]
-    return kind if kind in ("image", "audio", "video") else "document", blob.get("data") or field(blob, "fileUri")
+    mime = field(blob, "mimeType") or ""
+    kind = mime.split("/")[0]
+    if kind == "text" and "data" in blob:
+        return "text", text_of_base64(blob["data"])
+    kind = kind if kind in ("image", "audio", "video") else "document" if mime else "media"
+    return kind, base64(blob["data"]) if "data" in blob else field(blob, "fileUri")
 
 
 def read_tool(plain: Plain, tool: dict):
     for function in field(tool, "functionDeclarations") or []:
-        shape = field(function, "parametersJsonSchema") or function.get("parameters")
+        shape = field(function, "parametersJsonSchema") or camel(function.get("parameters"))
         plain.tools[function["name"]] = Tool(function.get("description") or "", tool_schema(shape))
     hosted = {"googleSearch": "web_search", "codeExecution": "code_execution", "urlContext": "web_fetch", "fileSearch": "file_search"}
     plain.hosted += [name for known, name in hosted.items() if field(tool, known) is not None]

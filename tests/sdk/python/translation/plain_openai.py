@@ -1,6 +1,6 @@
 """Requests of Chat Completions and of Responses, read by their documentation."""
 
-from .plain import Plain, Tool, data_url, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
+from .plain import Plain, Tool, base64, data_url, document, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
 
 
 def chat(body: dict) -> Plain:
@@ -65,10 +65,10 @@ def chat_part(plain: Plain, role: str, part):
     elif kind == "image_url":
         plain.say(role, "image", data_url(part["image_url"]["url"]))
     elif kind == "input_audio":
-        plain.say(role, "audio", part["input_audio"]["data"])
+        plain.say(role, "audio", base64(part["input_audio"]["data"]))
     elif kind == "file":
         file = part["file"]
-        plain.say(role, "document", data_url(file.get("file_data") or file.get("file_id") or ""))
+        plain.say(role, *document(file.get("file_data") or file.get("file_id") or ""))
     else:
         plain.say(role, "native", part)
 
@@ -140,9 +140,9 @@ def responses_part(plain: Plain, role: str, part):
     elif kind == "input_image":
         plain.say(role, "image", data_url(medium(part)))
     elif kind == "input_audio":
-        plain.say(role, "audio", part["input_audio"]["data"])
+        plain.say(role, "audio", base64(part["input_audio"]["data"]))
     elif kind == "input_file":
-        plain.say(role, "document", data_url(medium(part)))
+        plain.say(role, *document(medium(part)))
     else:
         plain.say(role, "native", part)
 
