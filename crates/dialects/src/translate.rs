@@ -152,7 +152,7 @@ impl Question {
         let told = match &self.asked {
             Kind::Conversation(_) => return translate_answer(from, to, body, report, &self.reply),
             Kind::Count(_) => count_answer(to, count::read(from, body)?),
-            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, possible(report), &self.reply)?,
+            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, told_usage(&report.usage), &self.reply)?,
         };
         Ok(Encoded {
             body: told.to_string().into(),
