@@ -86,6 +86,8 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: Gemini's seals of tool calls are taken back as `extra_content`; others refuse the member.
+    pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.
     pub text_parts: bool,
     /// Members of a request that it answers with an error: left out, and noted as lost.

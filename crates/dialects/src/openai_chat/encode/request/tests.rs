@@ -11,6 +11,7 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    extra_content: false,
     text_parts: false,
     unsupported: Vec::new(),
 };
