@@ -43,6 +43,10 @@ pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 /// Texts of one request for embeddings: OpenAI takes 2,048.
 pub(crate) const EMBEDDED_MAX: usize = 2_048;
 
+/// Bytes of an answer that are kept because its stream ends with the whole of it once more (Responses). The longest texts
+/// stay below 1 MB; the rest is for pictures.
+pub(crate) const RETOLD_MAX: usize = 64 * 1024 * 1024;
+
 /// Losses that are noted of one request or answer: they are for people to read.
 pub(crate) const LOSSES_MAX: usize = 64;
 

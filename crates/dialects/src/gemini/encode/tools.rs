@@ -99,11 +99,15 @@ fn declaration(tool: Tool, losses: &mut Losses) -> Declaration {
             name,
             description,
             format,
+            extra,
         } => {
             losses.note(
                 "tools.custom",
                 "Gemini calls functions only; it is a function with one text, `input`",
             );
+            for member in extra.members.keys() {
+                losses.note(format!("tools.{member}"), "only the client's format has it");
+            }
             losses.note_if(format.is_some(), "tools.custom.format", "Gemini has no grammars");
             put(&mut members, "name", Some(name));
             put(&mut members, "description", description);

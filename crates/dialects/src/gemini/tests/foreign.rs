@@ -185,6 +185,7 @@ fn media_of_others() {
     let target = Target {
         model: "gemini-3-pro",
         max_output: 0,
+        include_usage: true,
         quirks: &quirks,
     };
     let request = of(vec![user(vec![part(media(
@@ -342,6 +343,7 @@ fn tools_of_others() {
         name: "patch".to_owned(),
         description: None,
         format: None,
+        extra: Extra::default(),
     };
     let hosted = |kind: HostedKind| {
         Tool::Hosted(Hosted {
@@ -464,6 +466,7 @@ fn instructions_alone_and_quirks() {
     let target = Target {
         model: "m",
         max_output: 0,
+        include_usage: true,
         quirks: &quirks,
     };
     let request = Request {

@@ -260,6 +260,7 @@ fn requests_come_back() {
         let target = Target {
             model: &recording.model,
             max_output: 0,
+            include_usage: true,
             quirks: &quirks,
         };
         let mut losses = Losses::default();
@@ -426,6 +427,7 @@ fn spoiled_recordings_are_read_without_panic() {
             let target = Target {
                 model: &recording.model,
                 max_output: 9,
+                include_usage: true,
                 quirks: &quirks,
             };
             let mut losses = Losses::default();

@@ -115,11 +115,15 @@ fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Op
             name,
             description,
             format,
+            extra,
         } => {
             losses.note(
                 "custom tool",
                 "Anthropic's tools take JSON; told as a tool with one text as argument",
             );
+            for member in extra.members.keys() {
+                losses.note(format!("tools[].{member}"), "only the client's format has it");
+            }
             losses.note_if(format.is_some(), "custom tool format", "Anthropic enforces no grammars");
             let mut written = Members::new();
             written.insert("name".to_owned(), names.tool(&name, losses).into());

@@ -17,6 +17,7 @@ fn tools_have_fine_names_and_object_schemas() {
                 name: "shell".to_owned(),
                 description: Some("Runs.".to_owned()),
                 format: None,
+                extra: crate::hub::Extra::default(),
             },
         ],
         tool_choice: Some(ToolChoice::Named("get.weather".to_owned())),
