@@ -9,13 +9,20 @@ import { generateText, streamText } from 'ai';
 import * as h from './harness.mjs';
 import * as recordings from './recordings.mjs';
 
+const PATHS = {
+    'openai-chat': '/v1/chat/completions',
+    'openai-responses': '/v1/responses',
+    'anthropic-messages': '/v1/messages',
+    gemini: '/v1beta/models/{model}:{method}',
+};
+// An upstream of each format alone: of a provider that speaks more it would be asked in the client's own.
+const each = (line) => recordings.FORMATS.map(line).join('\n');
 const config = (upstream) => `
 defaults: {retries: 0}
+providers:
+${each((format) => `  - {name: only-${format}, base_url: "${upstream}", surfaces: {chat: {${format.replace('-', '_')}: "${PATHS[format]}"}}}`)}
 upstreams:
-${recordings.FORMATS.map(
-    (format) =>
-        `  - {name: of-${format}, dialect: ${format.replace('-', '_')}, base_url: "${upstream}${format === 'gemini' ? '/v1beta' : '/v1'}", credentials: [{name: k1, key: k}], breaker: off, cooldown: off, models: ["*"]}`,
-).join('\n')}
+${each((format) => `  - {name: of-${format}, provider: only-${format}, credentials: [{name: k1, key: k}], breaker: off, cooldown: off, models: ["*"]}`)}
 users: [{name: alice, policy: unlimited}]
 keys: [{name: alice-key, user: alice, key: ${h.KEY}}]
 `;

@@ -17,7 +17,7 @@ from translation.deviations import excused
 from translation.recordings import FORMATS, Recording, load
 
 THREADS = 8
-RATES: dict[tuple[str, str], tuple[int, int]] = {}
+RATES: dict[tuple[str, str], comparing.Rate] = {}
 PAIRS = [(source, target) for source in FORMATS for target in FORMATS if source != target]
 
 
@@ -39,13 +39,12 @@ def test_requests_arrive_as_they_were_asked(http, upstream, source, target):
     received = {call.headers[sending.CASE]: call for call in upstream.received()}
     wrong = {}
     for recording, answer in zip(recordings, answers):
-        lines = check(recording, target, answer, received.get(recording.id))
-        if lines := [line for line in lines if not excused(source, target, recording.id, line)]:
-            wrong[recording.id] = lines
-    RATES[source, target] = (len(recordings) - len(wrong), len(recordings))
-    assert not wrong, f"{len(wrong)} of {len(recordings)} did not arrive:\n" + "\n".join(
-        f"{id}: {line}" for id, lines in wrong.items() for line in lines
-    )
+        if lines := check(recording, target, answer, received.get(recording.id)):
+            wrong[recording.id] = [line for line in lines if not excused(source, target, recording.id, line)]
+    unexplained = [f"{id}: {line}" for id, lines in wrong.items() for line in lines]
+    failed = sum(bool(lines) for lines in wrong.values())
+    RATES[source, target] = comparing.Rate(failed, len(wrong) - failed, len(recordings))
+    assert not unexplained, f"{failed} of {len(recordings)} did not arrive:\n" + "\n".join(unexplained)
 
 
 def check(recording: Recording, target: str, answer: httpx2.Response, call) -> list[str]:

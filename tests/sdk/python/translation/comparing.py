@@ -1,5 +1,7 @@
 """Whether an answer says what the recording says, as far as the client's format has a place for it."""
 
+import dataclasses
+
 from .recordings import FORMATS, Call, Recording
 from .said import Said
 
@@ -80,11 +82,23 @@ def raw_usage_differences(recording: Recording, said: Said) -> list[str]:
     return [f"usage: {name} is {said.raw_usage.get(name)}, recorded {raw[name]}" for name in lost]
 
 
-def table(title: str, rates: dict[tuple[str, str], tuple[int, int]], down: str, across: str) -> str:
-    """Rates by pair: how many are as they should be, of how many."""
-    lines = [f"{title} ({down} down, {across} across)", f"{'':20}" + "".join(f"{name:>20}" for name in FORMATS)]
+@dataclasses.dataclass
+class Rate:
+    """How many of a pair are as they should be."""
+
+    wrong: int
+    listed: int
+    """Those that are only so far right as `deviations.toml` lists what they lack."""
+    all: int
+
+    def __str__(self) -> str:
+        listed = f" ({self.listed} listed)" if self.listed else ""
+        return f"{self.all - self.wrong}/{self.all} {100 * (self.all - self.wrong) / self.all:.1f}%{listed}"
+
+
+def table(title: str, rates: dict[tuple[str, str], Rate], down: str, across: str) -> str:
+    """Rates by pair."""
+    lines = [f"{title} ({down} down, {across} across)", f"{'':20}" + "".join(f"{name:>26}" for name in FORMATS)]
     for row in FORMATS:
-        cells = (rates.get((row, column)) for column in FORMATS)
-        shown = (f"{good}/{all} {100 * good / max(all, 1):5.1f}%" if (good, all) != (0, 0) else "" for good, all in (c or (0, 0) for c in cells))
-        lines.append(f"{row:20}" + "".join(f"{cell:>20}" for cell in shown))
+        lines.append(f"{row:20}" + "".join(f"{rates.get((row, column), '')!s:>26}" for column in FORMATS))
     return "\n".join(lines)

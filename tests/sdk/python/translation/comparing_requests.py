@@ -16,7 +16,7 @@ def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     wrong += [f"hosted tool {name}: not declared" for name in asked.hosted if name not in told.hosted]
     wrong += [f"hosted tool {name}: invented" for name in told.hosted if name not in asked.hosted]
     # Without tools there is nothing to choose from.
-    if chosen(asked) != chosen(told) and (asked.tools or asked.hosted or told.tool_choice != ("auto",)):
+    if chosen(asked, told.tools) != chosen(told, told.tools) and (asked.tools or asked.hosted or told.tool_choice != ("auto",)):
         wrong.append(f"tool choice: {told.tool_choice}, asked {asked.tool_choice}")
     # One format wants a bound even where the client gives none.
     if asked.max_tokens != told.max_tokens and not (target == "anthropic-messages" and asked.max_tokens is None and told.max_tokens > 0):
@@ -28,10 +28,10 @@ def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     return wrong
 
 
-def chosen(plain: Plain) -> tuple:
+def chosen(plain: Plain, declared: dict) -> tuple:
     """To allow all tools is to allow any."""
     how, *names = plain.tool_choice
-    return (how,) if len(names) > 1 and set(names) == set(plain.tools) else plain.tool_choice
+    return (how,) if len(names) > 1 and set(names) == set(declared) else plain.tool_choice
 
 
 def ways(asked: Plain) -> list[Plain]:
@@ -128,16 +128,23 @@ def merged(items: list) -> list:
     return kept
 
 
+def allowed(asked: Plain) -> dict:
+    """The tools that may be called. Not to declare the others says the same."""
+    names = asked.tool_choice[1:]
+    return {name: tool for name, tool in asked.tools.items() if name in names or not names}
+
+
 def tool_differences(asked: Plain, told: Plain, target: str) -> list[str]:
-    if list(asked.tools) != list(told.tools):
-        return [f"tools: {list(told.tools)}, asked {list(asked.tools)}"]
+    tools = allowed(asked) if set(told.tools) == set(allowed(asked)) else asked.tools
+    if set(tools) != set(told.tools):
+        return [f"tools: {list(told.tools)}, asked {list(tools)}"]
     wrong = []
-    for name, tool in asked.tools.items():
+    for name, tool in tools.items():
         other = told.tools[name]
         if tool.description != other.description:
             wrong.append(f"tool description: {name}: {other.description!r:.200}, asked {tool.description!r:.200}")
         if tool.schema != other.schema:
             wrong.append(f"tool schema: {name}: {other.schema!r:.500}, asked {tool.schema!r:.500}")
-        if tool.strict != other.strict and target != "gemini":
+        if tool.strict is not None and tool.strict != other.strict and (target != "gemini" and (tool.strict, other.strict) != (True, None)):
             wrong.append(f"strict: {name}: {other.strict}, asked {tool.strict}")
     return wrong

@@ -26,7 +26,12 @@ class Tool:
 
     description: str
     schema: object
-    strict: bool = False
+    strict: bool | None = False
+    """`None`: strict if the schema allows it."""
+
+
+FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+"""The schema of a tool that takes a text, where a format has none of that kind."""
 
 
 @dataclasses.dataclass
@@ -126,7 +131,8 @@ def document(url: str) -> tuple[str, str]:
     """A document; one that is plain text is a text, which is how some formats have to be told it."""
     if url.startswith("data:text/"):
         return "text", text_of_base64(url.split(",", 1)[1])
-    return "document", data_url(url)
+    kind = url.removeprefix("data:").split("/")[0] if url.startswith("data:") else "document"
+    return kind if kind in ("image", "audio", "video") else "document", data_url(url)
 
 
 def text_of_base64(data: str) -> str:

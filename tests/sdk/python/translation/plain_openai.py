@@ -1,6 +1,6 @@
 """Requests of Chat Completions and of Responses, read by their documentation."""
 
-from .plain import Plain, Tool, base64, data_url, document, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
+from .plain import FREE_TEXT, Plain, Tool, base64, data_url, document, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
 
 
 def chat(body: dict) -> Plain:
@@ -9,8 +9,8 @@ def chat(body: dict) -> Plain:
     for message in body["messages"]:
         chat_message(plain, ids, message)
     for tool in (body.get("tools") or []) + [{"type": "function", "function": function} for function in body.get("functions") or []]:
-        function = tool.get("function") or tool.get("custom") or {}
-        plain.tools[function["name"]] = read_tool(function, False)
+        function = tool.get("function") or tool["custom"]
+        plain.tools[function["name"]] = read_tool(function, "custom" in tool, False)
     if body.get("web_search_options") is not None:
         plain.hosted.append("web_search")
     plain.tool_choice = choice(body.get("tool_choice") or body.get("function_call"))
@@ -33,7 +33,7 @@ def chat_effort(body: dict) -> str | None:
         return effort_of_word(word)
     if router.get("max_tokens"):
         return effort_of_budget(router["max_tokens"])
-    return {"enabled": "on", "disabled": "none"}.get(thinking.get("type"))
+    return {"enabled": "any", "disabled": "none"}.get(thinking.get("type"))
 
 
 def chat_message(plain: Plain, ids: dict, message: dict):
@@ -51,7 +51,7 @@ def chat_message(plain: Plain, ids: dict, message: dict):
             plain.say(role, "text", message["refusal"])
         for call in message.get("tool_calls") or []:
             function = call.get("function") or call["custom"]
-            plain.call(ids, call["id"], function["name"], read_json(function.get("arguments") or function.get("input") or "{}"))
+            plain.call(ids, call["id"], function["name"], call_arguments(function))
         if legacy := message.get("function_call"):
             plain.call(ids, legacy["name"], legacy["name"], read_json(legacy["arguments"]))
 
@@ -107,7 +107,7 @@ def responses_item(plain: Plain, ids: dict, item: dict):
         for part in [item["content"]] if isinstance(item["content"], str) else item["content"]:
             responses_part(plain, role, part)
     elif kind in ("function_call", "custom_tool_call"):
-        plain.call(ids, item["call_id"], item["name"], read_json(item.get("arguments") or item.get("input") or "{}"))
+        plain.call(ids, item["call_id"], item["name"], call_arguments(item))
     elif kind in ("function_call_output", "custom_tool_call_output"):
         plain.result(ids, item["call_id"], unwrapped(output(item["output"])))
     elif kind == "reasoning":
@@ -123,7 +123,11 @@ def output(parts):
     """What a tool said: a text, or a list of texts and media."""
     if isinstance(parts, str):
         return parts
-    media = [("image" if "image_url" in part else "document", data_url(medium(part))) for part in parts if part["type"] != "input_text"]
+    media = [
+        ("image", data_url(medium(part))) if part["type"] == "input_image" else document(medium(part))
+        for part in parts
+        if part["type"] != "input_text"
+    ]
     return [part["text"] for part in parts if part["type"] == "input_text"] + media
 
 
@@ -150,23 +154,29 @@ def responses_part(plain: Plain, role: str, part):
 def responses_tool(plain: Plain, tool: dict):
     kind = tool["type"]
     if kind in ("function", "custom"):
-        plain.tools[tool["name"]] = read_tool(tool, kind == "function")
+        # Responses is strict where nothing is said and the schema allows it.
+        plain.tools[tool["name"]] = read_tool(tool, kind == "custom", None)
     elif kind == "namespace":
         for inner in tool["tools"]:
-            responses_tool(plain, inner)
+            responses_tool(plain, inner | {"name": f"{tool['name']}__{inner['name']}"})
     else:
         hosted = {"web_search_preview": "web_search", "code_interpreter": "code_execution"}
         plain.hosted.append(hosted.get(kind, kind))
 
 
+def call_arguments(call: dict):
+    """Arguments, or the text that a custom tool takes."""
+    return {"input": call["input"]} if "input" in call else read_json(call.get("arguments") or "{}")
+
+
 # --- what both have -------------------------------------------------------------------------------------------------
 
 
-def read_tool(function: dict, strict_unless_said: bool) -> Tool:
-    """<https://platform.openai.com/docs/guides/function-calling#strict-mode>: Responses is strict where nothing is said."""
+def read_tool(function: dict, is_custom: bool, strict_unless_said: bool | None) -> Tool:
+    """<https://platform.openai.com/docs/guides/function-calling#strict-mode>"""
     strict = function.get("strict")
-    strict = strict_unless_said if strict is None else strict
-    return Tool(function.get("description") or "", tool_schema(function.get("parameters")), strict)
+    shape = FREE_TEXT if is_custom else tool_schema(function.get("parameters"))
+    return Tool(function.get("description") or "", shape, strict_unless_said if strict is None or is_custom else strict)
 
 
 def choice(value) -> tuple:

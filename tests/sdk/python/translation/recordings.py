@@ -80,7 +80,11 @@ class Recording:
 
     @property
     def whole_calls(self) -> list[Call]:
-        """The same, where Gemini told the arguments piece by piece: put together."""
+        """The same for the other formats: arguments that Gemini told piece by piece put together, and custom calls,
+        which are apart in Responses and are calls with one text as input elsewhere."""
+        if "custom_tool_call" in self.expected["native"]:
+            custom = [item for item in self.answer["output"] if item["type"] == "custom_tool_call"]
+            return self.calls + [Call(item["call_id"], item["name"], {"input": item["input"]}) for item in custom]
         if "partialArgs" not in self.expected["native"]:
             return self.calls
         chunks = [json.loads(line[5:]) for line in self._answer.splitlines() if line.startswith("data:")]

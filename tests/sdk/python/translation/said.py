@@ -63,7 +63,10 @@ def chat(answer) -> Said:
     said.thinking += extra(message, "reasoning_content") or extra(message, "reasoning") or ""
     said.refusal = message.refusal or ""
     for call in message.tool_calls or []:
-        said.calls.append(Call(call.id or "", call.function.name, arguments(call.function.arguments, said.faults)))
+        if call.type == "custom":
+            said.calls.append(Call(call.id, call.custom.name, {"input": call.custom.input}))
+        else:
+            said.calls.append(Call(call.id or "", call.function.name, arguments(call.function.arguments, said.faults)))
     if (legacy := message.function_call) and legacy.name:
         said.calls.append(Call("", legacy.name, arguments(legacy.arguments, said.faults)))
     chat_usage(answer.usage, said)

@@ -75,10 +75,11 @@ def walk_members(value, kind, place: str):
 
 
 def walk_union(value, kinds, place: str):
-    """The faults of the branch that fits best; a wrong `type` or `role` fits worst."""
+    """The faults of the branch that fits best: one of another kind, `type` or `role` fits worst."""
     found = [list(walk(value, kind, place)) for kind in kinds]
+    worst = (f"{place} is", f"{place}.type is", f"{place}.role is")
     if [] not in found:
-        yield from min(found, key=lambda faults: (any(f"{place}.{name} is" in fault for fault in faults for name in ("type", "role")), len(faults)))
+        yield from min(found, key=lambda faults: (any(fault.startswith(worst) for fault in faults), len(faults)))
 
 
 @functools.cache
