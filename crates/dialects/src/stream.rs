@@ -16,14 +16,16 @@ use crate::answer::Report;
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
-use crate::sse::{Event, Framer};
+use crate::sse::Event;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod array;
 mod framing;
 
-use array::{ArrayFramer, Edge};
-use framing::{Cut, Framing};
+use array::Edge;
+pub(crate) use array::element;
+use framing::Cut;
+pub(crate) use framing::Framing;
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,13 @@ pub struct TapOptions {
     pub hide_usage_chunk: bool,
     /// Gemini without `alt=sse`: one JSON array instead of events.
     pub json_array: bool,
+}
+
+impl TapOptions {
+    /// Whether the stream is one JSON array.
+    pub(crate) fn is_array(&self) -> bool {
+        self.json_array && self.surface.dialect == Dialect::Gemini
+    }
 }
 
 /// Where the stream stands after a chunk.
@@ -123,15 +132,9 @@ enum Fate {
 impl StreamTap {
     /// A tap for a stream that has not begun.
     pub fn new(options: TapOptions) -> Self {
-        let is_array = options.json_array && options.surface.dialect == Dialect::Gemini;
-        let framing = if is_array {
-            Framing::Array(ArrayFramer::default())
-        } else {
-            Framing::Events(Framer::default())
-        };
         Self {
+            framing: Framing::new(options.is_array()),
             options,
-            framing,
             seen: Observation::default(),
             state: TapState::Open,
             partial: BytesMut::new(),
@@ -190,6 +193,11 @@ impl StreamTap {
     /// What is read, in which format.
     pub(crate) const fn surface(&self) -> Surface {
         self.options.surface
+    }
+
+    /// Whether the stream is one JSON array.
+    pub(crate) fn is_array(&self) -> bool {
+        self.options.is_array()
     }
 
     /// How many events were read.

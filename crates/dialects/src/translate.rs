@@ -11,7 +11,7 @@ use domain::{Dialect, Operation, Surface, Usage};
 use crate::answer::{Nonsense, Report, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
-use crate::stream::{StreamEnd, StreamFault, StreamTap, TapState};
+use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 mod coder;
@@ -248,6 +248,8 @@ pub enum Transcoder {
 #[derive(Debug)]
 pub struct Translation {
     tap: StreamTap,
+    /// Cuts chunks into events, so that what is told does not depend on how the bytes came.
+    framing: Framing,
     decoder: StreamDecoder,
     encoder: StreamEncoder,
     usage: Option<Usage>,
@@ -262,6 +264,7 @@ impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
         Self::Translate(Box::new(Translation {
+            framing: Framing::new(tap.is_array()),
             decoder: StreamDecoder::new(tap.surface().dialect),
             encoder: StreamEncoder::new(to, reply),
             tap,
@@ -323,17 +326,31 @@ impl Transcoder {
 
 impl Translation {
     fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
-        let state = self.tap.push(chunk, &mut self.released);
-        let mut told = Vec::new();
-        let released = std::mem::take(&mut self.released);
-        for piece in &released {
-            self.retell(piece, &mut told);
+        let (mut told, mut state, mut at) = (Vec::new(), TapState::Open, 0);
+        while let Some(cut) = self.framing.next(&chunk, at) {
+            state = self.step(chunk.slice(at..cut.at), &mut told);
+            at = cut.at;
+            if matches!(state, TapState::Broken(_)) {
+                break;
+            }
         }
-        self.released = released;
-        self.released.clear();
+        if at < chunk.len() && !matches!(state, TapState::Broken(_)) {
+            state = self.step(chunk.slice(at..), &mut told);
+        }
         if !told.is_empty() {
             out.push(told.into());
         }
+        state
+    }
+
+    /// Takes one event, or the beginning of one.
+    fn step(&mut self, piece: Bytes, told: &mut Vec<u8>) -> TapState {
+        let mut released = std::mem::take(&mut self.released);
+        let state = self.tap.push(piece, &mut released);
+        for whole in released.drain(..) {
+            self.retell(&whole, told);
+        }
+        self.released = released;
         match &self.fault {
             Some(fault) => TapState::Broken(fault.clone()),
             None => state,
@@ -359,19 +376,40 @@ impl Translation {
     /// Decodes whole events and tells what they say.
     fn retell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
         self.note_usage();
-        for event in sse::events(piece) {
-            let data = event.data.as_deref().unwrap_or_default().trim_ascii();
-            if data.is_empty() || data == b"[DONE]" {
-                continue;
-            }
-            if self.decoder.event(data, &mut self.events).is_err() {
-                self.fault = Some(StreamFault::Malformed {
-                    event: self.tap.events(),
-                });
-                return;
-            }
+        let is_read = if self.tap.is_array() {
+            self.read_elements(piece)
+        } else {
+            sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
+        };
+        if is_read.is_err() {
+            self.fault = Some(StreamFault::Malformed {
+                event: self.tap.events(),
+            });
         }
         self.tell(told);
+    }
+
+    /// The last piece of an array may hold several elements: what was held back, and the bracket.
+    fn read_elements(&mut self, piece: &[u8]) -> Result<(), Nonsense> {
+        let mut rest = stream::element(piece);
+        while rest.first() == Some(&b'{') {
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&serde_json::value::RawValue>();
+            let Some(Ok(value)) = values.next() else {
+                return Err(Nonsense::Lacks("an object"));
+            };
+            let end = values.byte_offset();
+            self.decoder.event(value.get().as_bytes(), &mut self.events)?;
+            rest = stream::element(rest.get(end..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, data: &[u8]) -> Result<(), Nonsense> {
+        let data = data.trim_ascii();
+        if data.is_empty() || data == b"[DONE]" {
+            return Ok(());
+        }
+        self.decoder.event(data, &mut self.events)
     }
 
     fn tell(&mut self, told: &mut Vec<u8>) {
