@@ -65,6 +65,10 @@ class Scripted:
     def rules(self, rules: list):
         """From now on calls meet the first of these rules that fits them, and what was received so far is forgotten."""
         self._control("POST", "/__script", {"rules": rules})
+        self.forget()
+
+    def forget(self):
+        """What was received so far."""
         self._control("DELETE", "/__received")
 
     def received(self) -> list[Received]:

@@ -54,6 +54,8 @@ def check(recording: Recording, target: str, answer: httpx2.Response, call) -> l
     asked = sending.read(recording.format, recording.request, recording.path)
     told = sending.read(target, call.json, call.target)
     wrong = differences(asked, told, target)
+    if told.model != sending.MODELS[target]:
+        wrong.append(f"model: {told.model}")
     if answer.status_code != 200:
         wrong.append(f"answer: {answer.status_code} {answer.text:.300}")
     return wrong + [f"type: {fault}" for fault in typed.faults(target, call.json)]

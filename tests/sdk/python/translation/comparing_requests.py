@@ -5,12 +5,16 @@ import dataclasses
 from .plain import Item, Plain, unwrapped
 
 MEDIA = ("image", "audio", "video", "document", "media")
-SIMPLE = ("temperature", "top_p", "top_k", "stop", "response", "choices", "seed", "logprobs", "user", "stream", "parallel")
+SIMPLE = ("temperature", "top_p", "top_k", "stop", "response", "choices", "seed", "logprobs", "user", "verbosity", "stream", "parallel")
 
 
 def differences(asked: Plain, told: Plain, target: str) -> list[str]:
     """What is not as the client asked, one line each, with its kind first."""
     wrong = [f"{name}: {getattr(told, name)!r:.200}, asked {getattr(asked, name)!r:.200}" for name in SIMPLE if lost(asked, told, name)]
+    wrong += [f"contradiction: {fault}" for fault in told.faults if not asked.faults]
+    wrong += [
+        f"MIME type: {told.mimes[data]}, asked {mime}" for data, mime in asked.mimes.items() if told.mimes.get(data, mime) != mime
+    ]
     wrong += min((spoken_differences(way, told, target) for way in ways(asked)), key=len)
     wrong += tool_differences(asked, told, target)
     wrong += [f"hosted tool {name}: not declared" for name in asked.hosted if name not in told.hosted]

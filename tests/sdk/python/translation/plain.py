@@ -41,6 +41,11 @@ class Plain:
     system: list[str] = dataclasses.field(default_factory=list)
     items: list[Item] = dataclasses.field(default_factory=list)
     thinking: list[str] = dataclasses.field(default_factory=list)
+    mimes: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of media, where it is said."""
+    faults: list[str] = dataclasses.field(default_factory=list)
+    """What contradicts itself."""
+    model: str | None = None
     tools: dict[str, Tool] = dataclasses.field(default_factory=dict)
     hosted: list[str] = dataclasses.field(default_factory=list)
     tool_choice: tuple = ("auto",)
@@ -58,6 +63,7 @@ class Plain:
     seed: int | None = None
     logprobs: int | None = None
     user: str | None = None
+    verbosity: str | None = None
     stream: bool = False
 
     def instruct(self, text: str):
@@ -80,11 +86,29 @@ class Plain:
         ids.setdefault(id, []).append(sum(item.kind == "call" for item in self.items))
         self.say("assistant", "call", (name, args))
 
-    def result(self, ids: dict, id: str | None, content, is_error: bool | None = None):
+    def result(self, ids: dict, id: str | None, content, is_error: bool | None = None, name: str | None = None):
         """What a tool said: `content` is its JSON or text, or a list of those and media."""
         waiting = ids.get(id)
         number = waiting.pop(0) if waiting else None
+        called = [item.value[0] for item in self.items if item.kind == "call"]
+        if name and number is not None and called[number] != name:
+            self.faults.append(f"a result is said to be of {name}, but answers a call of {called[number]}")
         self.say("user", "result", (number, content, is_error))
+
+    def at_url(self, url: str, kind: str) -> tuple[str, str]:
+        """Media at a URL, which may be a data URL: then all that counts is the bytes, and it says itself what it is."""
+        if not url.startswith("data:"):
+            return kind, url
+        head, data = url.removeprefix("data:").split(",", 1)
+        return self.inline(data, head.split(";")[0])
+
+    def inline(self, data: str, mime: str) -> tuple[str, str]:
+        """Media in base64. A plain text is a text, which is how some formats have to be told it."""
+        kind = mime.split("/")[0]
+        if kind == "text":
+            return "text", text_of_base64(data)
+        self.mimes[base64(data)] = {"audio/mp3": "audio/mpeg", "audio/x-wav": "audio/wav"}.get(mime, mime)
+        return kind if kind in ("image", "audio", "video") else "document" if mime else "media", base64(data)
 
 
 def effort_of_budget(tokens: int) -> str:
@@ -120,19 +144,6 @@ def unwrapped(value):
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return unwrapped(value[0])
     return value
-
-
-def data_url(url: str) -> str:
-    """The bytes of a data URL as all formats have them, and other URLs as they are."""
-    return base64(url.split(",", 1)[1]) if url.startswith("data:") else url
-
-
-def document(url: str) -> tuple[str, str]:
-    """A document; one that is plain text is a text, which is how some formats have to be told it."""
-    if url.startswith("data:text/"):
-        return "text", text_of_base64(url.split(",", 1)[1])
-    kind = url.removeprefix("data:").split("/")[0] if url.startswith("data:") else "document"
-    return kind if kind in ("image", "audio", "video") else "document", data_url(url)
 
 
 def text_of_base64(data: str) -> str:

@@ -1,6 +1,6 @@
 """Requests of Messages, read by <https://docs.anthropic.com/en/api/messages>."""
 
-from .plain import Plain, Tool, base64, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
+from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
 def messages(body: dict) -> Plain:
@@ -28,6 +28,7 @@ def messages(body: dict) -> Plain:
     plain.effort = effort(body.get("thinking") or {}, output)
     plain.user = (body.get("metadata") or {}).get("user_id")
     plain.stream = bool(body.get("stream"))
+    plain.model = body["model"]
     return plain
 
 
@@ -56,25 +57,27 @@ def read_block(plain: Plain, ids: dict, role: str, block: dict):
     elif kind == "tool_use":
         plain.call(ids, block["id"], block["name"], block["input"])
     elif kind == "tool_result":
-        plain.result(ids, block["tool_use_id"], unwrapped(content(block.get("content"))), block.get("is_error"))
+        plain.result(ids, block["tool_use_id"], unwrapped(content(plain, block.get("content"))), block.get("is_error"))
     elif kind in ("image", "document"):
-        plain.say(role, *medium(block))
+        plain.say(role, *medium(plain, block))
     elif kind != "redacted_thinking":
         plain.say(role, "native", block)
 
 
-def medium(block: dict) -> tuple[str, str]:
+def medium(plain: Plain, block: dict) -> tuple[str, str]:
     source = block["source"]
     if source["type"] == "text":
         return "text", source["data"]
-    return block["type"], base64(source["data"]) if "data" in source else source.get("url") or source.get("file_id") or ""
+    if "data" in source:
+        return plain.inline(source["data"], source["media_type"])
+    return block["type"], source.get("url") or source.get("file_id") or ""
 
 
-def content(blocks):
+def content(plain: Plain, blocks):
     if isinstance(blocks, str) or blocks is None:
         return blocks or ""
     texts = [block["text"] for block in blocks if block["type"] == "text"]
-    media = [medium(block) for block in blocks if block["type"] in ("image", "document")]
+    media = [medium(plain, block) for block in blocks if block["type"] in ("image", "document")]
     # What only this format has (`tool_reference`) can be told as its JSON.
     others = [block for block in blocks if block["type"] not in ("text", "image", "document")]
     if others and not texts and not media:

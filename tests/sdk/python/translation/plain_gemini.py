@@ -1,6 +1,6 @@
 """Requests of Gemini, read by <https://ai.google.dev/api/generate-content>. Google reads names in both spellings."""
 
-from .plain import Plain, Tool, base64, effort_of_budget, effort_of_word, schema, text_of_base64, tool_schema, top_p, unwrapped
+from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
 def field(value: dict | None, name: str):
@@ -29,6 +29,7 @@ def generate(body: dict, path: str) -> Plain:
     plain.seed = config.get("seed")
     plain.logprobs = (config.get("logprobs") or 0) if field(config, "responseLogprobs") else None
     plain.stream = "streamGenerateContent" in path
+    plain.model = path.split("/models/")[-1].split(":")[0]
     return plain
 
 
@@ -74,23 +75,22 @@ def read_part(plain: Plain, ids: dict, role: str, part: dict):
     elif result := field(part, "functionResponse"):
         said = field(result, "response")
         is_error = True if isinstance(said, dict) and "error" in said else None
-        media = [medium(inner) for inner in result.get("parts") or []]
+        media = [medium(plain, inner) for inner in result.get("parts") or []]
         content = unwrapped(said)
-        plain.result(ids, result.get("id") or result["name"], [content, *media] if media else content, is_error)
+        plain.result(ids, result.get("id") or result["name"], [content, *media] if media else content, is_error, result["name"])
     elif field(part, "inlineData") or field(part, "fileData"):
-        plain.say(role, *medium(part))
+        plain.say(role, *medium(plain, part))
     elif native := {name: value for name, value in part.items() if name not in ("thoughtSignature", "thought_signature")}:
         plain.say(role, "native", native)
 
 
-def medium(part: dict) -> tuple[str, str]:
-    blob = field(part, "inlineData") or field(part, "fileData")
-    mime = field(blob, "mimeType") or ""
+def medium(plain: Plain, part: dict) -> tuple[str, str]:
+    if blob := field(part, "inlineData"):
+        return plain.inline(blob["data"], field(blob, "mimeType"))
+    file = field(part, "fileData")
+    mime = field(file, "mimeType") or ""
     kind = mime.split("/")[0]
-    if kind == "text" and "data" in blob:
-        return "text", text_of_base64(blob["data"])
-    kind = kind if kind in ("image", "audio", "video") else "document" if mime else "media"
-    return kind, base64(blob["data"]) if "data" in blob else field(blob, "fileUri")
+    return kind if kind in ("image", "audio", "video") else "document" if mime else "media", field(file, "fileUri")
 
 
 def read_tool(plain: Plain, tool: dict):

@@ -1,6 +1,6 @@
 """Requests of Chat Completions and of Responses, read by their documentation."""
 
-from .plain import FREE_TEXT, Plain, Tool, base64, data_url, document, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
+from .plain import FREE_TEXT, Plain, Tool, effort_of_budget, effort_of_word, read_json, schema, tool_schema, top_p, unwrapped
 
 
 def chat(body: dict) -> Plain:
@@ -21,6 +21,7 @@ def chat(body: dict) -> Plain:
     plain.effort = chat_effort(body)
     plain.choices = body.get("n") or 1
     plain.seed = body.get("seed")
+    plain.verbosity = body.get("verbosity")
     plain.logprobs = (body.get("top_logprobs") or 0) if body.get("logprobs") else None
     return plain
 
@@ -63,12 +64,12 @@ def chat_part(plain: Plain, role: str, part):
     elif kind == "refusal":
         plain.say(role, "text", part["refusal"])
     elif kind == "image_url":
-        plain.say(role, "image", data_url(part["image_url"]["url"]))
+        plain.say(role, *plain.at_url(part["image_url"]["url"], "image"))
     elif kind == "input_audio":
-        plain.say(role, "audio", base64(part["input_audio"]["data"]))
+        plain.say(role, *sound(plain, part["input_audio"]))
     elif kind == "file":
         file = part["file"]
-        plain.say(role, *document(file.get("file_data") or file.get("file_id") or ""))
+        plain.say(role, *plain.at_url(file.get("file_data") or file.get("file_id") or "", "document"))
     else:
         plain.say(role, "native", part)
 
@@ -92,6 +93,7 @@ def responses(body: dict) -> Plain:
     plain.response = response((body.get("text") or {}).get("format") or {}, None)
     shared(plain, body)
     plain.max_tokens = body.get("max_output_tokens")
+    plain.verbosity = (body.get("text") or {}).get("verbosity")
     word = (body.get("reasoning") or {}).get("effort")
     plain.effort = effort_of_word(word) if word else None
     if "message.output_text.logprobs" in (body.get("include") or []):
@@ -109,7 +111,7 @@ def responses_item(plain: Plain, ids: dict, item: dict):
     elif kind in ("function_call", "custom_tool_call"):
         plain.call(ids, item["call_id"], item["name"], call_arguments(item))
     elif kind in ("function_call_output", "custom_tool_call_output"):
-        plain.result(ids, item["call_id"], unwrapped(output(item["output"])))
+        plain.result(ids, item["call_id"], unwrapped(output(plain, item["output"])))
     elif kind == "reasoning":
         plain.thinking += [part["text"] for part in (item.get("content") or item.get("summary") or [])]
     elif kind == "additional_tools":
@@ -119,16 +121,19 @@ def responses_item(plain: Plain, ids: dict, item: dict):
         plain.say("assistant", "native", item)
 
 
-def output(parts):
+def output(plain: Plain, parts):
     """What a tool said: a text, or a list of texts and media."""
     if isinstance(parts, str):
         return parts
-    media = [
-        ("image", data_url(medium(part))) if part["type"] == "input_image" else document(medium(part))
-        for part in parts
-        if part["type"] != "input_text"
-    ]
-    return [part["text"] for part in parts if part["type"] == "input_text"] + media
+    media = [part for part in parts if part["type"] != "input_text"]
+    # What a file at an address is, nobody says.
+    kinds = {"input_image": "image"}
+    texts = [part["text"] for part in parts if part["type"] == "input_text"]
+    return texts + [plain.at_url(medium(part), kinds.get(part["type"], "media")) for part in media]
+
+
+def sound(plain: Plain, audio: dict) -> tuple[str, str]:
+    return plain.inline(audio["data"], {"mp3": "audio/mpeg"}.get(audio["format"], f"audio/{audio['format']}"))
 
 
 def medium(part: dict) -> str:
@@ -142,11 +147,11 @@ def responses_part(plain: Plain, role: str, part):
     elif kind == "refusal":
         plain.say(role, "text", part["refusal"])
     elif kind == "input_image":
-        plain.say(role, "image", data_url(medium(part)))
+        plain.say(role, *plain.at_url(medium(part), "image"))
     elif kind == "input_audio":
-        plain.say(role, "audio", base64(part["input_audio"]["data"]))
+        plain.say(role, *sound(plain, part["input_audio"]))
     elif kind == "input_file":
-        plain.say(role, *document(medium(part)))
+        plain.say(role, *plain.at_url(medium(part), "media"))
     else:
         plain.say(role, "native", part)
 
@@ -204,3 +209,4 @@ def shared(plain: Plain, body: dict):
     plain.parallel = body.get("parallel_tool_calls") is not False
     plain.user = body.get("safety_identifier") or body.get("user")
     plain.stream = bool(body.get("stream"))
+    plain.model = body.get("model")

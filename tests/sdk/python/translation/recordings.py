@@ -63,6 +63,16 @@ class Recording:
         return json.loads(self._answer)
 
     @property
+    def events(self) -> list[dict]:
+        """The answer's body, or all that a stream says."""
+        if self._answer.lstrip().startswith("["):
+            return json.loads(self._answer)
+        if not self.streams:
+            return [self.answer]
+        data = (line[5:].strip() for line in self._answer.splitlines() if line.startswith("data:"))
+        return [json.loads(event) for event in data if event != "[DONE]"]
+
+    @property
     def reply(self) -> dict:
         """The answer as the scripted upstream gives it."""
         kind, body = self._headers.get("content-type"), self._answer
@@ -87,8 +97,7 @@ class Recording:
             return self.calls + [Call(item["call_id"], item["name"], {"input": item["input"]}) for item in custom]
         if "partialArgs" not in self.expected["native"]:
             return self.calls
-        chunks = [json.loads(line[5:]) for line in self._answer.splitlines() if line.startswith("data:")]
-        parts = [part for chunk in chunks for part in chunk["candidates"][0].get("content", {}).get("parts", [])]
+        parts = [part for chunk in self.events for part in chunk["candidates"][0].get("content", {}).get("parts", [])]
         return assembled(part["functionCall"] for part in parts if "functionCall" in part)
 
     def is_text(self, text: str) -> bool:
