@@ -17,6 +17,8 @@ from translation.recordings import FORMATS, load
 from translation.world import of
 
 THREADS = 8
+# Events come in pieces and several at once.
+CHUNKING = {"sizes": [5, 200, 3000]}
 RATES: dict[tuple[str, str], comparing.Rate] = {}
 
 
@@ -33,7 +35,7 @@ def prompt(recording) -> str:
 def script(upstream_process):
     """The upstream answers as recorded in the recording that the prompt names."""
     rules = [
-        {"match": {"body": prompt(recording)}, "default": {"reply": recording.reply}}
+        {"match": {"body": prompt(recording)}, "default": {"reply": recording.reply, "chunking": CHUNKING}}
         for format in FORMATS
         for recording in answers(format)
     ]

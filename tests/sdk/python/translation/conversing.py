@@ -46,7 +46,8 @@ class Conversing:
         answer = create(model=model, input=prompt) if not stream else list(create(model=model, input=prompt, stream=True))[-1].response
         calls = [item for item in answer.output if item.type == "function_call"]
         results = [{"type": "function_call_output", "call_id": call.call_id, "output": RESULT} for call in calls]
-        said = [item.model_dump(exclude_none=True) for item in answer.output]
+        # The SDK warns of kinds of actions that its types do not have yet.
+        said = [item.model_dump(exclude_none=True, warnings=False) for item in answer.output]
         create(model=model, input=[*user(prompt), *said, *results, *user(again)])
 
     def _messages(self, model, prompt, again, stream):
