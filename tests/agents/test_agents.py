@@ -24,7 +24,7 @@ KEY = "sk-tg-agents-0123456789abcdef0123456789ab"
 
 # The agent's shell writes this; no request can have it before the tool was run, because the command spells it apart.
 MARK = "tollgate-4-2-mark"
-COMMAND = "echo tollgate-$((2+2))-$((1+1))-mark"
+COMMAND = "printf 'tollgate-%s-mark' 4-2"
 WORD = "PELICAN"
 AGENT_MAX_S = 120
 
@@ -133,6 +133,10 @@ def test_codex(upstream, gateway, tmp_path, model, path):
 @pytest.mark.parametrize("model, path", [("chat", "/chat/completions"), ("anthropic", "/messages")])
 def test_gemini_cli(upstream, gateway, tmp_path, model, path):
     upstream.script(script("run_shell_command", {"command": COMMAND, "description": "a mark"}, model))
+    # With a base URL of one's own it would choose a way to log in that only its graphical kin has.
+    settings = tmp_path / ".gemini" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}}))
     env = {
         "GEMINI_API_KEY": KEY,
         "GOOGLE_GEMINI_BASE_URL": gateway.url,

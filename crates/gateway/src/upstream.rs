@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod client;
+pub(crate) mod confidence;
 pub(crate) mod connector;
 pub(crate) mod request;
 pub(crate) mod resolve;
