@@ -79,6 +79,10 @@ pub struct Provider {
 /// changed; a translated request is ours, and must be one that this provider takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the catalog, and none excludes another"
+)]
 pub struct Quirks {
     /// Chat: the bound on the output is `max_completion_tokens`; others know only `max_tokens`.
     pub max_completion_tokens: bool,

@@ -98,7 +98,7 @@ class Rate:
 
 def table(title: str, rates: dict[tuple[str, str], Rate], down: str, across: str) -> str:
     """Rates by pair."""
-    lines = [f"{title} ({down} down, {across} across)", f"{'':20}" + "".join(f"{name:>26}" for name in FORMATS)]
+    lines = [f"{title} ({down} down, {across} across)", f"{'':20}" + "".join(f"{name:>28}" for name in FORMATS)]
     for row in FORMATS:
-        lines.append(f"{row:20}" + "".join(f"{rates.get((row, column), '')!s:>26}" for column in FORMATS))
+        lines.append(f"{row:20}" + "".join(f"{rates.get((row, column), '')!s:>28}" for column in FORMATS))
     return "\n".join(lines)
