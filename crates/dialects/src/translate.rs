@@ -17,6 +17,7 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod coder;
 mod count;
 mod embeddings;
+mod fit;
 
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
@@ -29,6 +30,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// The most tokens that it can generate; 0: not known.
     pub max_output: u64,
+    /// Whether it thinks before it answers; `None`: not known.
+    pub thinks: Option<bool>,
     /// Whether a chat stream is to be asked for its usage (`stream_options.include_usage`).
     pub include_usage: bool,
     /// What is particular to the provider.
@@ -186,13 +189,15 @@ fn written(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
-    match dialect {
+    let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
         Dialect::AnthropicMessages => anthropic_messages::encode::request(request, target, losses),
         Dialect::Gemini => gemini::encode::request(request, target, losses),
         Dialect::BedrockConverse => bedrock_converse::encode::request(request, target, losses),
-    }
+    }?;
+    fit::fit(&mut body, target, losses);
+    Ok(body)
 }
 
 /// Translates a whole answer to a conversation.

@@ -20,6 +20,8 @@ pub struct ModelFacts {
     pub max_output: u64,
     /// `chat`, `embedding` and the like, as the source says.
     pub mode: String,
+    /// Whether it thinks before it answers.
+    pub thinks: bool,
     /// Its list price; `None` where the source gives none.
     pub price: Option<Price>,
 }
@@ -52,6 +54,8 @@ struct Row {
     context: u64,
     #[serde(default)]
     max_output: u64,
+    #[serde(default)]
+    thinks: bool,
     #[serde(default)]
     price: Option<RatesRow>,
     #[serde(default)]
@@ -187,6 +191,7 @@ fn facts(row: Row) -> ModelFacts {
         context: row.context,
         max_output: row.max_output,
         mode: row.mode,
+        thinks: row.thinks,
         price,
     }
 }
