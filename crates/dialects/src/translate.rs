@@ -155,7 +155,7 @@ impl Question {
         let told = match &self.asked {
             Kind::Conversation(_) => return translate_answer(from, to, body, report, &self.reply),
             Kind::Count(_) => count_answer(to, count::read(from, body)?),
-            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, possible(report), &self.reply)?,
+            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, told_usage(&report.usage), &self.reply)?,
         };
         Ok(Encoded {
             body: told.to_string().into(),
@@ -215,7 +215,7 @@ pub(crate) fn translate_answer(
         Dialect::Gemini => gemini::decode::answer(body),
         Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
     }?;
-    answer.usage = possible(report);
+    answer.usage = told_usage(&report.usage);
     answer.service_tier.clone_from(&report.service_tier);
     let mut losses = Losses::default();
     let told = match to {
@@ -231,10 +231,12 @@ pub(crate) fn translate_answer(
     })
 }
 
-const fn possible(report: &Report) -> Option<Usage> {
-    match report.usage {
-        UsageReport::Possible(usage) => Some(usage),
-        UsageReport::None | UsageReport::Impossible { .. } => None,
+/// What the client is told of the usage. Figures that cannot be true are not billed, but told as far as they can be.
+const fn told_usage(report: &UsageReport) -> Option<Usage> {
+    match report {
+        UsageReport::Possible(usage) => Some(*usage),
+        UsageReport::Impossible { nearest, .. } => *nearest,
+        UsageReport::None => None,
     }
 }
 
@@ -428,11 +430,11 @@ impl Translation {
     /// What is billed is what is told: usage and tier come from the tap, not from the decoders.
     fn note_usage(&mut self) {
         let seen = self.tap.seen();
-        if let UsageReport::Possible(usage) = &seen.usage
-            && self.usage != Some(*usage)
+        if let Some(usage) = told_usage(&seen.usage)
+            && self.usage != Some(usage)
         {
-            self.usage = Some(*usage);
-            self.events.push(Event::Usage(*usage));
+            self.usage = Some(usage);
+            self.events.push(Event::Usage(usage));
         }
         if seen.service_tier != self.tier {
             self.tier.clone_from(&seen.service_tier);

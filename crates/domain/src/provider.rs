@@ -79,6 +79,10 @@ pub struct Provider {
 /// changed; a translated request is ours, and must be one that this provider takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the catalog, and none excludes another"
+)]
 pub struct Quirks {
     /// Chat: the bound on the output is `max_completion_tokens`; others know only `max_tokens`.
     pub max_completion_tokens: bool,
@@ -86,6 +90,8 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: Gemini's seals of tool calls are taken back as `extra_content`; others refuse the member.
+    pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.
     pub text_parts: bool,
     /// Members that its models which think answer with an error: left out for those that the catalog knows to think.

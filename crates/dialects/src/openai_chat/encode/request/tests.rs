@@ -13,6 +13,7 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    extra_content: false,
     text_parts: false,
     unsupported: Vec::new(),
     thinking_models_refuse: Vec::new(),
