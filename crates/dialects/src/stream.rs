@@ -17,12 +17,14 @@ use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
 use crate::sse::{Event, Framer};
-use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 mod array;
+pub(crate) mod frames;
 mod framing;
 
 use array::{ArrayFramer, Edge};
+use frames::FrameFramer;
 use framing::{Cut, Framing};
 
 /// How a stream is to be read.
@@ -123,11 +125,10 @@ enum Fate {
 impl StreamTap {
     /// A tap for a stream that has not begun.
     pub fn new(options: TapOptions) -> Self {
-        let is_array = options.json_array && options.surface.dialect == Dialect::Gemini;
-        let framing = if is_array {
-            Framing::Array(ArrayFramer::default())
-        } else {
-            Framing::Events(Framer::default())
+        let framing = match options.surface.dialect {
+            Dialect::Gemini if options.json_array => Framing::Array(ArrayFramer::default()),
+            Dialect::BedrockConverse => Framing::Frames(FrameFramer::default()),
+            _ => Framing::Events(Framer::default()),
         };
         Self {
             options,
@@ -317,6 +318,7 @@ impl StreamTap {
                 }
             }
             (Framing::Events(_), Edge::Piece) => self.judge_event(piece),
+            (Framing::Frames(_), Edge::Piece) => self.read(piece),
         }
     }
 
@@ -371,6 +373,9 @@ impl StreamTap {
     }
 
     fn read_sign(&mut self, data: &[u8]) -> Result<Sign, Syntax> {
+        if matches!(self.framing, Framing::Frames(_)) {
+            return bedrock_converse::answer::read_frame(data, &mut self.seen);
+        }
         utf8(data)?;
         match self.options.surface.dialect {
             Dialect::OpenaiChat => openai_chat::answer::read(data, &mut self.seen),
@@ -379,7 +384,7 @@ impl StreamTap {
             Dialect::Gemini => gemini::answer::read(data, &mut self.seen),
             Dialect::BedrockConverse => Err(Syntax {
                 at: 0,
-                what: "the dialect is not served",
+                what: "the dialect has no events of this kind",
             }),
         }
     }
@@ -405,7 +410,7 @@ impl StreamTap {
         let piece = self.partial.split().freeze();
         let missing = match &self.framing {
             Framing::Events(framer) => framer.missing(),
-            Framing::Array(_) => b"",
+            Framing::Array(_) | Framing::Frames(_) => b"",
         };
         if self.state == TapState::Terminal && piece.len() > TRAILER_MAX {
             return b"";
@@ -419,7 +424,7 @@ impl StreamTap {
         }
         let fate = match &self.framing {
             Framing::Events(_) if Event::read(&piece).data.is_some() => self.judge(&piece, Edge::Piece),
-            Framing::Events(_) | Framing::Array(_) => self.malformed(),
+            Framing::Events(_) | Framing::Array(_) | Framing::Frames(_) => self.malformed(),
         };
         match fate {
             Fate::Release | Fate::Hold | Fate::Follow => self.tail.push(piece),
@@ -439,6 +444,7 @@ impl StreamTap {
         match &self.framing {
             Framing::Events(_) => is_blank || (piece.starts_with(b":") && Event::read(piece) == Event::default()),
             Framing::Array(_) => is_blank,
+            Framing::Frames(_) => false,
         }
     }
 
@@ -454,7 +460,7 @@ impl StreamTap {
         match (dialect, &self.framing) {
             (Dialect::OpenaiChat, _) => Some(openai_chat::TERMINATOR),
             (Dialect::AnthropicMessages, _) => Some(anthropic_messages::TERMINATOR),
-            (Dialect::Gemini, Framing::Events(_)) => Some(b""),
+            (Dialect::Gemini, Framing::Events(_) | Framing::Frames(_)) => Some(b""),
             (Dialect::Gemini, Framing::Array(framer)) => framer.is_after_element().then_some(b"]"),
             (Dialect::OpenaiResponses | Dialect::BedrockConverse, _) => None,
         }

@@ -11,6 +11,7 @@ use domain::{Dialect, Surface, Usage};
 use crate::answer::{Nonsense, Report, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
+use crate::stream::frames::frames;
 use crate::stream::{StreamEnd, StreamFault, StreamTap, TapState};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
@@ -298,17 +299,22 @@ impl Translation {
     /// Decodes whole events and tells what they say.
     fn retell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
         self.note_usage();
-        for event in sse::events(piece) {
-            let data = event.data.as_deref().unwrap_or_default().trim_ascii();
-            if data.is_empty() || data == b"[DONE]" {
-                continue;
-            }
-            if self.decoder.event(data, &mut self.events).is_err() {
-                self.fault = Some(StreamFault::Malformed {
-                    event: self.tap.events(),
-                });
-                return;
-            }
+        let read = if self.tap.surface().dialect == Dialect::BedrockConverse {
+            frames(piece).try_for_each(|frame| self.decoder.event(frame, &mut self.events))
+        } else {
+            sse::events(piece).try_for_each(|event| {
+                let data = event.data.as_deref().unwrap_or_default().trim_ascii();
+                if data.is_empty() || data == b"[DONE]" {
+                    return Ok(());
+                }
+                self.decoder.event(data, &mut self.events)
+            })
+        };
+        if read.is_err() {
+            self.fault = Some(StreamFault::Malformed {
+                event: self.tap.events(),
+            });
+            return;
         }
         self.tell(told);
     }
