@@ -19,6 +19,7 @@ use crate::admit::read_body;
 use crate::authenticate::authenticate;
 use crate::body::Body;
 use crate::gateway::Inner;
+use crate::upstream::auth;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
@@ -44,9 +45,14 @@ pub(crate) async fn forward(
     let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
+    let readied = auth::ready(gateway, &upstream, credential).await.map_err(|failure| {
+        tracing::warn!(upstream = upstream.name, detail = failure.detail, "a credential could not be used");
+        Fault::new(FaultKind::BadGateway, "the upstream's credential could not be used")
+    })?;
     let request = Outgoing {
         upstream,
         credential,
+        readied,
         method: head.method.clone(),
         path,
         query: query.as_deref(),
