@@ -415,3 +415,80 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
         assert_eq!(receipt["attempts"].as_array().map(Vec::len), Some(2), "{receipt}");
     }
 }
+
+#[test]
+fn counts_are_asked_of_whoever_counts_and_estimated_where_nobody_does() {
+    let world = World::new();
+    let body = |format: Format, model: &str| {
+        let mut body = format.body(model);
+        if let Some(body) = body.as_object_mut() {
+            body.remove("max_tokens");
+            body.remove("generationConfig");
+        }
+        body
+    };
+    let anthropic = |model: &str| Request::post("/v1/messages/count_tokens", &body(Format::Anthropic, model));
+    let gemini = |model: &str| {
+        Request::post(
+            &format!("/v1beta/models/{model}:countTokens"),
+            &body(Format::Gemini, model),
+        )
+    };
+    for (request, member, path) in [
+        (anthropic("gemini"), "input_tokens", "/v1beta/models/gemini:countTokens"),
+        (gemini("anthropic"), "totalTokens", "/v1/messages/count_tokens"),
+    ] {
+        let response = world.send(&request);
+        assert_eq!(response.status(), 200, "{}", response.text());
+        assert!(
+            response.json()[member].as_u64().is_some_and(|count| count > 0),
+            "{}",
+            response.text()
+        );
+        assert_eq!(response.header("x-tollgate-estimated"), None);
+        assert_eq!(world.asked().path(), path);
+    }
+    for (request, member) in [(anthropic("chat"), "input_tokens"), (gemini("chat"), "totalTokens")] {
+        let response = world.send(&request);
+        assert_eq!(response.status(), 200, "{}", response.text());
+        assert!(
+            response.json()[member].as_u64().is_some_and(|count| count > 0),
+            "{}",
+            response.text()
+        );
+        assert_eq!(response.header("x-tollgate-estimated"), Some("input_tokens"));
+        assert!(world.upstream.take_received().is_empty());
+        assert_eq!(
+            receipt_of(&world.gateway, &response)["charged"]
+                .as_i64()
+                .unwrap_or_default(),
+            0
+        );
+    }
+}
+
+#[test]
+fn embeddings_go_between_openais_format_and_geminis() {
+    let upstream = Upstream::start();
+    let gateway = Tollgate::start(&blackbox::config(&upstream, ""));
+    let send = |request: Request| request.bearer(CLIENT_KEY).send(&gateway.url());
+    let openai = json!({"model": "gemini-embedding-001", "input": ["a", "b"], "encoding_format": "base64"});
+    let response = send(Request::post("/v1/embeddings", &openai));
+    assert_eq!(response.status(), 200, "{}", response.text());
+    let data = response.json()["data"].clone();
+    assert_eq!(data.as_array().map(Vec::len), Some(2), "{data}");
+    assert!(data[1]["embedding"].is_string(), "{data}");
+    let asked = upstream.take_received().pop().expect("the upstream was asked");
+    assert_eq!(asked.path(), "/v1beta/models/gemini-embedding-001:batchEmbedContents");
+    let gemini = json!({"content": {"parts": [{"text": "a"}]}});
+    let response = send(Request::post(
+        "/v1beta/models/text-embedding-3-small:embedContent",
+        &gemini,
+    ));
+    assert_eq!(response.status(), 200, "{}", response.text());
+    assert!(
+        response.json()["embedding"]["values"][0].is_number(),
+        "{}",
+        response.text()
+    );
+}

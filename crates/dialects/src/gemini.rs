@@ -5,3 +5,14 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod request;
 pub(crate) mod usage;
+
+mod logprobs;
+mod response;
+mod schema;
+mod words;
+
+/// Begins the seal of a redacted thought of another provider on its way through a Gemini client. Base64 has no colon.
+const REDACTED: &str = "redacted:";
+
+#[cfg(test)]
+mod tests;

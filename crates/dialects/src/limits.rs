@@ -40,5 +40,16 @@ pub(crate) const PARTS_MAX: usize = 4_096;
 /// Bytes of parts that wait for their turn in a format that tells one after the other.
 pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 
+/// Texts of one request for embeddings: OpenAI takes 2,048.
+pub(crate) const EMBEDDED_MAX: usize = 2_048;
+
+/// Bytes of an answer that are kept because its stream ends with the whole of it once more (Responses). The longest texts
+/// stay below 1 MB; the rest is for pictures.
+pub(crate) const RETOLD_MAX: usize = 64 * 1024 * 1024;
+
 /// Losses that are noted of one request or answer: they are for people to read.
 pub(crate) const LOSSES_MAX: usize = 64;
+
+/// `max_tokens` where neither the client nor the catalog says: Anthropic's format demands a number, and every model that is
+/// still served in it generates as many.
+pub(crate) const MAX_TOKENS_DEFAULT: u64 = 8_192;

@@ -17,6 +17,9 @@ use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod edit;
+mod system;
+
+pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,8 +24,10 @@ pub(crate) mod frames;
 mod framing;
 
 use array::{ArrayFramer, Edge};
+pub(crate) use array::element;
 use frames::FrameFramer;
-use framing::{Cut, Framing};
+use framing::Cut;
+pub(crate) use framing::Framing;
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,22 @@ pub struct TapOptions {
     pub hide_usage_chunk: bool,
     /// Gemini without `alt=sse`: one JSON array instead of events.
     pub json_array: bool,
+}
+
+impl TapOptions {
+    /// Whether the stream is one JSON array.
+    pub(crate) fn is_array(&self) -> bool {
+        self.json_array && self.surface.dialect == Dialect::Gemini
+    }
+
+    /// How the stream is cut into pieces, at its start.
+    fn framing(&self) -> Framing {
+        match self.surface.dialect {
+            Dialect::Gemini if self.json_array => Framing::Array(ArrayFramer::default()),
+            Dialect::BedrockConverse => Framing::Frames(FrameFramer::default()),
+            _ => Framing::Events(Framer::default()),
+        }
+    }
 }
 
 /// Where the stream stands after a chunk.
@@ -125,14 +143,9 @@ enum Fate {
 impl StreamTap {
     /// A tap for a stream that has not begun.
     pub fn new(options: TapOptions) -> Self {
-        let framing = match options.surface.dialect {
-            Dialect::Gemini if options.json_array => Framing::Array(ArrayFramer::default()),
-            Dialect::BedrockConverse => Framing::Frames(FrameFramer::default()),
-            _ => Framing::Events(Framer::default()),
-        };
         Self {
+            framing: options.framing(),
             options,
-            framing,
             seen: Observation::default(),
             state: TapState::Open,
             partial: BytesMut::new(),
@@ -191,6 +204,16 @@ impl StreamTap {
     /// What is read, in which format.
     pub(crate) const fn surface(&self) -> Surface {
         self.options.surface
+    }
+
+    /// Whether the stream is one JSON array.
+    pub(crate) fn is_array(&self) -> bool {
+        self.options.is_array()
+    }
+
+    /// How such a stream is cut into pieces, at its start.
+    pub(crate) fn framing(&self) -> Framing {
+        self.options.framing()
     }
 
     /// How many events were read.

@@ -6,18 +6,22 @@
 //! the client's format; the end is held back in the same way. So a cut stream can be told as an error, never as a success.
 
 use bytes::Bytes;
-use domain::{Dialect, Surface, Usage};
+use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
-use crate::stream::{StreamEnd, StreamFault, StreamTap, TapState};
+use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 mod coder;
+mod count;
+mod embeddings;
 
 use coder::{StreamDecoder, StreamEncoder};
+pub use count::count_answer;
+use embeddings::Texts;
 
 /// What an encoder must know of the target.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +73,20 @@ pub struct Asked<'a> {
 /// A request that can be told in any dialect.
 #[derive(Clone, Debug)]
 pub struct Question {
-    request: Request,
+    asked: Kind,
     /// For the answer.
     pub reply: Reply,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// An answer.
+    Conversation(Box<Request>),
+    /// How many tokens the request has.
+    Count(Box<Request>),
+    /// Vectors.
+    Texts(Texts),
 }
 
 /// A request as an upstream gets it.
@@ -89,28 +104,24 @@ impl Question {
     /// # Errors
     /// If something in it is not what its format says.
     pub fn read(asked: &Asked<'_>, body: &[u8]) -> Result<Self, BadRequest> {
-        let mut request = match asked.surface.dialect {
-            Dialect::OpenaiChat => openai_chat::decode::request(body),
-            Dialect::OpenaiResponses => openai_responses::decode::request(body),
-            Dialect::AnthropicMessages => anthropic_messages::decode::request(body),
-            Dialect::Gemini => gemini::decode::request(body),
-            Dialect::BedrockConverse => Err(BadRequest::new(
-                "body",
-                "Bedrock Converse is a format of upstreams only",
-            )),
-        }?;
-        asked.model.clone_into(&mut request.model);
-        request.stream = asked.stream;
-        request.link_tools();
-        let reply = Reply {
+        let mut reply = Reply {
             model: asked.model.to_owned(),
             id: asked.id.to_owned(),
             created: asked.created,
-            stream_usage: request.stream_usage,
             json_array: asked.json_array,
-            echo: std::mem::take(&mut request.echo),
+            ..Reply::default()
         };
-        Ok(Self { request, reply })
+        let kind = match asked.surface.operation {
+            Operation::Embeddings => Kind::Texts(Texts::read(asked.surface.dialect, body)?),
+            Operation::CountTokens => Kind::Count(Box::new(conversation(asked, body)?)),
+            Operation::Chat | Operation::Completions | Operation::Passthrough => {
+                let mut request = conversation(asked, body)?;
+                reply.stream_usage = request.stream_usage;
+                reply.echo = std::mem::take(&mut request.echo);
+                Kind::Conversation(Box::new(request))
+            }
+        };
+        Ok(Self { asked: kind, reply })
     }
 
     /// Tells it in an upstream's dialect.
@@ -119,26 +130,74 @@ impl Question {
     /// If the target's format cannot say something without which the request would mean something else.
     pub fn encode(&self, dialect: Dialect, target: &Target<'_>) -> Result<Encoded, BadRequest> {
         let mut losses = Losses::default();
-        let request = self.request.clone();
-        let body = match dialect {
-            Dialect::OpenaiChat => openai_chat::encode::request(request, target, &mut losses),
-            Dialect::OpenaiResponses => openai_responses::encode::request(request, target, &mut losses),
-            Dialect::AnthropicMessages => anthropic_messages::encode::request(request, target, &mut losses),
-            Dialect::Gemini => gemini::encode::request(request, target, &mut losses),
-            Dialect::BedrockConverse => bedrock_converse::encode::request(request, target, &mut losses),
-        }?;
+        let body = match &self.asked {
+            Kind::Conversation(request) => written(dialect, (**request).clone(), target, &mut losses)?,
+            Kind::Count(request) => {
+                let body = written(dialect, (**request).clone(), target, &mut losses)?;
+                count::request(dialect, body, target)?
+            }
+            Kind::Texts(texts) => texts.encode(dialect, target, &mut losses)?,
+        };
         Ok(Encoded {
             body: body.to_string().into(),
             losses: losses.into_vec(),
         })
     }
+
+    /// Tells a whole answer to the client, in the dialect `to`. `report` is what [`crate::read_answer`] found in it: what is
+    /// billed is what is told.
+    ///
+    /// # Errors
+    /// If it is not what its format says.
+    pub fn answer(&self, from: Dialect, to: Dialect, body: &[u8], report: &Report) -> Result<Encoded, Nonsense> {
+        let told = match &self.asked {
+            Kind::Conversation(_) => return translate_answer(from, to, body, report, &self.reply),
+            Kind::Count(_) => count_answer(to, count::read(from, body)?),
+            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, possible(report), &self.reply)?,
+        };
+        Ok(Encoded {
+            body: told.to_string().into(),
+            losses: Vec::new(),
+        })
+    }
 }
 
-/// Translates a whole answer. `report` is what [`crate::read_answer`] found in it: what is billed is what is told.
-///
-/// # Errors
-/// If it is not what its format says.
-pub fn translate_answer(
+/// Reads a conversation, in the client's dialect.
+fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
+    let mut request = match asked.surface.dialect {
+        Dialect::OpenaiChat => openai_chat::decode::request(body),
+        Dialect::OpenaiResponses => openai_responses::decode::request(body),
+        Dialect::AnthropicMessages => anthropic_messages::decode::request(body),
+        Dialect::Gemini => gemini::decode::request(body),
+        Dialect::BedrockConverse => Err(BadRequest::new(
+            "body",
+            "Bedrock Converse is a format of upstreams only",
+        )),
+    }?;
+    asked.model.clone_into(&mut request.model);
+    request.stream = asked.stream;
+    request.link_tools();
+    Ok(request)
+}
+
+/// Writes a conversation in an upstream's dialect.
+fn written(
+    dialect: Dialect,
+    request: Request,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<serde_json::Value, BadRequest> {
+    match dialect {
+        Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
+        Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
+        Dialect::AnthropicMessages => anthropic_messages::encode::request(request, target, losses),
+        Dialect::Gemini => gemini::encode::request(request, target, losses),
+        Dialect::BedrockConverse => bedrock_converse::encode::request(request, target, losses),
+    }
+}
+
+/// Translates a whole answer to a conversation.
+fn translate_answer(
     from: Dialect,
     to: Dialect,
     body: &[u8],
@@ -188,6 +247,8 @@ pub enum Transcoder {
 #[derive(Debug)]
 pub struct Translation {
     tap: StreamTap,
+    /// Cuts chunks into events, so that what is told does not depend on how the bytes came.
+    framing: Framing,
     decoder: StreamDecoder,
     encoder: StreamEncoder,
     usage: Option<Usage>,
@@ -202,6 +263,7 @@ impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
         Self::Translate(Box::new(Translation {
+            framing: tap.framing(),
             decoder: StreamDecoder::new(tap.surface().dialect),
             encoder: StreamEncoder::new(to, reply),
             tap,
@@ -263,17 +325,31 @@ impl Transcoder {
 
 impl Translation {
     fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
-        let state = self.tap.push(chunk, &mut self.released);
-        let mut told = Vec::new();
-        let released = std::mem::take(&mut self.released);
-        for piece in &released {
-            self.retell(piece, &mut told);
+        let (mut told, mut state, mut at) = (Vec::new(), TapState::Open, 0);
+        while let Some(cut) = self.framing.next(&chunk, at) {
+            state = self.step(chunk.slice(at..cut.at), &mut told);
+            at = cut.at;
+            if matches!(state, TapState::Broken(_)) {
+                break;
+            }
         }
-        self.released = released;
-        self.released.clear();
+        if at < chunk.len() && !matches!(state, TapState::Broken(_)) {
+            state = self.step(chunk.slice(at..), &mut told);
+        }
         if !told.is_empty() {
             out.push(told.into());
         }
+        state
+    }
+
+    /// Takes one event, or the beginning of one.
+    fn step(&mut self, piece: Bytes, told: &mut Vec<u8>) -> TapState {
+        let mut released = std::mem::take(&mut self.released);
+        let state = self.tap.push(piece, &mut released);
+        for whole in released.drain(..) {
+            self.retell(&whole, told);
+        }
+        self.released = released;
         match &self.fault {
             Some(fault) => TapState::Broken(fault.clone()),
             None => state,
@@ -299,24 +375,42 @@ impl Translation {
     /// Decodes whole events and tells what they say.
     fn retell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
         self.note_usage();
-        let read = if self.tap.surface().dialect == Dialect::BedrockConverse {
+        let is_read = if self.tap.is_array() {
+            self.read_elements(piece)
+        } else if self.tap.surface().dialect == Dialect::BedrockConverse {
             frames(piece).try_for_each(|frame| self.decoder.event(frame, &mut self.events))
         } else {
-            sse::events(piece).try_for_each(|event| {
-                let data = event.data.as_deref().unwrap_or_default().trim_ascii();
-                if data.is_empty() || data == b"[DONE]" {
-                    return Ok(());
-                }
-                self.decoder.event(data, &mut self.events)
-            })
+            sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
         };
-        if read.is_err() {
+        if is_read.is_err() {
             self.fault = Some(StreamFault::Malformed {
                 event: self.tap.events(),
             });
-            return;
         }
         self.tell(told);
+    }
+
+    /// The last piece of an array may hold several elements: what was held back, and the bracket.
+    fn read_elements(&mut self, piece: &[u8]) -> Result<(), Nonsense> {
+        let mut rest = stream::element(piece);
+        while rest.first() == Some(&b'{') {
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&serde_json::value::RawValue>();
+            let Some(Ok(value)) = values.next() else {
+                return Err(Nonsense::Lacks("an object"));
+            };
+            let end = values.byte_offset();
+            self.decoder.event(value.get().as_bytes(), &mut self.events)?;
+            rest = stream::element(rest.get(end..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, data: &[u8]) -> Result<(), Nonsense> {
+        let data = data.trim_ascii();
+        if data.is_empty() || data == b"[DONE]" {
+            return Ok(());
+        }
+        self.decoder.event(data, &mut self.events)
     }
 
     fn tell(&mut self, told: &mut Vec<u8>) {

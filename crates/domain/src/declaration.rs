@@ -15,6 +15,7 @@ pub use period::{ParsePeriodError, Period};
 
 use crate::limits::Limits;
 use crate::price::PriceDecl;
+use crate::system_prompt::ModelPromptDecl;
 use crate::{Dialect, Money, NamePattern, Policy, Secret};
 
 /// How candidates of the same priority are ordered.
@@ -211,6 +212,9 @@ pub struct ModelDecl {
     /// The context window in tokens, where the catalog does not know: bounds a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
+    /// Text for its conversations, instead of the process's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<ModelPromptDecl>,
 }
 
 /// `models[].targets[]`: an upstream by name, or one described inline.

@@ -23,6 +23,7 @@ pub mod provider;
 pub mod receipt;
 pub mod secret;
 pub mod snapshot;
+pub mod system_prompt;
 pub mod time;
 pub mod usage;
 
@@ -40,5 +41,6 @@ pub use provider::Provider;
 pub use receipt::{Ending, Receipt, UsageSource};
 pub use secret::Secret;
 pub use snapshot::Snapshot;
+pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};
 pub use time::Timestamp;
 pub use usage::Usage;

@@ -49,7 +49,7 @@ impl Operation {
 
     /// Whether a request for it can be told in another format than the client's.
     pub const fn is_translated(self) -> bool {
-        matches!(self, Self::Chat)
+        matches!(self, Self::Chat | Self::Embeddings | Self::CountTokens)
     }
 
     /// Whether the model generates text, so that the output needs a bound and an estimate.

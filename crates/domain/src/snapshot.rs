@@ -24,7 +24,8 @@ use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
-    CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, Timestamp, UpstreamId, UserId,
+    CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, SystemPrompt, SystemPromptDecl,
+    Timestamp, UpstreamId, UserId,
 };
 
 /// A key's HMAC-SHA-256.
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub revision: u64,
     /// What resources do where they do not say.
     pub defaults: Defaults,
+    /// What the operator puts into conversations where a model does not say.
+    pub system_prompt: SystemPromptDecl,
     /// By name, ascending.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Keys by their hash.
@@ -194,6 +197,8 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// The declared price, which goes before the catalog's.
     pub price: Option<Arc<Price>>,
+    /// What the operator puts into its conversations.
+    pub system_prompt: Option<SystemPrompt>,
 }
 
 /// A model at an upstream.

@@ -4,6 +4,7 @@
 //! is taken on the way (limiter slots, body bytes, the hold) sits in guards, so that a refusal further down gives it
 //! all back.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,11 +198,19 @@ pub(crate) async fn admit(
             Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
         })?)
     };
-    let facts = dialects::scan(path.surface, &body.bytes)
-        .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))?;
+    let mut body = body;
+    let mut facts = scan(path.surface, &body.bytes)?;
     let model = path.model.as_deref().or(facts.model.as_deref());
     let model = model.ok_or_else(|| Fault::new(FaultKind::Malformed, "the request names no `model`"))?;
     let route = find_route(&snapshot, &key, model)?;
+    let mut model = Cow::Borrowed(model);
+    if let Some(prompt) = &route.system_prompt {
+        // What the operator adds is read, held for and paid like what the client wrote.
+        let named = model.into_owned();
+        body.bytes = dialects::inject_system(path.surface, &body.bytes, prompt);
+        facts = scan(path.surface, &body.bytes)?;
+        model = Cow::Owned(named);
+    }
     let stream = path.method.map_or(facts.stream, |method| method.streams);
     let account = gateway.accounts.get(key.user.id);
     let (hold, steps) = match key.user.policy {
@@ -226,7 +235,7 @@ pub(crate) async fn admit(
         id,
         &key,
         &path,
-        model,
+        &model,
         stream,
         Arc::clone(&route),
         body.bytes.len(),
@@ -249,6 +258,11 @@ pub(crate) async fn admit(
         question: None,
         share: body.share,
     })
+}
+
+fn scan(surface: Surface, body: &[u8]) -> Result<RequestFacts, Fault> {
+    dialects::scan(surface, body)
+        .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))
 }
 
 fn asks_for_sse(head: &Parts) -> bool {

@@ -77,7 +77,7 @@ const GEMINI_METHODS: [GeminiMethod; 5] = [
     },
 ];
 
-const CALLS: [(&str, Surface); 6] = [
+const CALLS: [(&str, Surface); 7] = [
     ("/chat/completions", Surface::new(Operation::Chat, Dialect::OpenaiChat)),
     (
         "/completions",
@@ -85,6 +85,10 @@ const CALLS: [(&str, Surface); 6] = [
     ),
     ("/embeddings", Surface::new(Operation::Embeddings, Dialect::OpenaiChat)),
     ("/responses", Surface::new(Operation::Chat, Dialect::OpenaiResponses)),
+    (
+        "/responses/input_tokens",
+        Surface::new(Operation::CountTokens, Dialect::OpenaiResponses),
+    ),
     ("/messages", Surface::new(Operation::Chat, Dialect::AnthropicMessages)),
     (
         "/messages/count_tokens",

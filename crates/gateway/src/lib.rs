@@ -10,6 +10,7 @@ mod body;
 mod budget;
 mod clock;
 mod cors;
+mod count;
 mod demo;
 mod dispatch;
 mod gateway;

@@ -27,7 +27,7 @@ use crate::inbound::{CallPath, Inbound};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
-use crate::{listing, operate, passthrough};
+use crate::{count, listing, operate, passthrough};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -91,6 +91,7 @@ async fn call(
     let body = admit::read_body(gateway, &head, body).await?;
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {
+        Ok(call) if count::is_to_be_estimated(&call) => count::estimate(call).await,
         Ok(call) if call.stream => stream(call).await,
         Ok(call) => {
             let (call, result) = dispatch(call).await;

@@ -70,7 +70,12 @@ pub(crate) fn answer(
     body: &Bytes,
     report: &dialects::Report,
 ) -> Result<Encoded, Failure> {
-    dialects::translate_answer(served.dialect, call.dialect(), body, report, reply(call)?)
+    let question = call
+        .question
+        .as_ref()
+        .ok_or_else(|| lacking("the request was not read"))?;
+    question
+        .answer(served.dialect, call.dialect(), body, report)
         .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))
 }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use domain::declaration::{
     BreakerDecl, CooldownDecl, CredentialDecl, Defaults, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl, UserDecl,
 };
-use domain::{Provider, Secret, catalog};
+use domain::{Provider, Secret, SystemPromptDecl, catalog};
 use serde::Deserialize;
 
 pub use environment::Environment;
@@ -61,6 +61,8 @@ pub struct Config {
     pub logs: Logs,
     /// What a resource does where it does not say.
     pub defaults: Defaults,
+    /// Text that the operator puts into conversations.
+    pub system_prompt: SystemPromptDecl,
     /// Provider presets of the operator's own.
     pub providers: Vec<Arc<Provider>>,
     /// Resources that belong to the file.
@@ -209,6 +211,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let security = section(tree, "security", mistakes);
     let logs = section(tree, "logs", mistakes);
     let defaults = section(tree, "defaults", mistakes);
+    let system_prompt: SystemPromptDecl = section(tree, "system_prompt", mistakes);
     check_switches(tree, mistakes);
     let providers: Vec<Listed<'_, Provider>> = list(tree, "providers", mistakes);
     let upstreams: Vec<Listed<'_, UpstreamDecl>> = list(tree, "upstreams", mistakes);
@@ -237,6 +240,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         security,
         logs,
         defaults,
+        system_prompt,
         providers: taken(providers).map(Arc::new).collect(),
         declared: Declared {
             upstreams: tree.get("upstreams").map(|_| taken(upstreams).collect()),

@@ -45,10 +45,14 @@ class Scripted:
         self._process.stdout.close()
         self._process.wait(10)
 
+    def script(self, script):
+        """From now on calls meet what this script says, and what was received so far is forgotten."""
+        self._control("POST", "/__script", script)
+        self._control("DELETE", "/__received")
+
     def follow(self, **behaviour):
         """From now on every call meets this behaviour, and what was received so far is forgotten."""
-        self._control("POST", "/__script", {"default": behaviour})
-        self._control("DELETE", "/__received")
+        self.script({"default": behaviour})
 
     def answer(self, **answer):
         """From now on every call gets this answer."""

@@ -10,5 +10,6 @@ mod listing;
 mod passthrough;
 mod paths;
 mod refusals;
+mod system_prompt;
 mod tcp;
 mod views;

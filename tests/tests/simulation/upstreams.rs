@@ -176,6 +176,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             strategy: strategy(rng),
             targets,
             price: None,
+            system_prompt: None,
         },
         natures,
     )

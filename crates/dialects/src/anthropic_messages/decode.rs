@@ -1,26 +1,17 @@
-//! Placeholder of the skeleton: replaced by the dialect's decoders.
+//! From Anthropic's format to the vocabulary: clients' requests, upstreams' answers and streams.
+//!
+//! Blocks are the same in requests, answers and the starts of streamed blocks, so one module reads them all
+//! ([`blocks`]). What Anthropic runs itself (searches, code) stays in its own words: only Anthropic reads it again.
 
-use crate::answer::Nonsense;
-use crate::hub::{Answer, BadRequest, Event, Request};
+mod answer;
+mod blocks;
+mod request;
+mod stream;
+mod tools;
 
-pub(crate) fn request(_body: &[u8]) -> Result<Request, BadRequest> {
-    Err(BadRequest::new(
-        "body",
-        "requests of this format are not translated yet",
-    ))
-}
+pub(crate) use answer::answer;
+pub(crate) use request::request;
+pub(crate) use stream::StreamDecoder;
 
-pub(crate) fn answer(_body: &[u8]) -> Result<Answer, Nonsense> {
-    Err(Nonsense::Lacks("a decoder"))
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct StreamDecoder;
-
-impl StreamDecoder {
-    pub(crate) fn event(&mut self, _data: &[u8], _out: &mut Vec<Event>) -> Result<(), Nonsense> {
-        Err(Nonsense::Lacks("a decoder"))
-    }
-
-    pub(crate) fn finish(&mut self, _out: &mut Vec<Event>) {}
-}
+/// The dialect whose words these are.
+const OWN: domain::Dialect = domain::Dialect::AnthropicMessages;

@@ -1,34 +1,56 @@
-//! Placeholder of the skeleton: replaced by the dialect's encoders.
+//! From the hub to Gemini's JSON.
+//!
+//! What another family alone can say is noted as lost; what Gemini's own decoder had no word for is put back where it
+//! stood. Field names are in `camelCase`, as Google writes them.
 
-use serde_json::Value;
+use domain::Dialect;
+use serde_json::{Map, Value};
 
-use crate::hub::{Answer, BadRequest, Event, Losses, Request};
-use crate::translate::{Reply, Target};
+use crate::hub::{Extra, Losses};
 
-pub(crate) fn request(_request: Request, _target: &Target<'_>, _losses: &mut Losses) -> Result<Value, BadRequest> {
-    Err(BadRequest::new(
-        "body",
-        "requests are not translated into this format yet",
-    ))
-}
+mod answer;
+mod config;
+mod content;
+mod grounding;
+mod model;
+mod part;
+mod request;
+mod stream;
+mod tools;
+mod usage;
 
-pub(crate) fn answer(_answer: Answer, _reply: &Reply, _losses: &mut Losses) -> Value {
-    Value::Null
-}
+pub(crate) use answer::answer;
+pub(crate) use request::request;
+pub(crate) use stream::StreamEncoder;
 
-#[derive(Debug)]
-pub(crate) struct StreamEncoder {
-    _reply: Reply,
-}
-
-impl StreamEncoder {
-    pub(crate) fn new(reply: Reply) -> Self {
-        Self { _reply: reply }
+/// Puts back what Gemini's decoder left over.
+fn restore(members: &mut Map<String, Value>, extra: Extra, losses: &mut Losses) {
+    if extra.origin == Some(Dialect::Gemini) {
+        merge(members, extra.members);
+        return;
     }
-
-    pub(crate) fn event(&mut self, _event: Event, _out: &mut Vec<u8>, _losses: &mut Losses) -> bool {
-        false
+    for (name, value) in extra.members {
+        if !value.is_null() {
+            losses.note(name, "Gemini has no such member");
+        }
     }
+}
 
-    pub(crate) fn finish(&mut self, _out: &mut Vec<u8>, _losses: &mut Losses) {}
+/// Objects are joined member by member; of anything else what was left over counts, since it was left on purpose.
+fn merge(members: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        match (members.get_mut(&name), value) {
+            (Some(Value::Object(inner)), Value::Object(more)) => merge(inner, more),
+            (_, value) => {
+                members.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Inserts what is there.
+fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        members.insert(name.to_owned(), value.into());
+    }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Tool {
         description: Option<String>,
         /// OpenAI's grammar, as it came.
         format: Option<Value>,
+        /// What only one family can say of it.
+        extra: Extra,
     },
     /// Run by the provider.
     Hosted(Hosted),

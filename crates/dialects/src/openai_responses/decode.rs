@@ -1,26 +1,17 @@
-//! Placeholder of the skeleton: replaced by the dialect's decoders.
+//! From Responses into the one vocabulary.
+//!
+//! The format is a list of *items*; the vocabulary is a list of messages of parts. What the model said between two turns of
+//! the user (reasoning, messages, calls) becomes one message of the assistant, because other formats demand it so; a part
+//! remembers its item's id, by which the encoder finds the borders again.
 
-use crate::answer::Nonsense;
-use crate::hub::{Answer, BadRequest, Event, Request};
+mod answer;
+mod content;
+mod item;
+mod media;
+mod request;
+mod stream;
+mod tools;
 
-pub(crate) fn request(_body: &[u8]) -> Result<Request, BadRequest> {
-    Err(BadRequest::new(
-        "body",
-        "requests of this format are not translated yet",
-    ))
-}
-
-pub(crate) fn answer(_body: &[u8]) -> Result<Answer, Nonsense> {
-    Err(Nonsense::Lacks("a decoder"))
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct StreamDecoder;
-
-impl StreamDecoder {
-    pub(crate) fn event(&mut self, _data: &[u8], _out: &mut Vec<Event>) -> Result<(), Nonsense> {
-        Err(Nonsense::Lacks("a decoder"))
-    }
-
-    pub(crate) fn finish(&mut self, _out: &mut Vec<Event>) {}
-}
+pub(crate) use answer::answer;
+pub(crate) use request::request;
+pub(crate) use stream::StreamDecoder;

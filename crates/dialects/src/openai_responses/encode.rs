@@ -1,34 +1,13 @@
-//! Placeholder of the skeleton: replaced by the dialect's encoders.
+//! From the one vocabulary into Responses.
+//!
+//! Whole answers and streams are told by one machine ([`answer::Teller`]): a whole answer is what a stream's last event
+//! says, without the events before it.
 
-use serde_json::Value;
+mod answer;
+mod item;
+mod request;
+mod stream;
 
-use crate::hub::{Answer, BadRequest, Event, Losses, Request};
-use crate::translate::{Reply, Target};
-
-pub(crate) fn request(_request: Request, _target: &Target<'_>, _losses: &mut Losses) -> Result<Value, BadRequest> {
-    Err(BadRequest::new(
-        "body",
-        "requests are not translated into this format yet",
-    ))
-}
-
-pub(crate) fn answer(_answer: Answer, _reply: &Reply, _losses: &mut Losses) -> Value {
-    Value::Null
-}
-
-#[derive(Debug)]
-pub(crate) struct StreamEncoder {
-    _reply: Reply,
-}
-
-impl StreamEncoder {
-    pub(crate) fn new(reply: Reply) -> Self {
-        Self { _reply: reply }
-    }
-
-    pub(crate) fn event(&mut self, _event: Event, _out: &mut Vec<u8>, _losses: &mut Losses) -> bool {
-        false
-    }
-
-    pub(crate) fn finish(&mut self, _out: &mut Vec<u8>, _losses: &mut Losses) {}
-}
+pub(crate) use answer::answer;
+pub(crate) use request::request;
+pub(crate) use stream::StreamEncoder;

@@ -4,7 +4,7 @@ use memchr::memchr2;
 
 /// Follows the array's structure; the grammar inside an element is checked when it is read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ArrayFramer {
+pub(crate) struct ArrayFramer {
     place: Place,
     depth: u32,
     bare: bool,
@@ -33,7 +33,7 @@ enum Place {
 
 /// What ends at a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edge {
+pub(crate) enum Edge {
     /// An event, or an element with whatever stands before it.
     Piece,
     /// The array.
@@ -98,7 +98,7 @@ impl ArrayFramer {
 }
 
 /// The element in a piece: what is left without separators and white space.
-pub(super) fn element(piece: &[u8]) -> &[u8] {
+pub(crate) fn element(piece: &[u8]) -> &[u8] {
     let start = piece.iter().position(|byte| *byte == b'{').unwrap_or(piece.len());
     piece.get(start..).unwrap_or_default()
 }

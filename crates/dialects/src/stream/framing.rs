@@ -6,7 +6,7 @@ use crate::stream::frames::FrameFramer;
 
 /// How a stream is cut into pieces.
 #[derive(Debug)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// Server-sent events.
     Events(Framer),
     /// One JSON array of answers (Gemini without `alt=sse`).
@@ -17,16 +17,16 @@ pub(super) enum Framing {
 
 /// The end of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// Where it ends, in the bytes that were looked at.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// What ends there.
-    pub(super) edge: Edge,
+    pub(crate) edge: Edge,
 }
 
 impl Framing {
     /// The next end in `bytes` at or after `from`; what stands before `from` was looked at already.
-    pub(super) fn next(&mut self, bytes: &[u8], from: usize) -> Option<Cut> {
+    pub(crate) fn next(&mut self, bytes: &[u8], from: usize) -> Option<Cut> {
         match self {
             Self::Events(framer) => framer.end(bytes, from).map(|at| Cut { at, edge: Edge::Piece }),
             Self::Array(framer) => framer.next(bytes, from).map(|(at, edge)| Cut { at, edge }),

@@ -13,7 +13,8 @@ use crate::declaration::{
 };
 use crate::price::Rates;
 use crate::{
-    CredentialId, Dialect, KeyId, NamePattern, Policy, Price, Provider, Secret, Timestamp, UpstreamId, UserId, catalog,
+    CredentialId, Dialect, KeyId, NamePattern, Policy, Price, Provider, Secret, SystemPrompt, SystemPromptDecl,
+    Timestamp, UpstreamId, UserId, catalog, system_prompt,
 };
 
 /// Names of one upstream that are listed and looked up without work, at most: a glob over a provider's whole catalog
@@ -98,6 +99,8 @@ pub struct Resources {
     pub revision: u64,
     /// Process-wide defaults.
     pub defaults: Defaults,
+    /// What the operator puts into conversations.
+    pub system_prompt: SystemPromptDecl,
     /// For the whole call, where an upstream does not say (`server.request_timeout`).
     pub request_timeout: Option<Duration>,
     /// Provider presets of the operator's own; they go before the built-in ones.
@@ -115,11 +118,19 @@ pub struct Resources {
 }
 
 impl Snapshot {
+    pub(super) const fn process(&self) -> Process<'_> {
+        Process {
+            defaults: &self.defaults,
+            system_prompt: &self.system_prompt,
+        }
+    }
+
     /// Builds the view of these resources. Never fails: what is bad is set aside in `problems`.
     pub fn build(resources: Resources) -> Self {
         let mut snapshot = Self {
             revision: resources.revision,
             defaults: resources.defaults,
+            system_prompt: resources.system_prompt,
             problems: resources.problems,
             ..Self::default()
         };
@@ -160,7 +171,7 @@ impl Snapshot {
                 Some((Arc::clone(upstream), spelled))
             });
             let targets: Vec<_> = serving.collect();
-            let route = implicit_route(&name, &targets, &self.defaults);
+            let route = implicit_route(&name, &targets, &self.process());
             self.routes.insert(lower, Arc::new(route));
         }
     }
@@ -172,7 +183,7 @@ impl Snapshot {
                 self.globs.push((pattern, Arc::new(row)));
                 continue;
             }
-            let (route, problems) = declared_route(&row, &row.decl.name, &self.upstreams, &self.defaults);
+            let (route, problems) = declared_route(&row, &row.decl.name, &self.upstreams, &self.process());
             for message in problems {
                 self.problem("model", &row.decl.name, message);
             }
@@ -240,17 +251,25 @@ fn known_models(upstream: &Upstream) -> Vec<String> {
     named.chain(listed).take(LISTED_MAX).collect()
 }
 
+/// What a route takes from the process where nothing nearer says.
+#[derive(Debug)]
+pub(super) struct Process<'a> {
+    pub(super) defaults: &'a Defaults,
+    pub(super) system_prompt: &'a SystemPromptDecl,
+}
+
 /// The route of a name that only upstreams know.
-pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], defaults: &Defaults) -> Route {
+pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], process: &Process<'_>) -> Route {
     let targets = targets
         .iter()
         .map(|(upstream, model)| target(upstream, (*model).into(), None))
         .collect();
     Route {
         model: name.to_owned(),
-        strategy: defaults.strategy,
+        strategy: process.defaults.strategy,
         targets,
         price: None,
+        system_prompt: SystemPrompt::in_force(process.system_prompt, None),
     }
 }
 
@@ -259,9 +278,13 @@ pub(super) fn declared_route(
     row: &ModelRow,
     asked: &str,
     upstreams: &[Arc<Upstream>],
-    defaults: &Defaults,
+    process: &Process<'_>,
 ) -> (Option<Route>, Vec<String>) {
     let mut problems = Vec::new();
+    let own_prompt = row.decl.system_prompt.as_ref();
+    if let Some(excess) = own_prompt.and_then(|prompt| system_prompt::excess(&prompt.text)) {
+        problems.push(format!("its system prompt is cut: it has {excess} characters too many"));
+    }
     let price = declared_price(&row.decl);
     let mut targets = Vec::new();
     for decl in &row.decl.targets {
@@ -277,13 +300,14 @@ pub(super) fn declared_route(
         problems.push("no target is usable; name an upstream that exists".to_owned());
         return (None, problems);
     }
-    let strategy = row.decl.strategy.unwrap_or(defaults.strategy);
+    let strategy = row.decl.strategy.unwrap_or(process.defaults.strategy);
     (
         Some(Route {
             model: asked.to_owned(),
             strategy,
             targets,
             price,
+            system_prompt: SystemPrompt::in_force(process.system_prompt, own_prompt),
         }),
         problems,
     )

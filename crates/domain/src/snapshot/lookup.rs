@@ -49,7 +49,7 @@ impl Snapshot {
 
     fn declared_glob(&self, name: &str) -> Option<Route> {
         let (_, row) = self.globs.iter().find(|(pattern, _)| pattern.matches(name))?;
-        let (route, _) = build::declared_route(row, name, &self.upstreams, &self.defaults);
+        let (route, _) = build::declared_route(row, name, &self.upstreams, &self.process());
         route
     }
 
@@ -57,7 +57,7 @@ impl Snapshot {
         let (upstream, model) = name.split_once('/')?;
         let upstream = self.upstream(upstream)?;
         let serves = upstream.models.is_empty() || upstream.models.iter().any(|pattern| pattern.matches(model));
-        serves.then(|| build::implicit_route(name, &[(Arc::clone(upstream), model)], &self.defaults))
+        serves.then(|| build::implicit_route(name, &[(Arc::clone(upstream), model)], &self.process()))
     }
 
     fn served(&self, name: &str) -> Option<Route> {
@@ -67,7 +67,7 @@ impl Snapshot {
             .filter(|upstream| upstream.models.iter().any(|pattern| pattern.matches(name)))
             .map(|upstream| (Arc::clone(upstream), name))
             .collect();
-        (!targets.is_empty()).then(|| build::implicit_route(name, &targets, &self.defaults))
+        (!targets.is_empty()).then(|| build::implicit_route(name, &targets, &self.process()))
     }
 }
 

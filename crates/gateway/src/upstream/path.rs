@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{Dialect, Surface};
+use domain::{Dialect, Operation, Surface};
 
 /// What is asked, where a provider says it in the path.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(crate) fn path<'t>(template: &'t str, asked: &Asked<'_>) -> Cow<'t, str> {
     if !template.contains('{') {
         return Cow::Borrowed(template);
     }
-    let method = asked.method.unwrap_or_else(|| method(asked.served.dialect, asked.stream));
+    let method = asked.method.unwrap_or_else(|| method(asked.served, asked.stream));
     // Gemini's resource names have slashes that are meant; in a name of Amazon's they would split it.
     let keeps_slash = asked.served.dialect != Dialect::BedrockConverse;
     let filled = template
@@ -35,15 +35,17 @@ pub(crate) fn names_model(template: &str, dialect: Dialect) -> bool {
     dialect != Dialect::Gemini && template.contains("{model}")
 }
 
-/// How a format's answers are asked for where the path says it: Anthropic's on Vertex AI.
-const fn method(dialect: Dialect, stream: bool) -> &'static str {
-    match (dialect, stream) {
-        (Dialect::BedrockConverse, false) => "converse",
-        (Dialect::BedrockConverse, true) => "converse-stream",
-        (Dialect::AnthropicMessages, false) => "rawPredict",
-        (Dialect::AnthropicMessages, true) => "streamRawPredict",
-        (_, false) => "generateContent",
-        (_, true) => "streamGenerateContent",
+/// What is asked, where the path says it: Gemini's, Bedrock's, and Anthropic's on Vertex AI.
+const fn method(served: Surface, stream: bool) -> &'static str {
+    match (served.dialect, served.operation, stream) {
+        (Dialect::BedrockConverse, _, false) => "converse",
+        (Dialect::BedrockConverse, _, true) => "converse-stream",
+        (Dialect::AnthropicMessages, _, false) => "rawPredict",
+        (Dialect::AnthropicMessages, _, true) => "streamRawPredict",
+        (_, Operation::CountTokens, _) => "countTokens",
+        (_, Operation::Embeddings, _) => "batchEmbedContents",
+        (_, _, false) => "generateContent",
+        (_, _, true) => "streamGenerateContent",
     }
 }
 
@@ -67,8 +69,6 @@ fn encoded(model: &str, keeps_slash: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::Operation;
-
     use super::*;
 
     fn filled(template: &str, dialect: Dialect, model: &str, stream: bool) -> String {

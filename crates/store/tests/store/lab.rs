@@ -238,6 +238,8 @@ pub(crate) fn receipt(user: UserId, nanos: i64) -> Receipt {
         failure: None,
         started_ms: 0,
         took_ms: 5,
+        dialect: None,
+        losses: Vec::new(),
     };
     Receipt {
         call: CallId(uuid::Uuid::now_v7()),

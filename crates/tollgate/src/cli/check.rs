@@ -2,6 +2,7 @@
 
 use domain::catalog;
 use domain::declaration::{ModelDecl, UpstreamDecl};
+use domain::system_prompt::{self, SYSTEM_PROMPT_CHARS_MAX};
 use serde_json::json;
 use store::Origin;
 
@@ -203,6 +204,22 @@ fn model_row(config: &Config, decl: &ModelDecl) -> [String; 4] {
     [decl.name.clone(), joined(&decl.aliases), strategy, targets.join(", ")]
 }
 
+/// System prompts that are longer than what is used of them.
+fn cut_prompts(config: &Config) -> Vec<String> {
+    let told = |whose: &str, text: &str| {
+        let excess = system_prompt::excess(text)?;
+        Some(format!(
+            "{whose} is cut at {SYSTEM_PROMPT_CHARS_MAX} characters: it has {excess} too many"
+        ))
+    };
+    let process = told("`system_prompt`", &config.system_prompt.text);
+    let models = config.declared.models.iter().filter_map(|decl| {
+        let text = &decl.system_prompt.as_ref()?.text;
+        told(&format!("the system prompt of model `{}`", decl.name), text)
+    });
+    process.into_iter().chain(models).collect()
+}
+
 /// What is allowed and may still not be what was meant.
 fn doubts(config: &Config) -> Vec<String> {
     let upstreams = config.declared.upstreams.as_ref().unwrap_or(&config.found);
@@ -229,5 +246,5 @@ fn doubts(config: &Config) -> Vec<String> {
             (!known).then(|| format!("no price is known for `{name}` of model `{}`; its calls cost nothing, and policy hard refuses them: add `price` or `free: true`", model.name))
         })
     });
-    keyless.chain(unpriced).collect()
+    keyless.chain(unpriced).chain(cut_prompts(config)).collect()
 }

@@ -74,6 +74,15 @@ pub(crate) struct Settings {
     /// The context window in tokens, where the catalog does not know
     #[arg(long, value_name = "TOKENS")]
     context: Option<String>,
+    /// Text for its conversations, instead of the process's; in force where `system_prompt.enabled` is true
+    #[arg(long, value_name = "TEXT")]
+    system_prompt: Option<String>,
+    /// How that text meets instructions of the client: prepend or replace
+    #[arg(long, value_name = "MODE", requires = "system_prompt")]
+    system_prompt_mode: Option<String>,
+    /// No text in its conversations, whatever the process says
+    #[arg(long, conflicts_with = "system_prompt")]
+    no_system_prompt: bool,
 }
 
 impl Settings {
@@ -100,12 +109,35 @@ impl Settings {
                 value => draft.set(key, flag, value),
             }
         }
+        self.put_prompt(draft);
         match self.price.as_deref() {
             Some("") => draft.remove("price"),
             Some(price) => draft.put("price", fields("--price", price.split(','))?),
             None => {}
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    fn put_prompt(&self, draft: &mut Draft) {
+        const FLAG: &str = "--system-prompt";
+        let mut node = Node {
+            at: place(FLAG),
+            value: Value::Map(Vec::new()),
+        };
+        match self.system_prompt.as_deref() {
+            Some("") => return draft.remove("system_prompt"),
+            Some(text) => node.set(&["text"], Node::of_text(place(FLAG), text)),
+            None if self.no_system_prompt => {
+                node.set(&["disabled"], Node::of_text(place("--no-system-prompt"), "true"));
+            }
+            None => return,
+        }
+        if let Some(mode) = &self.system_prompt_mode {
+            node.set(&["mode"], Node::of_text(place("--system-prompt-mode"), mode.as_str()));
+        }
+        draft.put("system_prompt", node);
     }
 }
 

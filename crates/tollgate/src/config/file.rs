@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
-use domain::{NamePattern, Provider, Secret};
+use domain::{NamePattern, Provider, Secret, SystemPromptDecl};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +38,8 @@ pub struct File {
     pub logs: Logs,
     /// What a resource does where it does not say.
     pub defaults: Defaults,
+    /// Text that you put into conversations.
+    pub system_prompt: SystemPromptDecl,
     /// Provider presets of your own; they go before the built-in ones of the same name.
     pub providers: Vec<Provider>,
     /// Endpoints at providers. Left out: one for each provider whose key is in the environment (`OPENAI_API_KEY` …).
@@ -51,12 +53,13 @@ pub struct File {
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 10] = [
+pub const SECTIONS: [&str; 11] = [
     "server",
     "storage",
     "security",
     "logs",
     "defaults",
+    "system_prompt",
     "providers",
     "upstreams",
     "models",

@@ -8,10 +8,9 @@ use super::read::join;
 use super::tree::{Node, Value};
 
 /// A key and the feature behind it. `[]` stands for every element.
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 15] = [
     ("shared", "replicas that share limits and caches do"),
     ("search", "the search tool does"),
-    ("system_prompt", "system prompt injection does"),
     ("groups", "groups of models do"),
     ("profiles", "profiles do"),
     ("security.admin_password", "the admin login does"),
@@ -30,7 +29,6 @@ const KEYS: [(&str, &str); 17] = [
     ),
     ("upstreams[].credentials[].profile", "profiles do"),
     ("models[].fallbacks", "fallbacks do"),
-    ("models[].system_prompt", "system prompt injection does"),
     ("keys[].profile", "profiles do"),
 ];
 
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn each_key_says_just_that() {
         let mut tree = yaml::parse(
-            "profiles: [team-a]\nsystem_prompt: {enabled: false, text: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\n    strategy: sticky\n",
+            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\n    strategy: sticky\n",
         )
         .unwrap();
         let mut mistakes = Mistakes::default();
@@ -121,7 +119,7 @@ mod tests {
              5:5: `upstreams[0].health`: health probes do not exist yet; remove the key\n\
              6:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
         );
-        assert!(tree.get("profiles").is_none() && tree.get("system_prompt").is_none());
+        assert!(tree.get("profiles").is_none() && tree.get("search").is_none());
     }
 
     #[test]

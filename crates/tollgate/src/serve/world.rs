@@ -77,6 +77,7 @@ impl World {
 /// Everything declared now.
 pub(crate) async fn snapshot(store: &Store, config: &Config) -> Result<Snapshot, StoreError> {
     let mut resources = store.resources(config.defaults).await?;
+    resources.system_prompt.clone_from(&config.system_prompt);
     resources.request_timeout = Some(config.server.request_timeout.0);
     resources.providers.clone_from(&config.providers);
     Ok(Snapshot::build(resources))

@@ -215,6 +215,7 @@ fn read_tool(mut tool: Fields) -> Result<Tool, BadRequest> {
                 name: inner.required_text("name")?,
                 description: inner.text("description")?,
                 format: inner.take("format"),
+                extra: inner.rest(Dialect::OpenaiChat),
             })
         }
         _ => {

@@ -274,7 +274,15 @@ fn offer(tool: Tool, losses: &mut Losses) -> Option<Value> {
             name,
             description,
             format,
+            extra,
         } => {
+            for (member, _) in extra
+                .members
+                .into_iter()
+                .filter(|_| extra.origin != Some(Dialect::OpenaiChat))
+            {
+                losses.note(format!("tools[].{member}"), "only the client's format has it");
+            }
             let mut custom = Map::new();
             custom.insert("name".to_owned(), name.into());
             put(&mut custom, "description", description.map(Value::from));

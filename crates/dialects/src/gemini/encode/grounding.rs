@@ -1,0 +1,100 @@
+//! `groundingMetadata` of citations. Google counts in bytes, the hub in characters.
+
+use serde_json::{Map, Value, json};
+
+use super::put;
+use crate::hub::{Citation, CitedSource, Losses};
+
+/// Gathers the citations of one candidate.
+#[derive(Debug, Default)]
+pub(super) struct Grounding {
+    chunks: Vec<Value>,
+    supports: Vec<Value>,
+}
+
+/// The text that is cited about: the words so far, which part they are, and the bytes before them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cited<'a> {
+    pub(super) text: &'a str,
+    /// In a whole answer offsets are of a part; in a stream they run over all texts.
+    pub(super) part: Option<usize>,
+    pub(super) before: usize,
+}
+
+impl Grounding {
+    /// Takes a citation.
+    pub(super) fn cite(&mut self, citation: Citation, about: Cited<'_>, losses: &mut Losses) {
+        let chunk = match citation.source {
+            CitedSource::Url { url, title } => json!({"web": page(url, title)}),
+            CitedSource::File { id, name } => {
+                let mut context = page(id, name);
+                put(&mut context, "text", citation.quote.clone());
+                json!({"retrievedContext": context})
+            }
+            CitedSource::Document { .. } | CitedSource::Other => {
+                losses.note("citations", "Gemini cites pages and files only");
+                return;
+            }
+        };
+        let place = self.chunks.iter().position(|known| *known == chunk).unwrap_or_else(|| {
+            self.chunks.push(chunk);
+            self.chunks.len() - 1
+        });
+        let Some(segment) = citation.span.and_then(|span| segment(span, about)) else {
+            return;
+        };
+        let known = self
+            .supports
+            .iter_mut()
+            .find(|support| support.get("segment") == Some(&segment));
+        match known.and_then(|support| support.get_mut("groundingChunkIndices")?.as_array_mut()) {
+            Some(indices) if indices.contains(&place.into()) => {}
+            Some(indices) => indices.push(place.into()),
+            None => self
+                .supports
+                .push(json!({"segment": segment, "groundingChunkIndices": [place]})),
+        }
+    }
+
+    /// The whole; `None`: nothing was cited.
+    pub(super) fn into_value(self) -> Option<Value> {
+        if self.chunks.is_empty() {
+            return None;
+        }
+        let mut members = Map::new();
+        members.insert("groundingChunks".to_owned(), self.chunks.into());
+        put(
+            &mut members,
+            "groundingSupports",
+            (!self.supports.is_empty()).then_some(self.supports),
+        );
+        Some(Value::Object(members))
+    }
+}
+
+fn page(uri: String, title: Option<String>) -> Map<String, Value> {
+    let mut members = Map::new();
+    members.insert("uri".to_owned(), uri.into());
+    put(&mut members, "title", title);
+    members
+}
+
+/// `None`: the text does not have these characters.
+fn segment((from, to): (u64, u64), about: Cited<'_>) -> Option<Value> {
+    let start = byte(about.text, from)?;
+    let end = byte(about.text, to)?;
+    let words = about.text.get(start..end).filter(|words| !words.is_empty())?;
+    let mut members = Map::new();
+    put(&mut members, "partIndex", about.part.filter(|part| *part > 0));
+    members.insert("startIndex".to_owned(), (about.before + start).into());
+    members.insert("endIndex".to_owned(), (about.before + end).into());
+    members.insert("text".to_owned(), words.into());
+    Some(Value::Object(members))
+}
+
+/// The byte at which a character begins, or the text ends.
+fn byte(text: &str, character: u64) -> Option<usize> {
+    let character = usize::try_from(character).ok()?;
+    let starts = text.char_indices().map(|(at, _)| at);
+    starts.chain(std::iter::once(text.len())).nth(character)
+}

@@ -1,0 +1,38 @@
+//! A client's stream: the machine that tells answers, with the events on the way and their numbers.
+
+use super::answer::{Teller, Wire};
+use crate::hub::{Event, Losses};
+use crate::translate::Reply;
+
+/// Writes the events of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamEncoder {
+    teller: Box<Teller>,
+    /// Events that were told.
+    sequence: u64,
+}
+
+impl StreamEncoder {
+    /// Of an answer to this request.
+    pub(crate) fn new(reply: Reply) -> Self {
+        Self {
+            teller: Box::new(Teller::new(reply)),
+            sequence: 0,
+        }
+    }
+
+    /// Tells one event. `false`: more would have to be kept than may be.
+    pub(crate) fn event(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) -> bool {
+        let mut wire = Wire::to(out, self.sequence);
+        let fits = self.teller.event(event, &mut wire, losses);
+        self.sequence = wire.sequence();
+        fits
+    }
+
+    /// Tells the end of a whole stream.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
+        let mut wire = Wire::to(out, self.sequence);
+        self.teller.finish(&mut wire, losses);
+        self.sequence = wire.sequence();
+    }
+}
