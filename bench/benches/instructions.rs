@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use dialects::{
     Nonsense, Report, RequestFacts, ScanError, StreamTap, TapOptions, TapState, UsageReport, read_answer, scan,
 };
-use domain::price::LongContext;
+use domain::price::{Step, Tariff};
 use domain::{Dialect, Ending, Money, Operation, Policy, Price, Rates, Receipt, Surface, Usage};
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use metering::{Facts, Reported, charge, cost, rates_for};
@@ -185,12 +185,16 @@ fn price() -> Price {
         web_searches: Money::from_nanos(10_000_000_000 * factor),
     };
     Price {
-        rates: rates(1),
-        long_context: Some(LongContext {
-            above: 200_000,
-            rates: rates(2),
-        }),
-        tiers: vec![("flex".to_owned(), rates(3)), ("priority".to_owned(), rates(4))],
+        ordinary: Tariff {
+            rates: rates(1),
+            steps: vec![Step {
+                above: 200_000,
+                rates: rates(2),
+            }],
+        },
+        tiers: [("flex", rates(3)), ("priority", rates(4))]
+            .map(|(tier, rates)| (tier.to_owned(), Tariff::flat(rates)))
+            .to_vec(),
     }
 }
 
@@ -231,7 +235,7 @@ fn usages() -> [(Usage, Option<&'static str>); 6] {
 }
 
 #[library_benchmark]
-#[bench::six_calls(setup = calls, config = baseline(1_740))]
+#[bench::six_calls(setup = calls, config = baseline(1_817))]
 fn price_usage(calls: &'static Calls) -> Money {
     let mut sum = Money::ZERO;
     for (usage, tier) in black_box(&calls.calls) {

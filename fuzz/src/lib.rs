@@ -14,6 +14,7 @@ pub mod journal;
 pub mod json;
 pub mod request;
 pub mod stream;
+pub mod translate;
 mod usage;
 
 #[cfg(test)]
@@ -43,6 +44,11 @@ mod tests {
     #[test]
     fn seeds_of_answers_hold() {
         seeds("answer", super::answer::check);
+    }
+
+    #[test]
+    fn seeds_of_translations_hold() {
+        seeds("translate", super::translate::check);
     }
 
     #[test]

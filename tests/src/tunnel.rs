@@ -58,6 +58,11 @@ fn serve(mut client: TcpStream, seen: &Mutex<Vec<String>>) -> io::Result<()> {
     }
     let upstream = TcpStream::connect(target)?;
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    relay(client, upstream)
+}
+
+/// Passes bytes on, both ways, until both sides are done.
+pub(crate) fn relay(client: TcpStream, upstream: TcpStream) -> io::Result<()> {
     let (from, to) = (client.try_clone()?, upstream.try_clone()?);
     std::thread::spawn(move || pump(from, to).ok());
     pump(upstream, client)

@@ -284,8 +284,13 @@ fn be_refused(gateway: &Tollgate, seen: &mut Seen) {
 /// Upstreams that repeat what they should not, our credential, in every failure there is.
 fn be_failed(gateway: &Tollgate, upstream: &Upstream, seen: &mut Seen) {
     for (format, credential) in CREDENTIALS {
-        let echo = format!("key {} is bad", planted(credential));
-        let mut faults: Vec<Behaviour> = [401, 402, 403, 408, 429, 500, 503, 529]
+        let mut echo = format!("key {} is bad", planted(credential));
+        if credential == OPENAI {
+            // The only upstream that is told of it.
+            echo = format!("{echo}, and so is {}", planted(HEADER));
+        }
+        // 422 is the caller's own mistake, told in the provider's words.
+        let mut faults: Vec<Behaviour> = [401, 402, 403, 408, 422, 429, 500, 503, 529]
             .map(|status| Behaviour::refuse(Refusal::status(status).message(&echo).header("x-echo", &echo)))
             .into();
         faults.push(Behaviour::refuse(Refusal::insufficient_quota().message(&echo)));

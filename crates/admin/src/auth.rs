@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use domain::snapshot::{Key, User};
-use domain::{KeyId, Policy, UserId};
+use domain::snapshot::Key;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
@@ -31,7 +30,7 @@ impl FromRequestParts<Shared> for Client {
         let presented = presented(head).ok_or_else(|| ApiError::unauthenticated(missing))?;
         let hash = shared.inner.hasher.hash(presented);
         let known = shared.snapshot().keys.get(&hash).cloned();
-        let master = || (shared.inner.master_key == Some(hash)).then(master);
+        let master = || (shared.inner.master_key == Some(hash)).then(|| Arc::new(Key::master()));
         let key = known.or_else(master);
         let key =
             key.ok_or_else(|| ApiError::unauthenticated("the API key is not known here; it may have been removed"))?;
@@ -65,25 +64,6 @@ impl FromRequestParts<Shared> for Operator {
             )),
         }
     }
-}
-
-/// The built-in key that is `security.master_key`.
-fn master() -> Arc<Key> {
-    let user = Arc::new(User {
-        id: UserId::MASTER,
-        name: "master".to_owned(),
-        policy: Policy::Unlimited,
-    });
-    Arc::new(Key {
-        id: KeyId::MASTER,
-        name: "master".to_owned(),
-        user,
-        models: Vec::new(),
-        limits: domain::limits::Limits::default(),
-        expires: None,
-        addresses: Vec::new(),
-        passthrough: true,
-    })
 }
 
 /// The key that a request presents: the same places as for calls.

@@ -1,6 +1,7 @@
 //! The one error of the control plane. Its messages say the mend and hold no secrets.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -24,6 +25,15 @@ impl ApiError {
         }
     }
 
+    /// 404: there is no such thing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            message: message.into(),
+        }
+    }
+
     /// 400: the request makes no sense.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self {
@@ -39,11 +49,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::NotFound { .. } => Self {
-                status: StatusCode::NOT_FOUND,
-                code: "not_found",
-                message,
-            },
+            StoreError::NotFound { .. } => Self::not_found(message),
             StoreError::Invalid(_) => Self::malformed(message),
             StoreError::Away(_) => {
                 tracing::warn!(%message, "a view could not be read");
@@ -64,6 +70,13 @@ impl From<StoreError> for ApiError {
                 }
             }
         }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    /// The framework's own answer would be plain text.
+    fn from(rejection: QueryRejection) -> Self {
+        Self::malformed(rejection.body_text())
     }
 }
 

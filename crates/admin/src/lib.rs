@@ -9,6 +9,7 @@ mod accounts;
 pub mod auth;
 mod billing;
 mod error;
+pub mod explain;
 mod me;
 mod requests;
 mod stats;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use domain::{Secret, Snapshot};
+use domain::snapshot::Route;
+use domain::{Secret, Snapshot, Surface};
 use metering::Accounts;
-use routing::{CredentialStatus, UpstreamStatus};
+use routing::{CredentialStatus, Plan, UpstreamStatus};
 use store::{KeyHash, KeyHasher, Store};
 
 pub use error::ApiError;
@@ -44,6 +46,9 @@ pub struct AdminOptions {
 /// A question asked anew on each request.
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
+/// The same about a call.
+type AskPlan = Arc<dyn Fn(&Route, Surface) -> Plan + Send + Sync>;
+
 /// What changes while the server runs.
 #[derive(Clone)]
 pub struct Current {
@@ -51,6 +56,8 @@ pub struct Current {
     pub snapshot: Ask<Arc<Snapshot>>,
     /// What routing knows of upstreams and credentials.
     pub standing: Ask<(Vec<UpstreamStatus>, Vec<CredentialStatus>)>,
+    /// What routing would decide for a call, without deciding it.
+    pub plan: AskPlan,
 }
 
 impl fmt::Debug for Current {
@@ -118,6 +125,7 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/stats", get(stats::show))
         .route("/api/accounts", get(accounts::list))
         .route("/api/requests", get(requests::list))
+        .route("/api/explain", get(explain::show))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(Shared { inner: Arc::new(inner) })

@@ -1,6 +1,7 @@
 //! `/api/me/*`: what a key's owner may know.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use domain::price::Rates;
 use domain::{Money, Price};
@@ -58,8 +59,9 @@ pub(crate) struct Days {
 pub(crate) async fn usage(
     State(shared): State<Shared>,
     client: Client,
-    Query(days): Query<Days>,
+    days: Result<Query<Days>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Query(days) = days?;
     let (from, to) = days.read()?;
     let user = &client.key.user;
     let views = shared.store().usage();
@@ -133,7 +135,7 @@ fn rates(price: &Price) -> Value {
         cache_write_5m,
         cache_write_1h,
         ..
-    } = price.rates;
+    } = price.ordinary.rates;
     json!({
         "input": input, "output": output, "cache_read": cache_read, "cache_write_5m": cache_write_5m,
         "cache_write_1h": cache_write_1h,

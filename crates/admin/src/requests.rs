@@ -1,6 +1,7 @@
 //! `/api/requests`: the request log, newest first, with each attempt.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use domain::Snapshot;
 use serde::Deserialize;
@@ -26,8 +27,9 @@ pub(crate) struct Asked {
 pub(crate) async fn list(
     State(shared): State<Shared>,
     _: Operator,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Query(asked) = asked?;
     let limit = asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
     let snapshot = shared.snapshot();
     let records = shared.store().requests().recent(limit).await?;

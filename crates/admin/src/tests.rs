@@ -3,8 +3,9 @@
 use axum::body::{Body, to_bytes};
 use domain::declaration::{KeyTerms, UserDecl};
 use domain::snapshot::UpstreamRow;
-use domain::{Money, Policy, UpstreamId};
+use domain::{Money, Policy, Timestamp, UpstreamId};
 use http::{Request, StatusCode};
+use routing::{Choice, Excluded, Exclusion, Order};
 use serde_json::Value;
 use store::{KeyRing, NewKey, Origin, StoreOptions};
 use tower::ServiceExt as _;
@@ -74,6 +75,20 @@ async fn bench(policy: Policy) -> Bench {
     let current = Current {
         snapshot: Arc::new(move || Arc::clone(&snapshot)),
         standing: Arc::new(|| (Vec::new(), Vec::new())),
+        plan: Arc::new(|_, surface| Plan {
+            surface,
+            order: Order::new(),
+            last_resort: false,
+            excluded: vec![Excluded {
+                choice: Choice {
+                    target: 0,
+                    credential: 0,
+                },
+                reason: Exclusion::BreakerOpen {
+                    until: Timestamp::from_secs(1_798_761_600),
+                },
+            }],
+        }),
     };
     let router = router(AdminOptions {
         store,
@@ -213,7 +228,12 @@ async fn models_are_those_of_the_key() {
 #[tokio::test]
 async fn views_of_the_operator_take_the_admin_token_only() {
     let bench = bench(Policy::Soft).await;
-    for path in ["/api/stats", "/api/accounts", "/api/requests?limit=5"] {
+    for path in [
+        "/api/stats",
+        "/api/accounts",
+        "/api/requests?limit=5",
+        "/api/explain?model=demo",
+    ] {
         let (status, body) = bench.get(path, TOKEN).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         assert!(!body.to_string().contains("planted"), "{body}");
@@ -233,6 +253,38 @@ async fn views_of_the_operator_take_the_admin_token_only() {
 }
 
 #[tokio::test]
+async fn an_explanation_is_of_this_moment() {
+    let bench = bench(Policy::Soft).await;
+    let (status, body) = bench.get("/api/explain?model=demo&dialect=gemini", TOKEN).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let excluded = &body["excluded"][0];
+    assert_eq!(
+        (
+            &body["surface"],
+            &excluded["upstream"],
+            &excluded["reason"],
+            &excluded["until"]
+        ),
+        (
+            &"chat.gemini".into(),
+            &"demo".into(),
+            &"breaker_open".into(),
+            &"2027-01-01T00:00:00.000Z".into()
+        ),
+        "{body}"
+    );
+    for (query, expected) in [
+        ("model=nobody", StatusCode::NOT_FOUND),
+        ("model=demo&operation=sing", StatusCode::BAD_REQUEST),
+        ("model=demo&dialect=latin", StatusCode::BAD_REQUEST),
+        ("", StatusCode::BAD_REQUEST),
+    ] {
+        let request = Request::get(format!("/api/explain?{query}")).header("authorization", format!("Bearer {TOKEN}"));
+        assert_eq!(bench.send(request).await.0, expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn other_paths_and_methods_are_refused_in_json() {
     let bench = bench(Policy::Soft).await;
     let (status, body) = bench.get("/api/nothing", TOKEN).await;
@@ -242,4 +294,16 @@ async fn other_paths_and_methods_are_refused_in_json() {
     );
     let (status, _) = bench.send(Request::post("/api/stats")).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    for (path, token) in [
+        ("/api/requests?limit=-1", TOKEN),
+        ("/api/requests?limit=1&limit=2", TOKEN),
+        ("/api/me/usage?from=2026-01-01&from=2026-01-02", KEY),
+    ] {
+        let (status, body) = bench.get(path, token).await;
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (StatusCode::BAD_REQUEST, &"malformed".into()),
+            "{path}: {body}"
+        );
+    }
 }

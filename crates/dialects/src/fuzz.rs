@@ -5,10 +5,15 @@
 //! corpus file is a whole case.
 
 use bytes::Bytes;
+use domain::provider::Quirks;
 use domain::{Dialect, Operation, Surface, Timestamp};
 use http::{HeaderMap, HeaderValue};
 
-use crate::{Edits, Report, StreamEnd, StreamTap, TapOptions, TapState, classify, read_answer, scan};
+use crate::translate::translate_answer;
+use crate::{
+    Asked, Edits, Question, Reply, Report, StreamEnd, StreamTap, TapOptions, TapState, Target, Transcoder, classify,
+    read_answer, scan,
+};
 
 /// A scan does not panic, and what it edits scans again, with the new name.
 ///
@@ -39,6 +44,110 @@ pub fn request(data: &[u8]) {
 pub fn answer(data: &[u8]) {
     let (surface, _, body) = case(data);
     drop(read_answer(surface, body));
+}
+
+/// Translating does not panic; what is told of a request is a request of the target's format, what is told of an answer is
+/// an answer of the client's, and what is told of a whole stream is a whole stream, the same at any chunking.
+///
+/// # Panics
+/// If the claim is broken.
+pub fn translation(data: &[u8]) {
+    let (surface, choice, body) = case(data);
+    let other = Dialect::ALL[usize::from(choice) % Dialect::ALL.len()];
+    retold_request(surface, other, body);
+    retold_answer(surface, other, body);
+    retold_stream(surface, other, body, usize::from(choice / 5) + 1);
+}
+
+fn retold_request(surface: Surface, target: Dialect, body: &[u8]) {
+    let asked = Asked {
+        surface,
+        model: "asked",
+        stream: body.len() % 2 == 0,
+        json_array: false,
+        id: "7",
+        created: 1,
+    };
+    let Ok(question) = Question::read(&asked, body) else {
+        return;
+    };
+    let quirks = Quirks::default();
+    let there = Target {
+        model: "there",
+        max_output: 0,
+        include_usage: true,
+        quirks: &quirks,
+    };
+    if let Ok(encoded) = question.encode(target, &there) {
+        let told = scan(Surface::new(surface.operation, target), &encoded.body);
+        let is_unnamed = matches!(target, Dialect::Gemini | Dialect::BedrockConverse);
+        let is_named = told
+            .as_ref()
+            .is_ok_and(|facts| is_unnamed || facts.model.as_deref() == Some("there"));
+        assert!(is_named, "{told:?} of {:?}", encoded.body);
+    }
+}
+
+fn retold_answer(surface: Surface, client: Dialect, body: &[u8]) {
+    if surface.operation != Operation::Chat || client == Dialect::BedrockConverse {
+        return;
+    }
+    let Ok(report) = read_answer(surface, body) else { return };
+    if report.failure.is_some() {
+        return;
+    }
+    if let Ok(told) = translate_answer(surface.dialect, client, body, &report, &Reply::default()) {
+        let again = read_answer(Surface::new(Operation::Chat, client), &told.body);
+        assert!(again.is_ok(), "{again:?} of {:?}", told.body);
+    }
+}
+
+fn retold_stream(surface: Surface, client: Dialect, body: &[u8], size: usize) {
+    if surface.operation != Operation::Chat || client == Dialect::BedrockConverse {
+        return;
+    }
+    let whole = retold(surface, client, body, body.len().max(1));
+    assert_eq!(whole, retold(surface, client, body, size), "in chunks of {size}");
+    let (told, is_complete, failed) = whole;
+    if is_complete && !failed {
+        let options = TapOptions {
+            surface: Surface::new(Operation::Chat, client),
+            hide_usage_chunk: false,
+            json_array: false,
+        };
+        let mut tap = StreamTap::new(options);
+        tap.push(Bytes::from(told.clone()), &mut Vec::new());
+        let end = tap.finish(true);
+        assert!(
+            matches!(end, StreamEnd::Complete { .. }),
+            "{end:?} of {:?}",
+            String::from_utf8_lossy(&told)
+        );
+    }
+}
+
+/// What a client of another format gets of a stream; whether it is whole, and whether the provider itself says it failed.
+fn retold(surface: Surface, client: Dialect, body: &[u8], size: usize) -> (Vec<u8>, bool, bool) {
+    let options = TapOptions {
+        surface,
+        hide_usage_chunk: false,
+        json_array: false,
+    };
+    let mut transcoder = Transcoder::translate(StreamTap::new(options), client, Reply::default());
+    let mut out = Vec::new();
+    for chunk in body.chunks(size) {
+        if let TapState::Broken(_) = transcoder.push(Bytes::copy_from_slice(chunk), &mut out) {
+            return (out.concat(), false, false);
+        }
+    }
+    let failed = transcoder.report().failure.is_some();
+    match transcoder.finish(true) {
+        StreamEnd::Complete { last } => {
+            out.push(last);
+            (out.concat(), true, failed)
+        }
+        StreamEnd::Incomplete { .. } => (out.concat(), false, failed),
+    }
 }
 
 /// A tap releases what came in, the same at any chunking.

@@ -13,6 +13,10 @@ pub(crate) const CHOICES_MAX: usize = 256;
 /// Models beside the one that answered, in one answer.
 pub(crate) const SIDE_USAGE_MAX: usize = 64;
 
+/// Web searches expected of a tool that sets no `max_uses`: Anthropic pauses the turn after ten rounds of its own tools.
+/// A round may search more than once, which is rare; what goes beyond a hold is recorded as uncollected.
+pub(crate) const SEARCHES_UNASKED_MAX: u64 = 10;
+
 /// Bytes of an error body that are read. Real ones stay below 4 KiB, pages of proxies below 64.
 pub(crate) const ERROR_BODY_MAX: usize = 64 * 1024;
 
@@ -30,6 +34,13 @@ pub(crate) const TRAILER_MAX: usize = 256;
 
 /// Seconds of a retry-after that are believed: the longest windows of subscriptions are 7 days.
 pub(crate) const RETRY_AFTER_MAX_SECS: u64 = 7 * 24 * 3600;
+
+/// Tokens of one call that are believed: a hundred times the largest context window. At a dollar per thousand tokens
+/// this is a million dollars, the most that the ledger takes for a price.
+pub(crate) const TOKENS_MAX: u64 = 1_000_000_000;
+
+/// Searches of one call that are believed.
+pub(crate) const SEARCHES_MAX: u64 = 1_000_000;
 
 /// The largest count that every JSON reader reads alike (2^53); no call consumes as much.
 pub(crate) const COUNT_MAX: u64 = 1 << 53;

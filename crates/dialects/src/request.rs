@@ -14,6 +14,7 @@ use domain::{Dialect, Operation, Surface};
 use smallvec::SmallVec;
 
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
+use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod edit;
@@ -39,6 +40,9 @@ pub struct RequestFacts {
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,
+    /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
+    /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
+    pub searches: u64,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
     /// The decisive keys that were met.
@@ -105,6 +109,24 @@ pub(crate) enum Once {
     Tier,
 }
 
+/// Who runs a tool, by what that may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tool {
+    /// The client: only its declaration is input.
+    OfClient,
+    /// The provider, who feeds its results back as input.
+    Hosted,
+    /// The provider, who bills each search besides.
+    Search,
+}
+
+impl Tool {
+    /// One that the provider runs, or not.
+    pub(crate) const fn hosted(is_hosted: bool) -> Self {
+        if is_hosted { Self::Hosted } else { Self::OfClient }
+    }
+}
+
 /// What to change in a request on its way out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edits<'a> {
@@ -147,6 +169,7 @@ impl Default for RequestFacts {
             by_reference: false,
             inline_media: 0,
             tools: false,
+            searches: 0,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -246,8 +269,17 @@ impl RequestFacts {
         Ok(())
     }
 
-    /// Reads an output bound.
+    /// Reads an output bound. `-1` is none: so clients of llama.cpp and LM Studio write it, and other providers refuse it
+    /// themselves.
     pub(crate) fn take_bound(&mut self, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if value.kind()? == Kind::Number {
+            let mut ahead = value.clone();
+            let literal = ahead.skip()?;
+            if ahead.slice(literal) == b"-1" {
+                *value = ahead;
+                return Ok(());
+            }
+        }
         self.output_bound = self.output_bound.max(whole_number(key, value)?);
         Ok(())
     }
@@ -305,18 +337,29 @@ impl RequestFacts {
         Ok(())
     }
 
-    /// Reads tools; `is_hosted` tells from a tool's `type` whether the provider runs it.
-    pub(crate) fn take_tools(&mut self, value: &mut Cursor<'_>, is_hosted: fn(&str) -> bool) -> Result<(), ScanError> {
+    /// Reads tools; `judge` tells from a tool's `type` what it is.
+    pub(crate) fn take_tools(&mut self, value: &mut Cursor<'_>, judge: fn(&str) -> Tool) -> Result<(), ScanError> {
         value.array_if(|tool| {
             self.tools = true;
+            let (mut kind, mut uses) = (Tool::OfClient, Figure::Absent);
             tool.object_if(|key, member| {
-                if key == b"type" {
-                    self.by_reference |= member.string_if()?.is_some_and(|kind| is_hosted(&kind.decode()));
-                } else {
-                    member.skip()?;
+                match key {
+                    b"type" => kind = kind.max(member.string_if()?.map_or(kind, |text| judge(&text.decode()))),
+                    b"max_uses" => uses = member.figure()?,
+                    _ => {
+                        member.skip()?;
+                    }
                 }
                 Ok::<(), Syntax>(())
             })?;
+            self.by_reference |= kind != Tool::OfClient;
+            if kind == Tool::Search {
+                let most = match uses {
+                    Figure::Is(most) => most,
+                    Figure::Absent | Figure::Bad => SEARCHES_UNASKED_MAX,
+                };
+                self.searches = self.searches.saturating_add(most);
+            }
             Ok::<(), Syntax>(())
         })?;
         Ok(())

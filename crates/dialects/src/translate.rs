@@ -197,7 +197,7 @@ fn written(
 }
 
 /// Translates a whole answer to a conversation.
-fn translate_answer(
+pub(crate) fn translate_answer(
     from: Dialect,
     to: Dialect,
     body: &[u8],

@@ -8,7 +8,7 @@ use domain::Usage;
 
 use crate::answer::UsageReport;
 use crate::json::Figure;
-use crate::limits::{COUNT_MAX, RAW_USAGE_MAX};
+use crate::limits::{RAW_USAGE_MAX, SEARCHES_MAX, TOKENS_MAX};
 
 /// Figures under the provider's names, merged over the events of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(crate) struct Tally {
 
 /// Why figures cannot be true.
 pub(crate) const NOT_COUNTS: &str = "a figure is negative, no whole number, or beyond 2^53";
+/// The same.
+pub(crate) const BEYOND_ANY_CALL: &str = "more tokens or searches than any call can use";
 /// The same.
 pub(crate) const CACHE_EXCEEDS_INPUT: &str = "more tokens cached than in the prompt";
 /// The same.
@@ -125,9 +127,10 @@ fn plausible(usage: Usage) -> Result<Usage, &'static str> {
     if usage.reasoning > usage.output {
         return Err(REASONING_EXCEEDS_OUTPUT);
     }
-    // Sums of figures below 2^53 cannot overflow, but they can leave the range.
-    if usage.total() > COUNT_MAX {
-        return Err(NOT_COUNTS);
+    // Sums of figures below 2^53 cannot overflow. What the ledger would refuse as damage must be stopped here: past this
+    // point the client is told a price and its account is charged.
+    if usage.total() > TOKENS_MAX || usage.web_searches > SEARCHES_MAX {
+        return Err(BEYOND_ANY_CALL);
     }
     // Audio is given for the whole prompt; what of it came from the cache is not.
     Ok(Usage {

@@ -44,7 +44,7 @@ pub fn models() -> &'static ModelCatalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dialect, Operation, Surface};
+    use crate::{Dialect, Money, Operation, Price, Surface};
 
     #[test]
     fn the_tables_parse_and_name_the_main_providers() {
@@ -78,11 +78,32 @@ mod tests {
                 .find(provider, model)
                 .unwrap_or_else(|| panic!("{provider}/{model} is not listed"));
             assert!(
-                !facts.price.as_ref().expect("price").rates.input.is_spent(),
+                !facts.price.as_ref().expect("price").ordinary.rates.input.is_spent(),
                 "{model} is free"
             );
             assert!(facts.context > 0, "{model} has no context window");
         }
+    }
+
+    #[test]
+    fn steps_ascend_and_stand_in_the_tiers_too() {
+        for provider in providers() {
+            for facts in models().of_provider(&provider.name) {
+                for tariff in facts.price.iter().flat_map(Price::tariffs) {
+                    let steps = tariff.steps.iter().map(|step| step.above);
+                    assert!(steps.is_sorted_by(|low, high| low < high), "{}", facts.name);
+                }
+            }
+        }
+        let price = |provider: &str, model: &str| models().find(provider, model).and_then(|facts| facts.price.clone());
+        let qwen = price("qwen", "qwen3-coder-plus").expect("a price in four ranges");
+        assert_eq!(qwen.ordinary.steps.len(), 3);
+        let gemini = price("gemini", "gemini-2.5-pro").expect("a price with tiers");
+        let input = |prompt| gemini.tariff(Some("priority")).at(prompt).input;
+        assert_eq!(
+            [input(200_000), input(200_001)].map(Money::nanos),
+            [2_250_000_000, 4_500_000_000]
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct UpstreamDecl {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub params: BTreeMap<String, serde_json::Value>,
-    /// `http://`, `https://` or `socks5://` address of a proxy to reach it by.
+    /// `http://` or `socks5://` address of a proxy to reach it by, with a login where it wants one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// A PEM file of certificate authorities to trust for it, instead of the public ones.

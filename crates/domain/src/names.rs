@@ -39,8 +39,28 @@ impl NamePattern {
     pub fn matches(&self, name: &str) -> bool {
         match &self.glob {
             Some(glob) => glob.matches(name),
-            None => self.text.eq_ignore_ascii_case(name),
+            None => same_name(&self.text, name),
         }
+    }
+}
+
+/// A name as it is compared: in lower case, of any script, as the store compares names.
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
+    if !name.is_ascii() {
+        Cow::Owned(name.to_lowercase())
+    } else if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Whether two names mean the same.
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        one.eq_ignore_ascii_case(other)
+    } else {
+        folded(one) == folded(other)
     }
 }
 
@@ -96,5 +116,7 @@ mod tests {
         assert!(NamePattern::new("gpt-*").matches("GPT-4o-mini"));
         assert!(NamePattern::new("o?").matches("O3"));
         assert!(!NamePattern::new("o?").matches("o3-mini"));
+        assert!(NamePattern::new("Äpfel").matches("äPFEL") && !NamePattern::new("Äpfel").matches("apfel"));
+        assert!(NamePattern::new("Ä*").matches("äPFEL"));
     }
 }

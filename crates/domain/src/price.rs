@@ -1,7 +1,7 @@
 //! What tokens cost.
 //!
-//! A [`Price`] is everything a provider may charge for a model; [`Rates`] is the row of it that applied to one call
-//! (its service tier, its context length). The receipt keeps the rates, so that a later change of prices never
+//! A [`Price`] is everything a provider may charge for a model: a [`Tariff`] for each service tier, and in it [`Rates`]
+//! for each length of prompt. One row of rates applies to a call. The receipt keeps the rates, so that a later change of prices never
 //! rewrites the past.
 
 use schemars::JsonSchema;
@@ -49,47 +49,76 @@ impl Rates {
 /// Everything that a model may cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Price {
-    /// The ordinary rates.
-    pub rates: Rates,
-    /// Rates of long prompts; they apply to the whole call.
-    pub long_context: Option<LongContext>,
-    /// Rates of service tiers other than the default, by the tier's name in the answer (`flex`, `priority`, `batch`).
-    pub tiers: Vec<(String, Rates)>,
+    /// What the default service tier costs.
+    pub ordinary: Tariff,
+    /// What other service tiers cost, by the tier's name in the answer (`flex`, `priority`, `batch`).
+    pub tiers: Vec<(String, Tariff)>,
 }
 
-/// Rates that apply to a whole call once its prompt is long.
+/// What one service tier costs, by the length of the prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tariff {
+    /// The rates of short prompts.
+    pub rates: Rates,
+    /// The rates of longer ones, in ascending order. A step prices the whole call, not only what lies above it.
+    pub steps: Vec<Step>,
+}
+
+/// Rates that apply to a whole call once its prompt is long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LongContext {
-    /// Prompts of more tokens than this are long.
+pub struct Step {
+    /// Prompts of more tokens than this reach the step.
     pub above: u64,
     /// Their rates.
     pub rates: Rates,
 }
 
 impl Price {
-    /// A price without tiers.
+    /// A price that is the same for every tier and every length.
     pub const fn flat(rates: Rates) -> Self {
         Self {
-            rates,
-            long_context: None,
+            ordinary: Tariff::flat(rates),
             tiers: Vec::new(),
         }
     }
 
-    /// The highest rates that any call could meet: what a hold must assume.
-    pub fn ceiling(&self) -> Rates {
-        let long = self.long_context.iter().map(|long| &long.rates);
-        let tiers = self.tiers.iter().map(|(_, rates)| rates);
-        long.chain(tiers).fold(self.rates, |a, b| Rates {
-            input: a.input.max(b.input),
-            output: a.output.max(b.output),
-            cache_read: a.cache_read.max(b.cache_read),
-            cache_write_5m: a.cache_write_5m.max(b.cache_write_5m),
-            cache_write_1h: a.cache_write_1h.max(b.cache_write_1h),
-            input_audio: a.input_audio.max(b.input_audio),
-            output_audio: a.output_audio.max(b.output_audio),
-            web_searches: a.web_searches.max(b.web_searches),
-        })
+    /// The tariff of a service tier. One that the price does not know (`default`, `standard`) is the ordinary one.
+    pub fn tariff(&self, service_tier: Option<&str>) -> &Tariff {
+        let Some(named) = service_tier else {
+            return &self.ordinary;
+        };
+        let found = self.tiers.iter().find(|(tier, _)| tier.eq_ignore_ascii_case(named));
+        found.map_or(&self.ordinary, |(_, tariff)| tariff)
+    }
+
+    /// Every tariff.
+    pub fn tariffs(&self) -> impl Iterator<Item = &Tariff> {
+        std::iter::once(&self.ordinary).chain(self.tiers.iter().map(|(_, tariff)| tariff))
+    }
+}
+
+impl Tariff {
+    /// The same rates for every length.
+    pub const fn flat(rates: Rates) -> Self {
+        Self {
+            rates,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The rates of a prompt of this many tokens: those of the highest step that it reaches.
+    pub fn at(&self, prompt: u64) -> &Rates {
+        let mut rates = &self.rates;
+        for step in self.steps.iter().take_while(|step| prompt > step.above) {
+            rates = &step.rates;
+        }
+        rates
+    }
+
+    /// The rates that prompts of at most this many tokens can meet.
+    pub fn up_to(&self, prompt: u64) -> impl Iterator<Item = &Rates> {
+        let reached = self.steps.iter().take_while(move |step| prompt > step.above);
+        std::iter::once(&self.rates).chain(reached.map(|step| &step.rates))
     }
 }
 

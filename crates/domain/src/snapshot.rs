@@ -175,6 +175,28 @@ pub struct Key {
     pub passthrough: bool,
 }
 
+impl Key {
+    /// The built-in key that is `security.master_key`, of the built-in user, without any limit.
+    pub fn master() -> Self {
+        const NAME: &str = "master";
+        let user = User {
+            id: UserId::MASTER,
+            name: NAME.to_owned(),
+            policy: Policy::Unlimited,
+        };
+        Self {
+            id: KeyId::MASTER,
+            name: NAME.to_owned(),
+            user: Arc::new(user),
+            models: Vec::new(),
+            limits: Limits::default(),
+            expires: None,
+            addresses: Vec::new(),
+            passthrough: true,
+        }
+    }
+}
+
 /// Who owns keys and money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

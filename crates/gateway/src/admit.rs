@@ -17,15 +17,15 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use metering::Hold;
 use metering::estimate::{self, Bound, HoldBound};
+use metering::{Exhausted, Hold};
 use uuid::Uuid;
 
 use crate::authenticate::Caller;
 use crate::budget::Share;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
-use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX};
+use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX, MODEL_NAME_MAX};
 use crate::settle::Settlement;
 
 /// A call that may run. Owns everything that it needs to its end.
@@ -98,9 +98,6 @@ pub(crate) async fn read_body(gateway: &Inner, head: &Parts, body: Incoming) -> 
     let mut share = gateway.bodies.share();
     let full =
         || Fault::new(FaultKind::Saturated, "too many large requests at once").retry_after(Duration::from_secs(1));
-    if !share.grow(declared.unwrap_or(0)) {
-        return Err(full());
-    }
     let mut collected = Collected::Nothing;
     let mut body = body;
     while let Some(frame) = next_frame(&mut body).await? {
@@ -109,7 +106,8 @@ pub(crate) async fn read_body(gateway: &Inner, head: &Parts, body: Incoming) -> 
         if length > limit {
             return Err(too_large());
         }
-        if length > declared.unwrap_or(0) && !share.grow(data.len()) {
+        // Not by the length that was declared: a few clients that declare much and send nothing would lock out the rest.
+        if !share.grow(data.len()) {
             return Err(full());
         }
         collected.push(data, declared);
@@ -273,6 +271,12 @@ fn asks_for_sse(head: &Parts) -> bool {
 
 fn find_route(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<Route>, Fault> {
     let model = model.strip_prefix("models/").unwrap_or(model);
+    if !can_be_a_model(model) {
+        return Err(Fault::new(
+            FaultKind::NoSuchModel,
+            format!("`{}` cannot be a model's name", shown(model)),
+        ));
+    }
     if !key.may_use(model) {
         return Err(Fault::new(
             FaultKind::Forbidden,
@@ -288,6 +292,13 @@ fn find_route(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<Route>,
             ),
         )
     })
+}
+
+/// Whether a model can be called so, whatever globs are declared. A name goes into the receipt, into the key of the
+/// statistics and, in Gemini's format, into the upstream's path: one that is too long could be answered and not booked,
+/// and dot segments could lead to another model than the one that was allowed and priced.
+fn can_be_a_model(name: &str) -> bool {
+    name.len() <= MODEL_NAME_MAX && !name.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// A name as an error may repeat it: bounded.
@@ -310,7 +321,9 @@ fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes:
         let bound = Bound {
             body_bytes: body_bytes as u64,
             by_reference: facts.by_reference,
+            inline_media: u64::from(facts.inline_media),
             tools: facts.tools,
+            searches: facts.searches,
             output_bound: facts.output_bound,
             choices: facts.choices,
             context: target.context,
@@ -329,6 +342,11 @@ async fn take_hold(account: &Arc<metering::Account>, policy: Policy, amount: Mon
     let taking = poll_fn(|cx| account.poll_hold(cx, policy, amount));
     match tokio::time::timeout(HOLD_WAIT_MAX, taking).await {
         Ok(Ok(hold)) => Ok(hold),
+        // Soft asks only whether anything is left; what it asked for says nothing to the client.
+        Ok(Err(Exhausted::Balance { left, .. })) if policy == Policy::Soft => Err(Fault::new(
+            FaultKind::BalanceExhausted,
+            format!("the balance is used up: {left} dollars are left"),
+        )),
         Ok(Err(exhausted)) => Err(Fault::new(FaultKind::BalanceExhausted, exhausted.to_string())),
         Err(_) => Err(Fault::new(
             FaultKind::BalanceExhausted,

@@ -21,6 +21,7 @@ use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::path;
+use crate::upstream::confidence;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
@@ -220,6 +221,10 @@ async fn attempt(
             format!("no content within {limit:?}"),
         )),
     };
+    let result = result.map_err(|failure| Failure {
+        detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
+        ..failure
+    });
     let (status, failure) = match &result {
         Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => (Some(status.as_u16()), None),
         Ok((_, Answer::Stream(_) | Answer::Taken)) => (Some(200), None),
@@ -279,7 +284,7 @@ async fn exchange(
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return refused(call, served, credential, &head, body).await;
+        return refused(call, target, served, credential, &head, body).await;
     }
     if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
         return Err(Failure::new(
@@ -313,21 +318,6 @@ async fn exchange(
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/vnd.amazon.eventstream")
-}
-
-/// The body of a refusal that goes on to the caller, without our credential: some providers repeat it. Everything else
-/// stays as it came.
-fn without_secret(body: Bytes, credential: &Credential) -> Bytes {
-    let secret = credential.secret.expose().as_bytes();
-    let finder = memchr::memmem::Finder::new(secret);
-    if secret.is_empty() || finder.find(&body).is_none() {
-        return body;
-    }
-    let mut blanked = body.to_vec();
-    while let Some(at) = finder.find(&blanked) {
-        blanked[at..at + secret.len()].fill(b'*');
-    }
-    Bytes::from(blanked)
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -436,6 +426,7 @@ fn wants_usage(call: &Call, target: &Target) -> bool {
 
 async fn refused(
     call: &Call,
+    target: &Target,
     served: Surface,
     credential: &Credential,
     head: &http::response::Parts,
@@ -453,8 +444,8 @@ async fn refused(
     match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => {
-            let mut headers = relayed_headers(&head.headers);
-            let mut body = without_secret(body, credential);
+            let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
+            let mut body = confidence::text(body, &target.upstream, credential);
             if served != call.surface() {
                 let id = call.settlement.call.to_string();
                 body = dialects::retell_refusal(call.dialect(), status, &body, &id).body;
@@ -498,12 +489,12 @@ async fn whole(
 
 /// What to do with a body beyond its bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Overflow {
+pub(crate) enum Overflow {
     Cut,
     Fail,
 }
 
-async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<Bytes, Failure> {
+pub(crate) async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<Bytes, Failure> {
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(next) = source.next().await {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use domain::snapshot::{Key, User};
-use domain::{KeyId, Policy, Secret, Snapshot, UserId};
+use domain::snapshot::Key;
+use domain::{KeyId, Secret, Snapshot};
 use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
@@ -105,7 +105,7 @@ impl Gateway {
         let hasher = options.hasher;
         let master = options.master_key.map(|secret| Master {
             hash: hasher.hash(secret.expose()),
-            key: master_key(),
+            key: Arc::new(Key::master()),
         });
         let admin_token = options.admin_token.map(|secret| hasher.hash(secret.expose()));
         let cors_origins = options
@@ -180,24 +180,6 @@ impl Inner {
         let fresh = || Arc::new(KeyLimiter::new(self.clock.now()));
         Arc::clone(self.limiters.write().entry(key).or_insert_with(fresh))
     }
-}
-
-fn master_key() -> Arc<Key> {
-    let user = Arc::new(User {
-        id: UserId::MASTER,
-        name: "master".to_owned(),
-        policy: Policy::Unlimited,
-    });
-    Arc::new(Key {
-        id: KeyId::MASTER,
-        name: "master".to_owned(),
-        user,
-        models: Vec::new(),
-        limits: domain::limits::Limits::default(),
-        expires: None,
-        addresses: Vec::new(),
-        passthrough: true,
-    })
 }
 
 /// How long a graceful stop waits for streams, if nothing else is said.

@@ -8,8 +8,16 @@ pub(crate) const CONNECTIONS_MAX: usize = 65_536;
 /// A client has this long to send its request's head: slower ones hold a socket for nothing.
 pub(crate) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A client may leave its answer unread this long before its connection is broken off: as long as an upstream may be
+/// silent by default.
+pub(crate) const CLIENT_UNREAD_MAX: Duration = Duration::from_mins(5);
+
 /// A client may pause this long within its body before it is answered with 408.
 pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A model's name may have this many bytes: twice the longest that can be declared, and far below what PostgreSQL takes
+/// into an index.
+pub(crate) const MODEL_NAME_MAX: usize = 512;
 
 /// A whole (not streamed) answer may have this many bytes: far beyond any real one (images come to about 30 MiB),
 /// and what one call can make the gateway hold.

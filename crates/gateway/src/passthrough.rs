@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::snapshot::Upstream;
+use domain::snapshot::{Credential, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
@@ -18,8 +18,11 @@ use hyper::body::Incoming;
 use crate::admit::read_body;
 use crate::authenticate::authenticate;
 use crate::body::Body;
+use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
+use crate::limits::ERROR_BODY_MAX;
 use crate::upstream::auth;
+use crate::upstream::confidence;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
@@ -41,6 +44,13 @@ pub(crate) async fn forward(
             format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
         return Err(Fault::new(FaultKind::Forbidden, message));
     }
+    // Requests and calls at the same time are limited here too; how many tokens such a request is, nobody says.
+    let admitted = gateway
+        .limiter(caller.key.id)
+        .admit(&caller.key.limits, 0, gateway.clock.now());
+    let _permit = admitted.map_err(|limited| {
+        Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
+    })?;
     let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
     let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
     let body = read_body(gateway, &head, body).await?;
@@ -84,10 +94,14 @@ pub(crate) async fn forward(
         target: "tollgate::access", key = %caller.key.id, upstream = upstream.name, path,
         status = response.status().as_u16(), took_ms = started.1.elapsed().as_millis(), "passthrough"
     );
-    relay(upstream, response)
+    relay(upstream, credential, response).await
 }
 
-fn relay(upstream: &Upstream, response: Response<Incoming>) -> Result<Response<Body>, Fault> {
+async fn relay(
+    upstream: &Upstream,
+    credential: &Credential,
+    response: Response<Incoming>,
+) -> Result<Response<Body>, Fault> {
     let status = response.status();
     // The provider's text about our credential may show parts of it.
     if matches!(status.as_u16(), 401 | 403) {
@@ -97,11 +111,21 @@ fn relay(upstream: &Upstream, response: Response<Incoming>) -> Result<Response<B
         ));
     }
     let (head, body) = response.into_parts();
-    let mut headers = relayed_headers(&head.headers);
+    let (mut headers, body) = if status.is_success() {
+        (
+            relayed_headers(&head.headers),
+            Body::control(axum::body::Body::new(body)),
+        )
+    } else {
+        let said = collect(Source::Upstream(body, None), ERROR_BODY_MAX, Overflow::Cut).await;
+        let said = said.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its refusal"))?;
+        let headers = confidence::headers(&head.headers, upstream, credential);
+        (headers, Body::full(confidence::text(said, upstream, credential)))
+    };
     if let Ok(name) = HeaderValue::try_from(&upstream.name) {
         headers.insert(UPSTREAM_HEADER, name);
     }
-    let mut response = Response::new(Body::control(axum::body::Body::new(body)));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)

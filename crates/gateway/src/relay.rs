@@ -65,6 +65,10 @@ struct Streaming {
     timing: Timing,
     /// The terminal event was seen; only what trails it is awaited.
     trailing: bool,
+    /// The upstream had nothing more when it was last asked.
+    awaiting: bool,
+    /// How long the client left lying what was there for it: the upstream is not to blame for that time.
+    unread: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -245,6 +249,8 @@ enum End {
     Broken(StreamFault),
     /// One of our limits.
     Limit(Fault),
+    /// The client took its answer so slowly that the call's time was over.
+    Unread(Fault),
 }
 
 impl From<StreamEnd> for End {
@@ -294,6 +300,8 @@ impl Streaming {
             spoke: now,
             timing,
             trailing: false,
+            awaiting: false,
+            unread: Duration::ZERO,
         }
     }
 
@@ -312,7 +320,10 @@ impl Streaming {
         }
         match self.streamed.source.poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) => {
-                self.heard = Instant::now();
+                self.hear();
+                if let Some(end) = self.overdue(self.heard) {
+                    return Poll::Ready(Advance::Ended(end));
+                }
                 self.streamed.state = self.streamed.tap.push(chunk, &mut self.streamed.ready);
                 if !self.streamed.ready.is_empty() {
                     self.spoke = self.heard;
@@ -327,8 +338,37 @@ impl Streaming {
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Advance::Ended(self.finish(false))),
             Poll::Ready(None) => Poll::Ready(Advance::Ended(self.finish(true))),
-            Poll::Pending => self.watch(cx, alarm),
+            Poll::Pending => {
+                self.awaiting = true;
+                self.watch(cx, alarm)
+            }
         }
+    }
+
+    /// Notes that the upstream was heard. If nothing had been awaited, it was the client that did not ask.
+    fn hear(&mut self) {
+        let now = Instant::now();
+        if !std::mem::replace(&mut self.awaiting, false) {
+            self.unread += now.saturating_duration_since(self.heard);
+        }
+        self.heard = now;
+    }
+
+    /// Whether the call's time is over, and by whose doing: who reads slowly must not get for nothing what was produced.
+    fn overdue(&self, now: Instant) -> Option<End> {
+        if now < self.timing.deadline {
+            return None;
+        }
+        let in_time_otherwise = now
+            .checked_sub(self.unread)
+            .is_some_and(|then| then < self.timing.deadline);
+        Some(if in_time_otherwise {
+            let message = "the client took its answer too slowly for the call's time limit (server.request_timeout)";
+            End::Unread(Fault::new(FaultKind::RequestTimeout, message))
+        } else {
+            let message = "the call took longer than its time limit (server.request_timeout)";
+            End::Limit(Fault::new(FaultKind::UpstreamTimeout, message))
+        })
     }
 
     fn finish(&mut self, clean: bool) -> End {
@@ -358,12 +398,12 @@ impl Streaming {
     fn watch(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<Advance> {
         while alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if now >= self.timing.deadline {
-                let message = "the call took longer than its time limit (server.request_timeout)";
-                return Poll::Ready(Advance::Ended(End::Limit(Fault::new(
-                    FaultKind::UpstreamTimeout,
-                    message,
-                ))));
+            // An alarm is looked at late when the client did not ask for more.
+            let late = now.saturating_duration_since(alarm.deadline().into_std().max(self.heard));
+            self.unread += late;
+            self.heard += late;
+            if let Some(end) = self.overdue(now) {
+                return Poll::Ready(Advance::Ended(end));
             }
             if now >= self.heard + self.timing.idle {
                 let fault = Fault::new(
@@ -412,6 +452,7 @@ impl Streaming {
                 };
                 (ending, Some(fault), Bytes::new())
             }
+            End::Unread(fault) => (Ending::ClientGone, Some(fault), Bytes::new()),
         };
         let settled = self.settle(ending, fault.as_ref().map(|fault| fault.message.to_string()));
         let Self {

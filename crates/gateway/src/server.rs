@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{DRAIN_LIMIT, Gateway};
-use crate::limits::{CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
+use crate::limits::{CLIENT_UNREAD_MAX, CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
 use crate::pipeline;
 use crate::repoll::Repoll;
 
@@ -68,7 +68,7 @@ async fn accept(
     let place = places.acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, peer)) => {
-            if let Err(error) = socket.set_nodelay(true) {
+            if let Err(error) = socket.set_nodelay(true).and_then(|()| bound_unread(&socket)) {
                 tracing::debug!(%peer, %error, "a connection was gone before it began");
                 return None;
             }
@@ -81,6 +81,20 @@ async fn accept(
             None
         }
     }
+}
+
+/// A client that is there and reads nothing would hold its call, its upstream and its receipt for ever: hyper asks for
+/// no more of an answer than can be written, so no timer of ours would be looked at. The kernel breaks it off.
+#[cfg(target_os = "linux")]
+fn bound_unread(socket: &TcpStream) -> std::io::Result<()> {
+    let limit_ms = u32::try_from(CLIENT_UNREAD_MAX.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(socket, limit_ms).map_err(Into::into)
+}
+
+/// Elsewhere there is no such option; the client's own end of the connection is what ends it.
+#[cfg(not(target_os = "linux"))]
+fn bound_unread(_: &TcpStream) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn connection(
@@ -112,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn accepted_connections_have_nodelay_set() {
+    async fn accepted_connections_have_nodelay_set_and_must_be_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(
@@ -121,6 +135,8 @@ mod tests {
         );
         let (socket, peer, _) = accepted.unwrap();
         assert!(socket.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&socket).unwrap(), 300_000);
         assert_eq!(peer, client.unwrap().local_addr().unwrap());
     }
 }

@@ -164,6 +164,20 @@ impl Settlement {
         }
     }
 
+    /// Enlarges the hold to the output that the provider reports, as far as the balance reaches: of a stream only the
+    /// visible part could be covered on the way, and hidden reasoning is often the larger one.
+    fn cover_reported(&mut self, outcome: &Outcome<'_>) {
+        let Some(UsageReport::Possible(usage)) = outcome.served.as_ref().map(|served| &served.report.usage) else {
+            return;
+        };
+        let (Some(hold), Some(growth)) = (&mut self.hold, &mut self.growth) else {
+            return;
+        };
+        while growth.covered_tokens < usage.output && hold.grow(growth.steps.step).is_ok() {
+            growth.covered_tokens += growth.steps.step_tokens;
+        }
+    }
+
     /// Milliseconds since the call began.
     pub(crate) fn elapsed_ms(&self) -> u32 {
         u32::try_from(self.started_instant.elapsed().as_millis()).unwrap_or(u32::MAX)
@@ -175,6 +189,7 @@ impl Settlement {
         self.open = false;
         let finished_at = self.gateway.clock.now();
         let took_ms = self.elapsed_ms();
+        self.cover_reported(outcome);
         let charge = self.charge(outcome);
         let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
         let appended = serde_json::to_vec(&receipt)

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod auth;
 pub(crate) mod client;
+pub(crate) mod confidence;
 pub(crate) mod connector;
 pub(crate) mod request;
 pub(crate) mod resolve;

@@ -25,6 +25,10 @@ const OUTPUT_HALF_BYTES_PER_TOKEN: u64 = 7;
 /// most: 521 is the largest in the recordings, where the body is shorter than the prompt. Tools that the provider
 /// *runs* bring in texts without a bound and count as "by reference".
 const TOOLS_TOKENS_MAX: u64 = 600;
+/// Tokens that a picture or a sound inside the body may be, however few its bytes are: `gpt-4o-mini` counts 2,833 and
+/// 5,667 for each of up to eight tiles, and a blank picture of that size compresses to a few hundred bytes. A document of
+/// very many pages may be more.
+const MEDIA_TOKENS_MAX: u64 = 48_169;
 /// The context window assumed where it is needed and not known: what most large models had in 2026.
 const CONTEXT_ASSUMED: u64 = 200_000;
 /// The largest answer assumed where neither the client nor the catalog gives one.
@@ -41,8 +45,12 @@ pub struct Bound {
     /// Whether part of the input is named rather than sent: URLs, file ids, earlier answers, cached content, tools that
     /// the provider runs.
     pub by_reference: bool,
+    /// Pictures, sounds and documents inside the body.
+    pub inline_media: u64,
     /// Whether tools are declared.
     pub tools: bool,
+    /// The most web searches that the provider may bill beside the tokens.
+    pub searches: u64,
     /// The most output tokens per choice, where the client gives a bound.
     pub output_bound: Option<u64>,
     /// How many answers are asked for; 0 is 1.
@@ -68,7 +76,7 @@ pub struct HoldBound {
 /// A hold that grows with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// What to hold at first: the input and one step of output.
+    /// What to hold at first: the input, the searches and one step of output.
     pub first: Money,
     /// What to add for each further step.
     pub step: Money,
@@ -93,13 +101,14 @@ pub const fn output_tokens(content_bytes: u64) -> u64 {
 }
 
 /// What to set aside for a call at this price, in the worst case: every input token at the dearest input rate (it may
-/// be written to a cache), the output up to its bound.
+/// be written to a cache), every search that is allowed, the output up to its bound.
 pub fn hold_for(bound: &Bound, price: &Price) -> HoldBound {
     let input = most_input(bound);
     let rates = dearest(price, input);
     let input_cost = cost(
         &Usage {
             input,
+            web_searches: bound.searches,
             ..Usage::default()
         },
         &rates,
@@ -138,7 +147,10 @@ pub fn hold_for(bound: &Bound, price: &Price) -> HoldBound {
 
 fn most_input(bound: &Bound) -> u64 {
     let hidden = if bound.tools { TOOLS_TOKENS_MAX } else { 0 };
-    let sent = input_bound(bound.body_bytes).saturating_add(hidden);
+    let media = bound.inline_media.saturating_mul(MEDIA_TOKENS_MAX);
+    let sent = input_bound(bound.body_bytes)
+        .saturating_add(hidden)
+        .saturating_add(media);
     match (bound.by_reference, bound.context) {
         (true, 0) => sent.max(CONTEXT_ASSUMED),
         (true, context) => context,
@@ -157,18 +169,12 @@ fn most_output(bound: &Bound) -> u64 {
     }
 }
 
-/// The dearest that a token of input or output can be: over the tiers, over the buckets that it may end up in, and over
-/// the rates of long prompts where the prompt can be long.
+/// The dearest that a search and a token of input or output can be: over the tiers, over the lengths that the prompt can have, and
+/// over the buckets that the token may end up in.
 fn dearest(price: &Price, input: u64) -> Rates {
-    let tiers = price.tiers.iter().map(|(_, rates)| rates);
-    let long = price
-        .long_context
-        .iter()
-        .filter(|long| input > long.above)
-        .map(|long| &long.rates);
-    std::iter::once(&price.rates)
-        .chain(tiers)
-        .chain(long)
+    price
+        .tariffs()
+        .flat_map(|tariff| tariff.up_to(input))
         .fold(Rates::default(), |most, row| Rates {
             input: [
                 row.input,
@@ -180,6 +186,7 @@ fn dearest(price: &Price, input: u64) -> Rates {
             .into_iter()
             .fold(most.input, Money::max),
             output: most.output.max(row.output).max(row.output_audio),
+            web_searches: most.web_searches.max(row.web_searches),
             ..Rates::default()
         })
 }

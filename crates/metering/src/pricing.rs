@@ -31,19 +31,10 @@ pub fn cost(usage: &Usage, rates: &Rates) -> Money {
     Money::from_nanos_wide(millionths.saturating_add(TOKENS_PER_RATE / 2) / TOKENS_PER_RATE)
 }
 
-/// The row of `price` that applies to a call: that of the service tier which the answer names, else that of long
-/// prompts if the prompt is long, else the ordinary one. A tier that the price does not know (`default`, `standard`)
-/// is the ordinary one. A tier goes before the prompt's length because no list gives a price for both together.
+/// The row of `price` that applies to a call: of the tariff of the service tier which the answer names, the row for the
+/// length of its prompt.
 pub fn rates_for<'a>(price: &'a Price, usage: &Usage, service_tier: Option<&str>) -> &'a Rates {
-    let tier = service_tier
-        .and_then(|named| price.tiers.iter().find(|(tier, _)| tier.eq_ignore_ascii_case(named)))
-        .map(|(_, rates)| rates);
-    let long = price
-        .long_context
-        .as_ref()
-        .filter(|long| usage.prompt() > long.above)
-        .map(|long| &long.rates);
-    tier.or(long).unwrap_or(&price.rates)
+    price.tariff(service_tier).at(usage.prompt())
 }
 
 fn part(count: u64, rate: Money) -> i128 {
@@ -52,7 +43,7 @@ fn part(count: u64, rate: Money) -> i128 {
 
 #[cfg(test)]
 mod tests {
-    use domain::price::LongContext;
+    use domain::price::{Step, Tariff};
     use proptest::prelude::*;
 
     use super::*;
@@ -235,18 +226,30 @@ mod tests {
     }
 
     #[test]
-    fn the_row_is_chosen_by_tier_then_length() {
+    fn the_row_is_chosen_by_tier_and_length() {
         let row = |input: &str| Rates {
             input: dollars(input),
             ..Rates::default()
         };
+        let step = |above, input| Step {
+            above,
+            rates: row(input),
+        };
         let price = Price {
-            rates: row("1"),
-            long_context: Some(LongContext {
-                above: 200_000,
-                rates: row("2"),
-            }),
-            tiers: vec![("flex".to_owned(), row("0.5")), ("priority".to_owned(), row("4"))],
+            ordinary: Tariff {
+                rates: row("1"),
+                steps: vec![step(32_000, "1.8"), step(128_000, "3"), step(256_000, "6")],
+            },
+            tiers: vec![
+                (
+                    "flex".to_owned(),
+                    Tariff {
+                        rates: row("0.5"),
+                        steps: vec![step(128_000, "1.5")],
+                    },
+                ),
+                ("priority".to_owned(), Tariff::flat(row("4"))),
+            ],
         };
         let prompt = |tokens: u64| Usage {
             input: 1,
@@ -254,12 +257,17 @@ mod tests {
             ..Usage::default()
         };
         for (tokens, tier, input) in [
-            (200_000, None, "1"),
-            (200_001, None, "2"),
+            (32_000, None, "1"),
+            (32_001, None, "1.8"),
+            (128_000, None, "1.8"),
+            (128_001, None, "3"),
+            (256_001, None, "6"),
+            (9_000_000, Some("standard"), "6"),
             (10, Some("default"), "1"),
             (10, Some("Priority"), "4"),
-            (300_000, Some("flex"), "0.5"),
-            (300_000, Some("standard"), "2"),
+            (300_000, Some("priority"), "4"),
+            (128_000, Some("flex"), "0.5"),
+            (128_001, Some("flex"), "1.5"),
         ] {
             assert_eq!(
                 rates_for(&price, &prompt(tokens), tier).input,

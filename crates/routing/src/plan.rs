@@ -92,6 +92,14 @@ impl Exclusion {
         }
     }
 
+    /// When it is expected to end, where that is known.
+    pub const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
+            Self::Dialect | Self::ForcedOpen | Self::Probing => None,
+        }
+    }
+
     /// Whether it is our own guess, which is broken rather than turning a call away.
     pub(crate) const fn is_guess(self) -> bool {
         self.guess(Timestamp(0)).is_some()
@@ -113,26 +121,8 @@ impl Exclusion {
 
 /// Decides what a call on this route may try, and marks the first choice as used.
 pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
-    let mut plan = Plan {
-        surface,
-        order: Order::new(),
-        last_resort: false,
-        excluded: Vec::new(),
-    };
     let mut entries = board.lock();
-    if let [_] = route.targets.as_slice() {
-        plan.add_target(route, 0, &entries, now, rng);
-    } else {
-        plan.order.reserve(route.targets.len());
-        let mut ranks = Ranks::new();
-        rank_targets(route, &entries, rng, &mut ranks);
-        for rank in &ranks {
-            plan.add_target(route, unpacked(*rank), &entries, now, rng);
-        }
-    }
-    if plan.order.is_empty() {
-        plan.take_last_resort(route, now);
-    }
+    let plan = Plan::of(route, surface, &entries, now, rng);
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first);
     }
@@ -140,7 +130,35 @@ pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng:
     plan
 }
 
+/// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
+pub fn preview(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+    Plan::of(route, surface, &board.lock(), now, rng)
+}
+
 impl Plan {
+    fn of(route: &Route, surface: Surface, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+        let mut plan = Self {
+            surface,
+            order: Order::new(),
+            last_resort: false,
+            excluded: Vec::new(),
+        };
+        if let [_] = route.targets.as_slice() {
+            plan.add_target(route, 0, entries, now, rng);
+        } else {
+            plan.order.reserve(route.targets.len());
+            let mut ranks = Ranks::new();
+            rank_targets(route, entries, rng, &mut ranks);
+            for rank in &ranks {
+                plan.add_target(route, unpacked(*rank), entries, now, rng);
+            }
+        }
+        if plan.order.is_empty() {
+            plan.take_last_resort(route, now);
+        }
+        plan
+    }
+
     /// Adds the candidates of one target, in order or with their reasons.
     fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
         let target = &route.targets[place];

@@ -54,7 +54,30 @@ enum Place {
     Postgres { url: String },
 }
 
+/// Whether a database URL can be read; touches nothing.
+///
+/// # Errors
+/// It cannot: says why, without repeating it.
+pub fn check_url(url: &str) -> Result<()> {
+    Place::of(url).map(|_| ())
+}
+
 impl Place {
+    fn of(url: &str) -> Result<Self> {
+        if let Some(rest) = url.strip_prefix("postgresql://") {
+            Self::postgres(format!("postgres://{rest}"))
+        } else if url.starts_with("postgres://") {
+            Self::postgres(url.to_owned())
+        } else if url.starts_with("sqlite:") {
+            SqliteFile::parse(url).map(Self::Sqlite)
+        } else {
+            let known = "write sqlite://path/to/file.db or postgres://user@host/database";
+            Err(StoreError::Invalid(format!(
+                "the database URL has an unknown scheme; {known}"
+            )))
+        }
+    }
+
     /// The URL is read here once: the driver's own complaint about one that it cannot read repeats it, password included.
     fn postgres(url: String) -> Result<Self> {
         match url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>() {
@@ -76,20 +99,10 @@ struct Pools {
 impl Db {
     /// Knows where the database is; makes an empty SQLite file (0600) and its folder where there is none.
     pub(crate) fn locate(url: &str, max_connections: u32, ring: KeyRing) -> Result<Self> {
-        let place = if let Some(rest) = url.strip_prefix("postgresql://") {
-            Place::postgres(format!("postgres://{rest}"))?
-        } else if url.starts_with("postgres://") {
-            Place::postgres(url.to_owned())?
-        } else if url.starts_with("sqlite:") {
-            let file = SqliteFile::parse(url)?;
+        let place = Place::of(url)?;
+        if let Place::Sqlite(file) = &place {
             file.create()?;
-            Place::Sqlite(file)
-        } else {
-            let known = "write sqlite://path/to/file.db or postgres://user@host/database";
-            return Err(StoreError::Invalid(format!(
-                "the database URL has an unknown scheme; {known}"
-            )));
-        };
+        }
         Ok(Self {
             place,
             max_connections,

@@ -160,6 +160,11 @@ impl Journal {
         })
     }
 
+    /// Which process has the journal of a directory open, by its number; `None` where nobody has.
+    pub fn holder(dir: &Path) -> Option<String> {
+        lock::holder(dir)
+    }
+
     /// Appends a record: the JSON of a receipt. Returns when it is written; the ticket is ready when it is as durable as
     /// [`Sync`] promises. Thread-safe, takes about 2 µs.
     ///

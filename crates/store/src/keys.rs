@@ -332,12 +332,7 @@ async fn editable(tx: &Tx<'_>, name: &str) -> Result<KeyRecord> {
     let key = find(tx, name)
         .await?
         .ok_or_else(|| StoreError::not_found(Kind::Key, name))?;
-    if key.origin == Origin::File {
-        return Err(StoreError::OwnedByFile {
-            kind: Kind::Key,
-            name: key.name,
-        });
-    }
+    key.origin.check_editable(Kind::Key, &key.name)?;
     Ok(key)
 }
 

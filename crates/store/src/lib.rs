@@ -39,6 +39,7 @@ pub use audit::{Audit, AuditTotals, Discrepancy};
 pub use backup::Backup;
 pub use balances::{Balance, Balances, Movement, MovementKind};
 pub use credentials::{CredentialChange, CredentialRecord, Credentials};
+pub use db::check_url;
 pub use domain::snapshot::KeyHash;
 pub use error::{Kind, StoreError};
 pub use file::{Applied, FileResources};
@@ -47,6 +48,7 @@ pub use journal::{
     AppendError, Journal, JournalError, JournalOptions, JournalPosition, JournalReport, JournalStatus, Sync, Ticket,
 };
 pub use keys::{KeyChange, KeyRecord, Keys, NewKey};
+pub use limits::AMOUNT_NANOS_MAX;
 pub use models::{ModelRecord, Models};
 pub use names::Origin;
 pub use requests::{RequestRecord, Requests};

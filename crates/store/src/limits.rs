@@ -53,7 +53,7 @@ pub(crate) const INSERT_ROWS_MAX: usize = 256;
 
 /// An amount beyond this on one receipt is damage, not a price: a million dollars. Keeps every sum far from the end of
 /// 64 bits.
-pub(crate) const AMOUNT_NANOS_MAX: i64 = 1_000_000_000_000_000;
+pub const AMOUNT_NANOS_MAX: i64 = 1_000_000_000_000_000;
 
 /// Tokens beyond this in one bucket of one receipt are damage, not a count.
 pub(crate) const TOKENS_MAX: u64 = 1_000_000_000_000;

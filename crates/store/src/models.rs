@@ -285,12 +285,7 @@ async fn editable(tx: &Tx<'_>, name: &str) -> Result<ModelRecord> {
     let record = find(tx, name)
         .await?
         .ok_or_else(|| StoreError::not_found(Kind::Model, name))?;
-    if record.origin == Origin::File {
-        return Err(StoreError::OwnedByFile {
-            kind: Kind::Model,
-            name: record.name,
-        });
-    }
+    record.origin.check_editable(Kind::Model, &record.name)?;
     Ok(record)
 }
 

@@ -38,6 +38,15 @@ impl Origin {
         }
     }
 
+    /// Refuses a change of what belongs to the configuration file.
+    pub(crate) fn check_editable(self, kind: Kind, name: &str) -> Result<()> {
+        if self == Self::File {
+            let name = name.to_owned();
+            return Err(StoreError::OwnedByFile { kind, name });
+        }
+        Ok(())
+    }
+
     /// An unknown word is taken for the least trusted origin.
     pub(crate) fn from_name(name: &str) -> Self {
         match name {

@@ -171,12 +171,7 @@ pub(crate) async fn require(sql: &impl Sql, name: &str) -> Result<UpstreamRecord
 /// One that may be changed.
 pub(crate) async fn editable(sql: &impl Sql, name: &str) -> Result<UpstreamRecord> {
     let record = require(sql, name).await?;
-    if record.origin == Origin::File {
-        return Err(StoreError::OwnedByFile {
-            kind: Kind::Upstream,
-            name: record.name,
-        });
-    }
+    record.origin.check_editable(Kind::Upstream, &record.name)?;
     Ok(record)
 }
 

@@ -50,7 +50,7 @@ pub struct DayUsage {
 impl UsageViews<'_> {
     /// Everything that a user ever consumed.
     pub async fn lifetime(&self, user: UserId) -> Result<Totals> {
-        let sums = SUMS
+        let sums = SUM_COLUMNS
             .map(|column| format!("CAST(COALESCE(sum({column}), 0) AS BIGINT) AS {column}"))
             .join(", ");
         let select = format!("SELECT CAST(0 AS BIGINT) AS day, '' AS model, {sums} FROM usage_days WHERE user_id = $1");
@@ -76,8 +76,8 @@ impl UsageViews<'_> {
     }
 }
 
-/// The columns that add up.
-const SUMS: [&str; 9] = [
+/// The columns of `usage_days` that add up.
+pub(crate) const SUM_COLUMNS: [&str; 9] = [
     "calls",
     "failed",
     "input",

@@ -217,12 +217,7 @@ async fn refuse_taken(tx: &Tx<'_>, name: &str) -> Result<()> {
 
 async fn editable(tx: &Tx<'_>, name: &str) -> Result<UserRecord> {
     let user = require(tx, name).await?;
-    if user.origin == Origin::File {
-        return Err(StoreError::OwnedByFile {
-            kind: Kind::User,
-            name: user.name,
-        });
-    }
+    user.origin.check_editable(Kind::User, &user.name)?;
     Ok(user)
 }
 

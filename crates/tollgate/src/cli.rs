@@ -22,9 +22,11 @@ mod healthcheck;
 mod init;
 mod journal;
 mod key;
+mod local;
 mod migrate;
 mod model;
 pub(crate) mod output;
+mod resource;
 mod secret_input;
 mod serve;
 mod upstream;
@@ -40,7 +42,7 @@ use context::Context;
 
 /// An AI API gateway in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "tollgate", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

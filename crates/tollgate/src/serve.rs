@@ -242,11 +242,12 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
 
 /// What the control plane may ask of the data plane.
 fn current(gateway: &Gateway) -> admin::Current {
-    let (one, other) = (gateway.clone(), gateway.clone());
+    let (one, other, third) = (gateway.clone(), gateway.clone(), gateway.clone());
     let now = || Timestamp(jiff::Timestamp::now().as_microsecond());
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
+        plan: Arc::new(move |route, surface| routing::preview(route, surface, third.board(), now(), &mut rand::rng())),
     }
 }
 

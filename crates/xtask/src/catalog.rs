@@ -2,10 +2,10 @@
 //!
 //! Prices are facts about other companies: nobody here types them from memory, and nobody copies hundreds of them by
 //! hand without a slip. They are read from one published file, as text (a float would turn 0.1 into something else),
-//! and what our catalog cannot say is left out rather than bent: a model whose price has more than two steps of prompt
-//! length comes without a price, so that it is told as unpriced instead of charged wrongly.
+//! and what our catalog cannot say is left out rather than bent.
 //!
-//! To renew: unpack the package, run `cargo run -p xtask -- catalog PATH.json`, after setting [`SOURCE`] and
+//! To renew: unpack the package (`pip download litellm --no-deps`; the file is
+//! `litellm/model_prices_and_context_window_backup.json`), run `cargo run -p xtask -- catalog PATH.json`, after setting [`SOURCE`] and
 //! [`RETIRED_BEFORE`].
 
 use std::collections::BTreeMap;
@@ -251,14 +251,25 @@ fn block(provider: &str, name: &str, entry: &Entry) -> anyhow::Result<String> {
 }
 
 fn write_price(text: &mut String, price: &Price) -> std::fmt::Result {
-    writeln!(text, "price = {}", price.rates)?;
-    if let Some(Step { above, rates }) = &price.long_context {
-        writeln!(text, "long_context_above = {above}\nlong_context = {rates}")?;
+    writeln!(text, "price = {}", price.ordinary.rates)?;
+    write_steps(text, "steps", &price.ordinary.steps)?;
+    for (tier, tariff) in &price.tiers {
+        writeln!(text, "tiers.{tier} = {}", tariff.rates)?;
+        write_steps(text, &format!("tier_steps.{tier}"), &tariff.steps)?;
     }
-    price
-        .tiers
-        .iter()
-        .try_for_each(|(tier, rates)| writeln!(text, "tiers.{tier} = {rates}"))
+    Ok(())
+}
+
+/// One step a line; nothing where there is none.
+fn write_steps(text: &mut String, key: &str, steps: &[Step]) -> std::fmt::Result {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "{key} = [")?;
+    for Step { above, rates } in steps {
+        writeln!(text, "  {{ above = {above}, rates = {rates} }},")?;
+    }
+    writeln!(text, "]")
 }
 
 #[cfg(test)]
@@ -297,23 +308,31 @@ tiers.batch = { input = "1.5", output = "7.5", cache_read = "0.15", cache_write_
     }
 
     #[test]
-    fn long_prompts_and_priority_have_their_own_rates() {
+    fn long_prompts_and_tiers_have_their_own_rates() {
         let text = blocks(
             r#""gemini/gemini-2.5-pro": {"litellm_provider": "gemini", "mode": "chat", "max_input_tokens": 1048576,
             "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05, "cache_read_input_token_cost": 1.25e-07,
             "input_cost_per_token_above_200k_tokens": 2.5e-06, "output_cost_per_token_above_200k_tokens": 1.5e-05,
             "cache_read_input_token_cost_above_200k_tokens": 2.5e-07,
-            "input_cost_per_token_priority": 2.25e-06, "output_cost_per_token_priority": 1.8e-05, "cache_read_input_token_cost_priority": 2.25e-07}"#,
+            "input_cost_per_token_priority": 2.25e-06, "output_cost_per_token_priority": 1.8e-05, "cache_read_input_token_cost_priority": 2.25e-07,
+            "input_cost_per_token_above_200k_tokens_priority": 4.5e-06, "output_cost_per_token_above_200k_tokens_priority": 2.7e-05,
+            "cache_read_input_token_cost_above_200k_tokens_priority": 4.5e-07}"#,
         );
         assert!(text.contains("name = \"gemini-2.5-pro\"\n"), "{text}");
-        assert!(text.contains("long_context_above = 200000\n"), "{text}");
-        assert!(
-            text.contains(r#"long_context = { input = "2.5", output = "15", cache_read = "0.25" }"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"tiers.priority = { input = "2.25", output = "18", cache_read = "0.225" }"#),
-            "{text}"
+        let prices = text.split_once("price = ").map(|(_, prices)| prices);
+        assert_eq!(
+            prices,
+            Some(
+                r#"{ input = "1.25", output = "10", cache_read = "0.125" }
+steps = [
+  { above = 200000, rates = { input = "2.5", output = "15", cache_read = "0.25" } },
+]
+tiers.priority = { input = "2.25", output = "18", cache_read = "0.225" }
+tier_steps.priority = [
+  { above = 200000, rates = { input = "4.5", output = "27", cache_read = "0.45" } },
+]
+"#
+            )
         );
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use blackbox::books::{balance, nanos};
 use blackbox::format::Format;
-use blackbox::{CLIENT_KEY, config, wait};
+use blackbox::{CLIENT_KEY, UPSTREAM_KEY, config, wait};
 use serde_json::Value;
 use testkit::client::Response;
-use testkit::gateway::Tollgate;
-use testkit::upstream::Upstream;
+use testkit::gateway::{Setup, Tollgate};
+use testkit::upstream::{Behaviour, Upstream};
 
 /// The promise is a second; the rest is for a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -21,6 +21,59 @@ fn becomes(gateway: &Tollgate, model: &str, key: &str, status: u16) {
     wait::within(SOON, &format!("{model} to be answered with {status}"), || {
         call(gateway, model, key).status() == status
     });
+}
+
+#[test]
+fn explain_tells_what_the_running_server_knows() {
+    let (broken, sound) = (Upstream::start(), Upstream::start());
+    broken.always(Behaviour::raw(500, &[], ""));
+    let second = format!(
+        "models: [\"claude-*\"], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
+  - {{name: second, provider: openai, base_url: \"{}\", priority: 1,",
+        sound.v1()
+    );
+    let yaml = config(&broken, "").replace("models: [\"claude-*\"],", &format!("{second} models: [\"gpt-*\"],"));
+    let yaml = format!("defaults: {{retries: 0}}\n{yaml}").replace(
+        "models: [\"gpt-*\", \"text-embedding-*\"],",
+        "models: [\"gpt-*\"], breaker: {failures: 1, window: 60s, open: 10m},",
+    );
+    let mut gateway = Setup::config(&yaml)
+        .env("ADMIN_TOKEN", "an-admin-token-0123456789")
+        .start();
+    let explain = |gateway: &Tollgate| gateway.cli_json(&["explain", "--model", "gpt-4o", "--json"]);
+    let before = explain(&gateway);
+    assert_eq!(before["live"], true, "{before}");
+    assert_eq!(before["order"][0]["upstream"], "openai-main", "{before}");
+
+    assert_eq!(
+        call(&gateway, "gpt-4o", CLIENT_KEY).status(),
+        200,
+        "by the second upstream"
+    );
+    let after = explain(&gateway);
+    assert_eq!(after["order"][0]["upstream"], "second", "{after}");
+    assert_eq!(after["excluded"][0]["reason"], "breaker_open", "{after}");
+    let said = gateway.cli_ok(&["explain", "--model", "gpt-4o"]);
+    assert!(said.contains("breaker_open until 20"), "{said}");
+    assert!(
+        said.contains(&format!("as the server at 127.0.0.1:{} sees it", gateway.port())),
+        "{said}"
+    );
+
+    gateway.set_env("ADMIN_TOKEN", "");
+    let closed = explain(&gateway);
+    assert_eq!(
+        (&closed["live"], &closed["order"][0]["upstream"]),
+        (&false.into(), &"openai-main".into()),
+        "{closed}"
+    );
+    assert!(closed["source"].as_str().unwrap().contains("ADMIN_TOKEN"), "{closed}");
+    gateway.set_env("ADMIN_TOKEN", "another-admin-token-0123456789");
+    let stranger = explain(&gateway);
+    assert!(stranger["source"].as_str().unwrap().contains("401"), "{stranger}");
+    assert!(gateway.stop().success());
+    let alone = explain(&gateway);
+    assert!(alone["source"].as_str().unwrap().contains("no server runs"), "{alone}");
 }
 
 /// The key that `key add` printed.

@@ -5,7 +5,7 @@ use blackbox::{CLIENT_KEY, books, config, receipt_of};
 use serde_json::json;
 use testkit::client::Request;
 use testkit::gateway::{Setup, Tollgate};
-use testkit::upstream::{Answer, Behaviour, Upstream, Usage};
+use testkit::upstream::{Answer, Behaviour, Chunking, Upstream, Usage};
 
 fn start(upstream: &Upstream, user: &str, more: &str) -> Tollgate {
     Setup::config(&config(upstream, more).replace("- {name: alice}", user)).start()
@@ -63,6 +63,14 @@ fn policy_soft_lets_the_last_call_go_below_zero() {
             .status()
     };
     assert_eq!([call(), call(), call()], [200, 200, 402], "$0.006 each of $0.01");
+    let refused = Format::Chat.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url());
+    assert!(
+        refused
+            .text()
+            .contains("the balance is used up: -0.002 dollars are left"),
+        "{}",
+        refused.text()
+    );
     assert!(gateway.stop().success());
     assert_eq!(books::balance(&gateway, "alice"), 10_000_000 - 2 * 6_000_000);
     gateway.restart();
@@ -94,6 +102,12 @@ fn a_call_that_may_cost_more_than_is_left_is_refused_before_it_is_made() {
         &call(json!({"model": "gpt-4o", "max_tokens": 10, "messages": by_reference})),
         402,
     );
+    // A picture of a hundred bytes may be counted as tens of thousands of tokens.
+    let tiny = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}]);
+    Format::Chat.assert_refusal(
+        &call(json!({"model": "gpt-4o", "max_tokens": 10, "messages": tiny})),
+        402,
+    );
     assert!(
         upstream.received().is_empty(),
         "what may cost too much must not be asked"
@@ -102,6 +116,117 @@ fn a_call_that_may_cost_more_than_is_left_is_refused_before_it_is_made() {
         call(json!({"model": "gpt-4o", "max_tokens": 100, "messages": messages})).status(),
         200
     );
+}
+
+/// The tap sees a word, the provider bills the reasoning that nobody saw: the balance has it, so it is taken.
+#[test]
+fn hidden_reasoning_of_a_stream_is_charged_under_hard() {
+    let upstream = Upstream::start();
+    upstream.always(Behaviour::answer(Answer::text("42").usage(Usage {
+        input: 10,
+        output: 20_000,
+        reasoning: 19_990,
+        ..Usage::default()
+    })));
+    let models = "models: [{name: gpt-4o, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    for (credit, charged) in [("1.00", 10 * 1_000 + 20_000 * 5_000), ("0.05", 0)] {
+        let gateway = start(
+            &upstream,
+            &format!("- {{name: alice, opening_credit: {credit}, policy: hard}}"),
+            models,
+        );
+        let body = json!({"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+        let response = Request::post("/v1/chat/completions", &body)
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url());
+        assert!(response.is_complete(), "{}", response.text());
+        let receipt = receipt_of(&gateway, &response);
+        if charged > 0 {
+            assert_eq!(receipt["charged"].as_i64(), Some(charged), "{receipt}");
+        } else {
+            let taken = receipt["charged"].as_i64().unwrap();
+            assert!(
+                (35_000_000..=50_000_000).contains(&taken),
+                "all but less than a step: {receipt}"
+            );
+        }
+        books::settled(&gateway);
+        blackbox::audit(&gateway);
+        assert!(books::balance(&gateway, "alice") >= 0);
+    }
+}
+
+/// Who takes the answer so slowly that the call's time runs out has had it all the same.
+#[test]
+fn a_client_that_reads_slowly_pays_for_what_it_got_and_is_no_fault_of_the_upstream() {
+    let upstream = Upstream::start();
+    // More than the buffers of all sockets on the way can hold. The content type keeps the upstream from taking so long a
+    // body apart; a stream it is all the same.
+    let text = "x".repeat(100_000);
+    let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let plain = [("content-type", "application/json")];
+    upstream.always(Behaviour::raw(200, &plain, event.repeat(250)).chunked(Chunking::Size(65_536)));
+    let more = "models: [{name: gpt-4o, price: {input: 1.00, output: 5.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]
+server: {request_timeout: 3s}
+defaults: {retries: 0}
+";
+    let yaml = config(&upstream, more).replace("models: [\"gpt-*\"", "breaker: {failures: 1}, models: [\"gpt-*\"");
+    let gateway = Setup::config(&yaml).start();
+    let mut exchange = Format::Chat
+        .stream("gpt-4o")
+        .bearer(CLIENT_KEY)
+        .open(&gateway.url())
+        .expect("connected");
+    assert!(exchange.read_until("xxx"));
+    // The slowness is what is tested.
+    std::thread::sleep(std::time::Duration::from_millis(3_500));
+    let response = exchange.finish();
+    assert!(!response.text().contains("[DONE]"), "the time was over");
+    let receipt = receipt_of(&gateway, &response);
+    assert_eq!(receipt["ending"], "client_gone", "{receipt}");
+    assert!(
+        receipt["charged"].as_i64().is_some_and(|charged| charged > 0),
+        "{receipt}"
+    );
+    upstream.always(Behaviour::text("hi"));
+    let next = Format::Chat.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url());
+    assert_eq!(
+        next.status(),
+        200,
+        "the breaker of a good upstream was opened: {}",
+        next.text()
+    );
+}
+
+#[test]
+fn searches_that_the_provider_may_run_are_held_for() {
+    let upstream = Upstream::start();
+    let models = "models: [{name: finder, price: {input: 0.01, output: 0.01, web_searches: 10.00}, targets: [{upstream: claude, model: claude-sonnet-4-5}]}]\n";
+    let gateway = start(&upstream, "- {name: alice, opening_credit: 0.05, policy: hard}", models);
+    let call = |tool| {
+        let mut body = Format::Anthropic.body("finder");
+        body["tools"] = json!([tool]);
+        Request::post(Format::Anthropic.path("finder").as_str(), &body)
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url())
+    };
+    for tool in [
+        json!({"type": "web_search_20250305", "name": "web_search"}),
+        json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 5}),
+    ] {
+        Format::Anthropic.assert_refusal(&call(tool), 402);
+    }
+    assert!(
+        upstream.received().is_empty(),
+        "five searches and their results may cost more"
+    );
+    for tool in [
+        json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 4}),
+        json!({"type": "web_fetch_20250910", "name": "web_fetch"}),
+    ] {
+        let response = call(tool);
+        assert_eq!(response.status(), 200, "{}", response.text());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use blackbox::format::Format;
+use blackbox::socks::{Asked, Socks};
 use blackbox::tunnel::Proxy;
 use blackbox::{CLIENT_KEY, config, wait};
 use serde_json::json;
@@ -14,6 +15,14 @@ use testkit::upstream::{Behaviour, Upstream};
 
 fn call(gateway: &Tollgate) -> Response {
     Format::Chat.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url())
+}
+
+/// A call that must end without having reached anybody.
+fn unreached(gateway: &Tollgate) -> Response {
+    let response = call(gateway);
+    let (status, text) = (response.status(), response.text());
+    assert!(matches!(status, 502 | 503), "{status} {text}");
+    response
 }
 
 /// The configuration with more fields on its OpenAI upstream.
@@ -58,18 +67,95 @@ fn an_upstream_is_reached_by_its_proxy() {
     assert_eq!(proxy.heads().len(), heads.len());
 }
 
+/// A name that the network must not know, so that only the proxy can.
+const HIDDEN: &str = "models.inside.invalid";
+
+/// The configuration with its OpenAI upstream at a name that only the proxy knows.
+fn hidden(upstream: &Upstream, proxy: &str) -> String {
+    let base = format!("http://{HIDDEN}:{}/v1", upstream.address().port());
+    with(upstream, &format!("proxy: \"{proxy}\"")).replacen(&upstream.v1(), &base, 1)
+}
+
+#[test]
+fn a_socks_proxy_resolves_the_names_of_the_operators_upstreams() {
+    let upstream = Upstream::start();
+    for login in [None, Some(("fleet", "s3cret"))] {
+        let proxy = Socks::start(login).unwrap();
+        let user = if login.is_some() { "fleet:s3cret@" } else { "" };
+        let gateway = Tollgate::start(&hidden(&upstream, &format!("socks5://{user}{}", proxy.address())));
+        let response = call(&gateway);
+        assert_eq!(response.status(), 200, "{}", response.text());
+        let stream = Format::Chat.stream("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url());
+        assert!(stream.text().trim_end().ends_with("data: [DONE]"), "{}", stream.text());
+        let asked = Asked {
+            login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
+            host: HIDDEN.to_owned(),
+            by_name: true,
+            port: upstream.address().port(),
+        };
+        assert!(
+            !proxy.asked().is_empty() && proxy.asked().iter().all(|each| *each == asked),
+            "{:?}",
+            proxy.asked()
+        );
+    }
+    assert_eq!(upstream.received().len(), 4);
+}
+
+#[test]
+fn a_socks_proxy_gets_an_address_as_an_address() {
+    let upstream = Upstream::start();
+    let proxy = Socks::start(None).unwrap();
+    let gateway = Tollgate::start(&with(&upstream, &format!("proxy: \"socks5://{}\"", proxy.address())));
+    assert_eq!(call(&gateway).status(), 200);
+    let asked = &proxy.asked()[0];
+    assert_eq!((asked.host.as_str(), asked.by_name), ("127.0.0.1", false));
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_is_no_reason_to_go_without() {
+    let upstream = Upstream::start();
+    let nobody = Upstream::start_refusing();
+    let strict = Socks::start(Some(("fleet", "s3cret"))).unwrap();
+    let open = Socks::start(None).unwrap();
+    for (what, yaml) in [
+        (
+            "a login is missing",
+            with(&upstream, &format!("proxy: \"socks5://{}\"", strict.address())),
+        ),
+        (
+            "the login is wrong",
+            with(
+                &upstream,
+                &format!("proxy: \"socks5://fleet:wr0ng@{}\"", strict.address()),
+            ),
+        ),
+        (
+            "the upstream is away",
+            with(&nobody, &format!("proxy: \"socks5://{}\"", open.address())),
+        ),
+        (
+            "nobody is there",
+            with(&upstream, &format!("proxy: \"socks5://{}\"", nobody.address())),
+        ),
+    ] {
+        let gateway = Tollgate::start(&yaml);
+        let response = unreached(&gateway);
+        assert!(
+            !response.text().contains("wr0ng") && !gateway.stdout().contains("wr0ng"),
+            "{what}"
+        );
+    }
+    assert!(strict.asked().is_empty(), "nobody was let in");
+    assert!(upstream.received().is_empty(), "the proxy was passed by");
+}
+
 #[test]
 fn a_proxy_that_is_away_is_no_reason_to_go_without() {
     let upstream = Upstream::start();
     let nobody = Upstream::start_refusing();
     let gateway = Tollgate::start(&with(&upstream, &format!("proxy: \"http://{}\"", nobody.address())));
-    let response = call(&gateway);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&gateway);
     assert!(upstream.received().is_empty());
 }
 
@@ -96,13 +182,7 @@ fn metadata_addresses_need_an_entry_even_for_the_operator() {
     let yaml = with(&upstream, "timeouts: {connect: 2s}").replace(&upstream.v1(), "http://169.254.169.254/v1");
     let gateway = Tollgate::start(&yaml);
     let begun = std::time::Instant::now();
-    let response = call(&gateway);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    let response = unreached(&gateway);
     assert!(begun.elapsed() < wait::PATIENCE);
     // The log names the mend.
     gateway.wait_for_output("allow_upstream_cidrs");
@@ -132,22 +212,10 @@ fn an_upstream_is_trusted_by_its_own_authorities() {
     assert_eq!(upstream.received().len(), 1);
 
     let untrusted = Tollgate::start(&with(&upstream, "weight: 1").replacen(&upstream.v1(), &base, 1));
-    let response = call(&untrusted);
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&untrusted);
     // The name must be the certificate's, too.
     let other_name = trusted.replacen("https://localhost:", "https://127.0.0.1:", 1);
-    let response = call(&Tollgate::start(&other_name));
-    assert!(
-        matches!(response.status(), 502 | 503),
-        "{} {}",
-        response.status(),
-        response.text()
-    );
+    unreached(&Tollgate::start(&other_name));
     assert_eq!(
         upstream.received().len(),
         1,

@@ -97,11 +97,41 @@ fn methods_bodies_and_refusals_go_through() {
     let refused = Request::get("/v1/files").bearer(OPEN).send(&gateway.url());
     assert_eq!(refused.status(), 503);
     assert!(!refused.text().contains("scrip"), "{}", refused.text());
+    // Nor where it stands in what passes.
+    for status in [302, 402, 429, 500] {
+        let echo = format!("http://127.0.0.1:1/?key={UPSTREAM_KEY}");
+        upstream.always(Behaviour::raw(
+            status,
+            &[("location", &echo), ("x-theirs", "1")],
+            echo.clone(),
+        ));
+        let refused = Request::get("/v1/files").bearer(OPEN).send(&gateway.url());
+        assert_eq!((refused.status(), refused.header("x-theirs")), (status, Some("1")));
+        assert!(refused.header("location").is_none(), "{status}");
+        assert_eq!(
+            refused.text(),
+            echo.replace(UPSTREAM_KEY, &"*".repeat(UPSTREAM_KEY.len())),
+            "{status}"
+        );
+    }
     upstream.refuse_connections();
     assert_eq!(
         Request::get("/v1/files").bearer(OPEN).send(&gateway.url()).status(),
         502
     );
+}
+
+#[test]
+fn the_keys_limits_hold_here_too() {
+    let upstream = Upstream::start();
+    upstream.always(Behaviour::raw(200, &[("content-type", "application/json")], "{}"));
+    let key = format!("  - {{name: open, user: alice, key: {OPEN}, passthrough: true, limits: {{rpm: 2}}}}\n");
+    let gateway = Tollgate::start(&config(&upstream, &key));
+    let get = || Request::get("/v1/files").bearer(OPEN).send(&gateway.url());
+    assert_eq!([get().status(), get().status()], [200, 200]);
+    let limited = get();
+    Format::Chat.assert_refusal(&limited, 429);
+    assert!(limited.header("retry-after").is_some());
 }
 
 #[test]

@@ -72,6 +72,30 @@ fn what_cannot_be_understood_is_400() {
     assert!(world.upstream.received().is_empty(), "{:?}", world.upstream.received());
 }
 
+/// A glob takes any name in, and a name ends in the receipt, in an index of the ledger and in the upstream's path.
+#[test]
+fn a_name_that_no_model_can_have_is_404() {
+    let upstream = Upstream::start();
+    let models = "models: [{name: \"smart-*\", targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    let gateway = Tollgate::start(&config(&upstream, models));
+    let call = |format: Format, model: &str| format.call(model).bearer(CLIENT_KEY).send(&gateway.url());
+    for length in [600, 100_000] {
+        let name = format!("smart-{}", "x".repeat(length));
+        let response = call(Format::Chat, &name);
+        Format::Chat.assert_refusal(&response, 404);
+        assert!(response.text().len() < 1_000, "a refusal repeats little of the name");
+    }
+    for name in [
+        "gemini-2.0-flash/../gemini-2.5-pro",
+        "gemini-2.0-flash%2F..%2Fgemini-2.5-pro",
+        "google/..",
+    ] {
+        Format::Gemini.assert_refusal(&call(Format::Gemini, name), 404);
+    }
+    assert!(upstream.received().is_empty(), "{:?}", upstream.received());
+    assert_eq!(call(Format::Chat, &format!("smart-{}", "x".repeat(500))).status(), 200);
+}
+
 #[test]
 fn money_models_and_paths() {
     let world = World::new();
@@ -205,4 +229,37 @@ fn what_is_no_http_does_no_harm() {
         .send(&world.gateway.url());
     Format::Chat.assert_refusal(&unknown, 405);
     assert_eq!(world.send(&Format::Chat.call("gpt-4o"), CLIENT_KEY).status(), 200);
+}
+
+/// What counts against the memory for bodies is what has come, not what somebody says is coming.
+#[test]
+fn bodies_together_are_bounded_by_what_was_sent() {
+    let upstream = Upstream::start();
+    let gateway = Tollgate::start(&config(&upstream, "server: {body_limit: 64KiB, body_budget: 128KiB}\n"));
+    let host = gateway.url().replace("http://", "");
+    let call = |pad: usize| {
+        let body = format!(
+            "{{\"model\": \"gpt-4o\", \"messages\": [], \"user\": \"{}\"}}",
+            "x".repeat(pad)
+        );
+        with_body(Format::Chat, &body).bearer(CLIENT_KEY).send(&gateway.url())
+    };
+    let mut connections: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&host).expect("connected");
+            let head = format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-length: 65536\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).expect("sent");
+            stream
+        })
+        .collect();
+    assert_eq!(call(20_000).status(), 200, "nothing has been sent yet");
+    for stream in connections.iter_mut().take(2) {
+        stream.write_all(" ".repeat(60_000).as_bytes()).expect("sent");
+    }
+    wait::until("two bodies to have arrived", || call(20_000).status() == 503);
+    assert_eq!(call(10).status(), 200, "there is room for a small one");
+    drop(connections);
+    wait::until("their memory to be free again", || call(20_000).status() == 200);
 }

@@ -516,7 +516,10 @@ impl World {
         );
         if complete && state.script.reports {
             assert_eq!(charge.uncollected, Money::ZERO, "the hold was no bound");
-            assert_eq!(charge.charged, metering::cost(&state.script.usage, &self.price.rates));
+            assert_eq!(
+                charge.charged,
+                metering::cost(&state.script.usage, &self.price.ordinary.rates)
+            );
         }
         // The receipt is in the journal before the hold becomes a pending charge.
         if charge.charged > Money::ZERO {

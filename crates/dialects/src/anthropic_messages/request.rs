@@ -1,7 +1,7 @@
 //! What decides in a request of the Messages format.
 
 use crate::json::{Cursor, Kind, Syntax};
-use crate::request::{Once, RequestFacts, ScanError};
+use crate::request::{Once, RequestFacts, ScanError, Tool};
 
 /// Reads one top-level member.
 pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
@@ -22,7 +22,7 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Model => facts.take_model(value),
         Once::Stream => facts.take_stream(value),
         Once::Bound => facts.take_bound(key, value),
-        Once::Tools => facts.take_tools(value, is_hosted),
+        Once::Tools => facts.take_tools(value, tool),
         Once::Reference | Once::OtherReference => facts.take_reference(value),
         Once::Input | Once::System => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
@@ -47,9 +47,12 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
     Ok(true)
 }
 
-/// Whether Anthropic runs such a tool itself. The tools that it only defines (shell, editor, computer, memory) are run
-/// by the client and add a few hundred tokens.
-fn is_hosted(kind: &str) -> bool {
+/// Who runs such a tool. Those that Anthropic only defines (shell, editor, computer, memory) are run by the client and
+/// add a few hundred tokens.
+fn tool(kind: &str) -> Tool {
     let by_client = ["bash_", "text_editor_", "computer_", "memory_", "tool_search_"];
-    kind != "custom" && !by_client.iter().any(|prefix| kind.starts_with(prefix))
+    if kind.starts_with("web_search") {
+        return Tool::Search;
+    }
+    Tool::hosted(kind != "custom" && !by_client.iter().any(|prefix| kind.starts_with(prefix)))
 }

@@ -227,10 +227,15 @@ mod tests {
                 ..
             }
         ));
-        assert!(matches!(
-            after(&[r#"{"input_tokens":-3}"#]).report.usage,
-            UsageReport::Impossible { .. }
-        ));
+        for impossible in [
+            r#"{"input_tokens":-3}"#,
+            r#"{"input_tokens":3,"server_tool_use":{"web_search_requests":1000001}}"#,
+        ] {
+            assert!(matches!(
+                after(&[impossible]).report.usage,
+                UsageReport::Impossible { .. }
+            ));
+        }
     }
 
     #[test]

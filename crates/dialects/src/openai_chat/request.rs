@@ -3,7 +3,7 @@
 use domain::Operation;
 
 use crate::json::{Cursor, Kind, Syntax};
-use crate::request::{Once, RequestFacts, ScanError};
+use crate::request::{Once, RequestFacts, ScanError, Tool};
 
 /// Reads one top-level member.
 pub(crate) fn field(
@@ -38,7 +38,7 @@ pub(crate) fn field(
         Once::StreamOptions => facts.take_stream_options(value),
         Once::Bound | Once::OtherBound | Once::ThirdBound => facts.take_bound(key, value),
         Once::Choices | Once::BestOf => facts.take_choices(key, value),
-        Once::Tools => facts.take_tools(value, is_hosted),
+        Once::Tools => facts.take_tools(value, tool),
         Once::Reference => facts.take_reference(value),
         Once::Input if operation == Operation::Completions => facts.take_prompts(value),
         Once::Input => Ok(facts.walk(value, part)?),
@@ -70,6 +70,6 @@ pub(crate) fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>)
     Ok(true)
 }
 
-fn is_hosted(kind: &str) -> bool {
-    !matches!(kind, "function" | "custom")
+fn tool(kind: &str) -> Tool {
+    Tool::hosted(!matches!(kind, "function" | "custom"))
 }

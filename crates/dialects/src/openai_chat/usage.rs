@@ -171,6 +171,8 @@ mod tests {
             r#"{"prompt_tokens":"7","completion_tokens":1}"#,
             r#"{"prompt_tokens":9007199254740993,"completion_tokens":1}"#,
             r#"{"prompt_tokens":9007199254740992,"completion_tokens":1}"#,
+            r#"{"prompt_tokens":10,"completion_tokens":10000000000000}"#,
+            r#"{"prompt_tokens":999999999,"completion_tokens":2}"#,
             r#"{"prompt_tokens":1,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":6}}"#,
         ] {
             match report(text) {

@@ -2,7 +2,7 @@
 
 use crate::json::{Cursor, Kind, Syntax};
 use crate::openai_chat;
-use crate::request::{Once, RequestFacts, ScanError};
+use crate::request::{Once, RequestFacts, ScanError, Tool};
 
 /// Reads one top-level member.
 pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
@@ -26,7 +26,7 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Model => facts.take_model(value),
         Once::Stream => facts.take_stream(value),
         Once::Bound | Once::OtherBound | Once::ThirdBound => facts.take_bound(key, value),
-        Once::Tools => facts.take_tools(value, is_hosted),
+        Once::Tools => facts.take_tools(value, tool),
         Once::Reference | Once::OtherReference | Once::System => facts.take_reference(value),
         Once::Input => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
@@ -41,8 +41,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
     openai_chat::request::part(facts, key, value)
 }
 
-/// Whether the provider runs such a tool itself.
-fn is_hosted(kind: &str) -> bool {
+fn tool(kind: &str) -> Tool {
     let by_client = [
         "function",
         "custom",
@@ -52,5 +51,5 @@ fn is_hosted(kind: &str) -> bool {
         "namespace",
         "tool_search",
     ];
-    !(by_client.contains(&kind) || kind.starts_with("computer"))
+    Tool::hosted(!(by_client.contains(&kind) || kind.starts_with("computer")))
 }

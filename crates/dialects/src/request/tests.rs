@@ -69,6 +69,8 @@ fn each_format_has_its_own_names() {
         facts(MESSAGES, r#"{"model":"m","max_tokens":9,"messages":[]}"#).output_bound,
         Some(9)
     );
+    let unbounded = facts(CHAT, r#"{"max_tokens": -1 ,"model":"m"}"#);
+    assert_eq!((unbounded.output_bound, unbounded.model.as_deref()), (None, Some("m")));
     let gemini = facts(
         GEMINI,
         r#"{"model":"models/other","generationConfig":{"maxOutputTokens":"9","candidateCount":2},"contents":[]}"#,
@@ -158,6 +160,36 @@ fn finds_input_that_is_elsewhere() {
         (GEMINI, r#"{"tools":[{"googleSearch":{}}]}"#),
     ] {
         assert!(facts(surface, body).by_reference, "{body}");
+    }
+}
+
+#[test]
+fn bounds_the_searches_that_are_billed_one_by_one() {
+    for (surface, tools, searches) in [
+        (MESSAGES, r#"{"type":"web_search_20250305","max_uses":3}"#, 3),
+        (MESSAGES, r#"{"max_uses":3,"type":"web_search_20260318"}"#, 3),
+        (MESSAGES, r#"{"type":"web_search_20250305"}"#, SEARCHES_UNASKED_MAX),
+        (
+            MESSAGES,
+            r#"{"type":"web_search_20250305","max_uses":null}"#,
+            SEARCHES_UNASKED_MAX,
+        ),
+        (
+            MESSAGES,
+            r#"{"type":"web_search_20250305","max_uses":0},{"type":"web_search_20250305","max_uses":7},{"type":"web_search_20250305","max_uses":5}"#,
+            12,
+        ),
+        (MESSAGES, r#"{"type":"web_fetch_20250910","max_uses":5}"#, 0),
+        (
+            MESSAGES,
+            r#"{"name":"web_search","input_schema":{"type":"web_search","max_uses":5}}"#,
+            0,
+        ),
+        (CHAT, r#"{"type":"web_search"}"#, 0),
+        (RESPONSES, r#"{"type":"web_search"}"#, 0),
+    ] {
+        let found = facts(surface, &format!(r#"{{"tools":[{tools}]}}"#));
+        assert_eq!(found.searches, searches, "{tools}");
     }
 }
 
@@ -258,7 +290,7 @@ fn refuses_what_upstream_and_gateway_could_read_differently() {
         ),
         (CHAT, r#"{"stream":"true"}"#, 10, "`stream` must be true or false"),
         (CHAT, r#"{"model":7}"#, 9, "`model` must be a string"),
-        (CHAT, r#"{"max_tokens":-1}"#, 14, "`max_tokens` must be a whole number"),
+        (CHAT, r#"{"max_tokens":-2}"#, 14, "`max_tokens` must be a whole number"),
         (CHAT, r#"{"n":1.5}"#, 5, "`n` must be a whole number"),
         (CHAT, "[]", 0, "not a valid JSON object"),
         (CHAT, "", 0, "not a valid JSON object"),

@@ -1,10 +1,10 @@
 //! Models, their list prices and limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use crate::price::LongContext;
+use crate::price::{Step, Tariff};
 use crate::{Money, Price, Rates};
 
 /// What is known of a model.
@@ -55,11 +55,19 @@ struct Row {
     #[serde(default)]
     price: Option<RatesRow>,
     #[serde(default)]
-    long_context_above: u64,
+    steps: Vec<StepRow>,
     #[serde(default)]
-    long_context: Option<RatesRow>,
+    tiers: BTreeMap<String, RatesRow>,
+    /// The steps of tiers that have some.
     #[serde(default)]
-    tiers: std::collections::BTreeMap<String, RatesRow>,
+    tier_steps: BTreeMap<String, Vec<StepRow>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepRow {
+    above: u64,
+    rates: RatesRow,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -161,16 +169,16 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn facts(row: Row) -> ModelFacts {
+    let mut tier_steps = row.tier_steps;
     let price = row.price.map(|rates| Price {
-        rates: rates.into(),
-        long_context: row.long_context.map(|rates| LongContext {
-            above: row.long_context_above,
-            rates: rates.into(),
-        }),
+        ordinary: tariff(rates, row.steps),
         tiers: row
             .tiers
             .into_iter()
-            .map(|(tier, rates)| (tier, rates.into()))
+            .map(|(tier, rates)| {
+                let steps = tier_steps.remove(&tier).unwrap_or_default();
+                (tier, tariff(rates, steps))
+            })
             .collect(),
     });
     ModelFacts {
@@ -180,6 +188,19 @@ fn facts(row: Row) -> ModelFacts {
         max_output: row.max_output,
         mode: row.mode,
         price,
+    }
+}
+
+fn tariff(rates: RatesRow, steps: Vec<StepRow>) -> Tariff {
+    Tariff {
+        rates: rates.into(),
+        steps: steps
+            .into_iter()
+            .map(|step| Step {
+                above: step.above,
+                rates: step.rates.into(),
+            })
+            .collect(),
     }
 }
 

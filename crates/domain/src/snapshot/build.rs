@@ -11,6 +11,7 @@ use super::{Credential, Key, KeyHash, Problem, Route, Snapshot, Target, Timeouts
 use crate::declaration::{
     BreakerDecl, CooldownDecl, Defaults, KeyTerms, ModelDecl, Period, Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
+use crate::names::{folded, same_name};
 use crate::price::Rates;
 use crate::{
     CredentialId, Dialect, KeyId, NamePattern, Policy, Price, Provider, Secret, SystemPrompt, SystemPromptDecl,
@@ -161,7 +162,7 @@ impl Snapshot {
     fn add_implicit_routes(&mut self) {
         let mut listed: HashMap<String, String> = HashMap::new();
         for model in self.upstreams.iter().flat_map(|upstream| known_models(upstream)) {
-            listed.entry(model.to_ascii_lowercase()).or_insert(model);
+            listed.entry(folded(&model).into_owned()).or_insert(model);
         }
         for (lower, name) in listed {
             let serving = self.upstreams.iter().filter_map(|upstream| {
@@ -189,7 +190,7 @@ impl Snapshot {
             }
             let Some(route) = route.map(Arc::new) else { continue };
             for name in std::iter::once(&row.decl.name).chain(&row.decl.aliases) {
-                self.routes.insert(name.to_ascii_lowercase(), Arc::clone(&route));
+                self.routes.insert(folded(name).into_owned(), Arc::clone(&route));
             }
         }
         self.globs
@@ -329,7 +330,7 @@ fn declared_target(
     let name = decl.upstream.as_deref().ok_or("a target names no upstream")?;
     let upstream = upstreams
         .iter()
-        .find(|upstream| upstream.name.eq_ignore_ascii_case(name))
+        .find(|upstream| same_name(&upstream.name, name))
         .ok_or_else(|| format!("target: there is no upstream `{name}`"))?;
     let mut target = target(upstream, decl.model.as_deref().unwrap_or(asked).into(), decl.weight);
     target.priority = decl.priority.unwrap_or(target.priority);

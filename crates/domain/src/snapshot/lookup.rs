@@ -3,16 +3,16 @@
 //! In order: a declared name or alias, `upstream/model`, a declared glob, then every upstream that serves the name.
 //! All without regard to case. Names known beforehand are in the table; the rest is worked out on demand.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Key, Route, Snapshot, Target, Upstream, build};
+use crate::names::{folded, same_name};
 use crate::{Price, catalog};
 
 impl Snapshot {
     /// Where `name` goes; `None` where no upstream serves it.
     pub fn route(&self, name: &str) -> Option<Arc<Route>> {
-        let lower = lower_case(name);
+        let lower = folded(name);
         if let Some(route) = self.routes.get(&*lower) {
             return Some(Arc::clone(route));
         }
@@ -37,14 +37,12 @@ impl Snapshot {
 
     /// The route of a listed name, for its facts.
     pub fn listed(&self, name: &str) -> Option<&Arc<Route>> {
-        self.routes.get(&*lower_case(name))
+        self.routes.get(&*folded(name))
     }
 
     /// An upstream by name, in any case.
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams
-            .iter()
-            .find(|upstream| upstream.name.eq_ignore_ascii_case(name))
+        self.upstreams.iter().find(|upstream| same_name(&upstream.name, name))
     }
 
     fn declared_glob(&self, name: &str) -> Option<Route> {
@@ -90,13 +88,5 @@ impl Route {
             .and_then(|answered| catalog::models().find(target.upstream.provider.catalog_name(), answered))
             .and_then(|facts| facts.price.clone().map(Arc::new))
             .or_else(|| target.price.clone())
-    }
-}
-
-fn lower_case(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
     }
 }

@@ -125,8 +125,8 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
         return Reach::Private;
     }
     match segments {
-        // AWS serves its metadata at fd00:ec2::254.
-        [0xfd00, 0x0ec2, ..] | [0xfe80..=0xfebf, ..] => Reach::Metadata,
+        // AWS serves its metadata at fd00:ec2::254, Google at fd20:ce::254.
+        [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, ..] | [0xfe80..=0xfebf, ..] => Reach::Metadata,
         [0xfec0..=0xfeff | 0xfc00..=0xfdff, ..] | [0x2001, 0x0db8, ..] | [0x0100, 0, 0, 0, ..] => Reach::Private,
         _ => Reach::Public,
     }
@@ -209,7 +209,7 @@ mod tests {
                 "{address} is on the list"
             );
         }
-        for address in ["100.100.100.200", "168.63.129.16", "fe80::1"] {
+        for address in ["100.100.100.200", "168.63.129.16", "fe80::1", "fd20:ce::254"] {
             assert!(!check(address, Origin::Operator), "{address}");
         }
     }

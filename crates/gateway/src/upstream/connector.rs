@@ -53,7 +53,7 @@ pub(crate) enum ConnectError {
     Timeout(String, Duration),
     #[error("tls with {0} failed: {1}")]
     Tls(String, std::io::Error),
-    #[error("`{0}` is not a proxy address; use http://, https:// or socks5://host:port")]
+    #[error("`{0}` is not a proxy address; use http:// or socks5://host:port")]
     ProxyAddress(String),
     #[error("the proxy refused the connection: {0}")]
     Proxy(String),

@@ -1,5 +1,6 @@
 //! Every row of the charge table, and what holds on all of them.
 
+use domain::price::Tariff;
 use proptest::prelude::*;
 
 use super::*;
@@ -62,7 +63,7 @@ fn complete_and_reported_is_charged_as_reported() {
         (charge.cost, charge.charged, charge.uncollected),
         (dollars("0.0006"), dollars("0.0006"), Money::ZERO)
     );
-    assert_eq!(charge.rates, Some(price.rates));
+    assert_eq!(charge.rates, Some(price.ordinary.rates));
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn the_tier_that_answered_is_the_tier_that_is_paid() {
         ..Rates::default()
     };
     let price = Price {
-        tiers: vec![("flex".to_owned(), flex)],
+        tiers: vec![("flex".to_owned(), Tariff::flat(flex))],
         ..price()
     };
     let charge = charge(&Facts {

@@ -1,6 +1,6 @@
 //! Estimates against recorded traffic, bounds against what may happen.
 
-use domain::price::LongContext;
+use domain::price::{Step, Tariff};
 use proptest::prelude::*;
 
 use super::*;
@@ -85,6 +85,7 @@ fn price() -> Price {
     Price::flat(Rates {
         input: dollars("1"),
         output: dollars("10"),
+        web_searches: dollars("10"),
         ..Rates::default()
     })
 }
@@ -141,6 +142,19 @@ fn a_hold_covers_input_and_output() {
             1_600 + 1_000,
         ),
         (
+            "a picture has more tokens than bytes",
+            Bound {
+                inline_media: 2,
+                ..chat()
+            },
+            1_000 + 2 * MEDIA_TOKENS_MAX + 1_000,
+        ),
+        (
+            "a cent for each search",
+            Bound { searches: 5, ..chat() },
+            1_000 + 1_000 + 5 * 10_000,
+        ),
+        (
             "no output",
             Bound {
                 generates: false,
@@ -168,6 +182,16 @@ fn a_stream_without_a_bound_holds_in_steps() {
     assert_eq!(
         (steps.first, steps.step, steps.step_tokens),
         (dollars("0.02148"), dollars("0.02048"), 2_048)
+    );
+
+    let searching = Bound {
+        searches: 2,
+        ..unbounded
+    };
+    assert_eq!(
+        hold_for(&searching, &price()).steps.map(|steps| steps.first),
+        Some(dollars("0.04148")),
+        "searches come before the text that they lead to"
     );
 
     let unknown = hold_for(
@@ -204,16 +228,17 @@ fn the_dearest_rates_bound_a_hold() {
         dollars("0.003"),
         "the prompt may be written to the cache"
     );
-    price.tiers = vec![("priority".to_owned(), row("1", "20"))];
+    price.tiers = vec![("priority".to_owned(), Tariff::flat(row("1", "20")))];
     assert_eq!(
         hold_for(&chat(), &price).amount,
         dollars("0.004"),
         "the answer may name a tier"
     );
-    price.long_context = Some(LongContext {
-        above: 1_000,
-        rates: row("5", "20"),
-    });
+    let step = |above, input| Step {
+        above,
+        rates: row(input, "20"),
+    };
+    price.ordinary.steps = vec![step(1_000, "5"), step(2_000, "6")];
     assert_eq!(
         hold_for(&chat(), &price).amount,
         dollars("0.004"),
@@ -228,24 +253,55 @@ fn the_dearest_rates_bound_a_hold() {
         dollars("0.007005"),
         "the prompt may be long"
     );
+    price.tiers[0].1.steps = vec![step(1_000, "7")];
+    assert_eq!(
+        hold_for(&longer, &price).amount,
+        dollars("0.009007"),
+        "long, and of a tier that costs more"
+    );
+    let longest = Bound {
+        body_bytes: 2_001,
+        ..chat()
+    };
+    price.ordinary.steps[1].rates.input = dollars("8");
+    assert_eq!(
+        hold_for(&longest, &price).amount,
+        dollars("0.018008"),
+        "the prompt may reach the second step"
+    );
+}
+
+/// Steps that double the price of input, and then its output too.
+fn doubling(row: Rates) -> Vec<Step> {
+    let once = Rates {
+        input: row.input + row.input,
+        ..row
+    };
+    let twice = Rates {
+        output: row.output + row.output,
+        ..once
+    };
+    [(200_000, once), (500_000, twice)]
+        .map(|(above, rates)| Step { above, rates })
+        .to_vec()
 }
 
 proptest! {
     #[test]
     fn what_stays_in_the_bound_costs_no_more_than_the_hold(
-        rates in proptest::array::uniform6(0_i64..50_000_000_000), tier_rates in proptest::array::uniform2(0_i64..50_000_000_000),
+        rates in proptest::array::uniform7(0_i64..50_000_000_000), tier_rates in proptest::array::uniform2(0_i64..50_000_000_000),
         body in 1_u64..2_000_000, asked in proptest::option::of(1_u64..200_000), choices in 1_u64..4,
         context in 0_u64..1_000_000, shares in proptest::array::uniform4(0.0..1.0_f64), tier in any::<bool>(),
+        searches in (0_u64..20, 0_u64..20),
     ) {
-        let [input, output, cache_read, cache_write_5m, cache_write_1h, input_audio] = rates.map(Money::from_nanos);
-        let row = Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, ..Rates::default() };
+        let [input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, web_searches] = rates.map(Money::from_nanos);
+        let row = Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, web_searches, ..Rates::default() };
         let tier_row = Rates { input: Money::from_nanos(tier_rates[0]), output: Money::from_nanos(tier_rates[1]), ..row };
         let price = Price {
-            rates: row,
-            long_context: Some(LongContext { above: 200_000, rates: Rates { input: row.input + row.input, ..row } }),
-            tiers: vec![("t".to_owned(), tier_row)],
+            ordinary: Tariff { rates: row, steps: doubling(row) },
+            tiers: vec![("t".to_owned(), Tariff { rates: tier_row, steps: doubling(tier_row) })],
         };
-        let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, generates: true, ..Bound::default() };
+        let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, searches: searches.0, generates: true, ..Bound::default() };
         let prompt = if context == 0 { body } else { body.min(context) };
         let used = (prompt as f64 * shares[0]) as u64;
         let cached = ((prompt - used) as f64 * shares[1]) as u64;
@@ -255,6 +311,7 @@ proptest! {
             cache_read: prompt - used - cached,
             input_audio: (used as f64 * shares[2]) as u64,
             output: (asked.unwrap_or(50_000).min(50_000) as f64 * shares[3]) as u64 * choices,
+            web_searches: searches.1.min(searches.0),
             ..Usage::default()
         };
         let cost = cost(&usage, rates_for(&price, &usage, tier.then_some("t")));

@@ -172,6 +172,17 @@ fn round_robin_takes_turns_exactly() {
 }
 
 #[test]
+fn a_look_says_whose_turn_it_is_and_changes_no_turn() {
+    let route = route(Strategy::RoundRobin, &[json!({"keys": 2}), json!({})]);
+    let board = Board::new();
+    for seed in 0..6 {
+        let looked = [0, 1, 2].map(|look| preview(&route, CHAT, &board, START, &mut rng(look)).order);
+        let turn = planned(&route, &board, seed).order;
+        assert!(looked.iter().all(|order| *order == turn), "{looked:?} but {turn:?}");
+    }
+}
+
+#[test]
 fn round_robin_turns_between_models_of_one_upstream() {
     let snapshot = domain::Snapshot::build(domain::snapshot::Resources {
         models: vec![domain::snapshot::ModelRow {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -77,6 +77,8 @@ enum Failing {
     /// Flushing. After that nobody knows what of the file is on the disk, and a second flush that succeeds proves
     /// nothing: the system may have forgotten the pages that it could not write.
     Flush,
+    /// Being found: the file is no longer at its place, so the next start would not see what is written to it.
+    Place,
 }
 
 /// What there is to be flushed.
@@ -177,6 +179,10 @@ impl Shared {
     }
 
     pub(super) fn acknowledge(&self, position: JournalPosition) {
+        // Under the other modes the flushing thread looks.
+        if self.options.sync == Sync::Os {
+            self.look();
+        }
         let mut writer = self.writer.lock();
         writer.acknowledged = position;
         self.waiting_bytes.store(writer.waiting_bytes(), Ordering::Relaxed);
@@ -220,6 +226,25 @@ impl Shared {
         let mut writer = self.writer.lock();
         self.fail(&mut writer, format!("fsync: {error}"), Failing::Flush);
         writer.written
+    }
+
+    /// Looks whether the file that is written is still at its place. One that was deleted, or moved away with its folder,
+    /// takes every write and gives none back to the next start. What it holds already is still booked from here.
+    pub(super) fn look(&self) {
+        let (file, segment) = {
+            let writer = self.writer.lock();
+            (Arc::clone(&writer.file), writer.end.segment)
+        };
+        let path = segment::path(&self.options.dir, segment);
+        let there = fs::metadata(path).and_then(|there| Ok((there, file.metadata()?)));
+        if there.is_ok_and(|(there, open)| (there.dev(), there.ino()) == (open.dev(), open.ino())) {
+            return;
+        }
+        let mut writer = self.writer.lock();
+        if writer.end.segment == segment && writer.failure.is_none() {
+            let message = "its file was moved away or deleted; put the folder back, or make a new one".to_owned();
+            self.fail(&mut writer, message, Failing::Place);
+        }
     }
 
     /// Lets a writer that failed try again, not too often.
@@ -324,7 +349,7 @@ impl Writer {
     fn probe(&mut self, options: &JournalOptions, failing: Failing) -> io::Result<()> {
         // Cut back first, so that a sealed segment ends with its last record.
         let cut = self.file.set_len(self.end.offset);
-        if self.end.offset > FIRST || cut.is_err() {
+        if self.end.offset > FIRST || cut.is_err() || failing == Failing::Place {
             self.roll(options)?;
         }
         if failing == Failing::Flush {

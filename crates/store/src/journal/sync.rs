@@ -43,9 +43,16 @@ struct State {
     stop: bool,
     /// Records up to this number are on the disk.
     durable: u64,
-    /// Records up to this number are not, and never will be known to be.
-    failed: Option<(u64, String)>,
+    /// Those of the last flush that failed are not, and never will be known to be.
+    failed: Option<Lost>,
     waiters: Vec<(u64, Waker)>,
+}
+
+/// Records that a failed flush left in the dark: their numbers are above `after`, up to `to`.
+struct Lost {
+    after: u64,
+    to: u64,
+    message: String,
 }
 
 /// The flushing thread.
@@ -101,11 +108,16 @@ impl Flush {
 
     fn poll(&self, number: u64, cx: &Context<'_>) -> Poll<Result<(), AppendError>> {
         let mut state = self.state.lock();
+        // First: a later flush that succeeded says nothing of these.
+        if let Some(lost) = state
+            .failed
+            .as_ref()
+            .filter(|lost| lost.after < number && number <= lost.to)
+        {
+            return Poll::Ready(Err(AppendError::Write(lost.message.clone())));
+        }
         if state.durable >= number {
             return Poll::Ready(Ok(()));
-        }
-        if let Some((_, message)) = state.failed.as_ref().filter(|(failed, _)| *failed >= number) {
-            return Poll::Ready(Err(AppendError::Write(message.clone())));
         }
         if let Some((_, waker)) = state.waiters.iter_mut().find(|(other, _)| *other == number) {
             waker.clone_from(cx.waker());
@@ -123,7 +135,13 @@ impl Flush {
         let mut state = self.state.lock();
         match result {
             Ok(()) => state.durable = number,
-            Err(error) => state.failed = Some((number, format!("fsync: {error}"))),
+            Err(error) => {
+                state.failed = Some(Lost {
+                    after: state.durable,
+                    to: number,
+                    message: format!("fsync: {error}"),
+                });
+            }
         }
         let (done, waiting) = state.waiters.drain(..).partition(|(waiter, _)| *waiter <= number);
         state.waiters = waiting;
@@ -195,6 +213,7 @@ fn run(shared: &Shared) {
             Err(error) => shared.flush_failed(error),
         };
         shared.flush.finished(number, result);
+        shared.look();
         if !go_on {
             return;
         }

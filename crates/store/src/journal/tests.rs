@@ -417,12 +417,41 @@ fn a_flush_that_fails_is_told_to_those_who_wait_and_heals() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let unflushable = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
     journal.shared.replace_file(unflushable);
+    let asked_late = journal.append(b"nowhere either").unwrap();
     let ticket = journal.append(b"nowhere").unwrap();
     assert!(matches!(runtime.block_on(ticket), Err(AppendError::Write(_))));
     assert!(!journal.healthy());
     journal.shared.forget_last_try();
     assert!(journal.healthy());
     assert_eq!(runtime.block_on(journal.append(b"after").unwrap()), Ok(()));
+    let late = runtime.block_on(asked_late);
+    assert!(
+        matches!(late, Err(AppendError::Write(_))),
+        "a later flush proves nothing"
+    );
+}
+
+#[test]
+fn a_folder_that_is_moved_away_is_noticed_and_nothing_is_lost() {
+    let place = Place::new();
+    let journal = place.open();
+    append(&journal, b"before");
+    journal.shared.look();
+    assert!(journal.healthy());
+    let (there, away) = (place.path(""), place.path("").with_extension("away"));
+    fs::rename(&there, &away).unwrap();
+    journal.shared.look();
+    assert!(!journal.healthy());
+    assert!(journal.append(b"refused").is_err());
+    journal.shared.forget_last_try();
+    assert!(!journal.healthy(), "there is no folder yet");
+    fs::rename(&away, &there).unwrap();
+    journal.shared.forget_last_try();
+    assert!(journal.healthy());
+    append(&journal, b"after");
+    assert_eq!(read_all(&journal).0, [&b"before"[..], b"after"]);
+    drop(journal);
+    assert_eq!(read_all(&place.open()).0, [&b"before"[..], b"after"]);
 }
 
 /// The contents of `.torn` files, which are removed.

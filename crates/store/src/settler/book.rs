@@ -13,7 +13,7 @@ use domain::{CallId, Money, UserId};
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::batch::{Batch, Effects};
-use super::entry::{Entry, SUM_COLUMNS, Sums};
+use super::entry::{Entry, Sums};
 use crate::clock::now;
 use crate::db::{Backend, Sql as _, Tx, values};
 use crate::error::StoreError;
@@ -21,6 +21,7 @@ use crate::journal::JournalPosition;
 use crate::limits::INSERT_ROWS_MAX;
 use crate::meta;
 use crate::store::{Store, to_json};
+use crate::usage::SUM_COLUMNS;
 
 /// Columns of a receipt that are bound.
 const RECEIPT_COLUMNS: usize = 10;

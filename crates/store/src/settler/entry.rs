@@ -61,21 +61,8 @@ impl Flag {
     }
 }
 
-/// The columns of [`Sums::values`].
-pub(super) const SUM_COLUMNS: [&str; 9] = [
-    "calls",
-    "failed",
-    "input",
-    "cache_read",
-    "cache_write",
-    "output",
-    "charged_nanos",
-    "cost_nanos",
-    "uncollected_nanos",
-];
-
 impl Sums {
-    /// In the order of [`SUM_COLUMNS`].
+    /// In the order of [`crate::usage::SUM_COLUMNS`].
     pub(super) fn values(&self) -> impl Iterator<Item = i64> {
         let Self {
             calls,

@@ -8,12 +8,12 @@ use domain::{Money, UserId};
 use metering::Accounts;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::TransactionTrait as _;
-use store::{Journal, Settler, SettlerWatch, Store};
+use store::{Journal, SettlerWatch, Store};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Lab, append, assert_sound, eventually, on_both, receipts, user};
+use crate::lab::{Books, Lab, append, assert_sound, eventually, on_both, receipts, user};
 
 /// A settler that runs by itself.
 struct Running {
@@ -27,12 +27,12 @@ struct Running {
 
 impl Running {
     async fn start(lab: &Lab) -> Self {
-        let store = lab.store().await;
-        let journal = lab.journal();
-        let accounts = Arc::new(Accounts::new());
-        let settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts))
-            .await
-            .unwrap();
+        let Books {
+            store,
+            journal,
+            accounts,
+            settler,
+        } = Books::open(lab).await;
         let watch = settler.backlog();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(settler.run(async move { drop(stopped.await) }));

@@ -123,9 +123,9 @@ impl Door {
 
     fn refuse(&mut self) {
         if matches!(self.state, DoorState::Listening(_)) {
-            // The listener must be gone before the port can be bound again.
-            self.state = DoorState::Moving;
-            self.state = DoorState::Held(bound(self.address));
+            // Bound anew before the listener is gone: in between, the port would be anybody's.
+            let held = bound(self.address);
+            self.state = DoorState::Held(held);
         }
     }
 
@@ -151,6 +151,8 @@ impl Door {
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("SO_REUSEADDR");
+    // So that a port can be held while it still listens.
+    socket.set_reuseport(true).expect("SO_REUSEPORT");
     socket
         .bind(address)
         .unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));

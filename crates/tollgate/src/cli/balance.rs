@@ -7,6 +7,7 @@ use store::{Balance as Record, Store};
 
 use super::context::Context;
 use super::output::{Table, moment};
+use super::resource;
 
 /// Who the ledger says made a movement here.
 const ACTOR: &str = "cli";
@@ -127,14 +128,13 @@ async fn show(context: &Context, user: &str, movements: u64) -> anyhow::Result<(
 async fn show_all(context: &Context) -> anyhow::Result<()> {
     let store = context.store().await?;
     let balances = by_name(&store).await?;
-    let mut table = Table::new(["USER", "BALANCE"]);
-    for (user, balance) in &balances {
-        table.row([user.clone(), balance.to_string()]);
-    }
-    let rows = balances
-        .iter()
-        .map(|(user, balance)| json!({"user": user, "balance": balance}));
-    context.list(&table, rows.collect())
+    resource::list(
+        context,
+        ["USER", "BALANCE"],
+        &balances,
+        |(user, balance)| [user.clone(), balance.to_string()],
+        |(user, balance)| json!({"user": user, "balance": balance}),
+    )
 }
 
 /// Names and balances of all users.

@@ -6,7 +6,8 @@ use store::{CredentialChange, CredentialRecord, Origin};
 
 use super::context::Context;
 use super::draft::Draft;
-use super::output::{Table, moment};
+use super::output::moment;
+use super::resource;
 use super::secret_input::SecretInput;
 use crate::config::check;
 
@@ -86,10 +87,7 @@ impl Credential {
             Self::Remove(name) => {
                 let (upstream, name) = name.split()?;
                 context.store().await?.credentials().remove(upstream, name).await?;
-                context.say(
-                    &format!("credential {upstream}/{name} is removed"),
-                    &json!({"removed": name}),
-                )
+                resource::removed(context, "credential", &format!("{upstream}/{name}"), "")
             }
         }
     }
@@ -151,43 +149,44 @@ async fn list(context: &Context, upstream: Option<String>) -> anyhow::Result<()>
         Some(name) => vec![name],
         None => super::upstream::names(&store).await?,
     };
-    let mut table = Table::new(["UPSTREAM", "NAME", "KEY", "WEIGHT", "ORIGIN", "CREATED"]);
-    let mut rows = Vec::new();
+    let mut records = Vec::new();
     for upstream in upstreams {
-        for record in store.credentials().list(&upstream).await? {
-            table.row([
-                upstream.clone(),
-                record.name.clone(),
-                record.masked.clone(),
-                record.weight.to_string(),
-                record.origin.name().to_owned(),
-                moment(record.created_at),
-            ]);
-            let mut row = to_json(&record);
-            row["upstream"] = json!(upstream);
-            rows.push(row);
-        }
+        let of_upstream = store.credentials().list(&upstream).await?;
+        records.extend(of_upstream.into_iter().map(|record| (upstream.clone(), record)));
     }
-    context.list(&table, rows)
+    let headings = ["UPSTREAM", "NAME", "KEY", "WEIGHT", "ORIGIN", "CREATED"];
+    resource::list(context, headings, &records, cells, |(upstream, record)| {
+        let mut row = to_json(record);
+        row["upstream"] = json!(upstream);
+        row
+    })
+}
+
+fn cells((upstream, record): &(String, CredentialRecord)) -> [String; 6] {
+    [
+        upstream.clone(),
+        record.name.clone(),
+        record.masked.clone(),
+        record.weight.to_string(),
+        record.origin.name().to_owned(),
+        moment(record.created_at),
+    ]
 }
 
 async fn show(context: &Context, name: &Name) -> anyhow::Result<()> {
     let (upstream, name) = name.split()?;
     let record = context.store().await?.credentials().get(upstream, name).await?;
-    let text = format!(
-        "name      {upstream}/{}\nkey       {}\nweight    {}\norigin    {}\ncreated   {}",
-        record.name,
-        record.masked,
-        record.weight,
-        record.origin.name(),
-        moment(record.created_at)
-    );
-    context.say(&text, &to_json(&record))
+    let facts = [
+        ("name", format!("{upstream}/{}", record.name)),
+        ("key", record.masked.clone()),
+        ("weight", record.weight.to_string()),
+        ("origin", record.origin.name().to_owned()),
+        ("created", moment(record.created_at)),
+    ];
+    resource::show(context, &facts, &to_json(&record))
 }
 
 pub(super) fn to_json(record: &CredentialRecord) -> serde_json::Value {
-    json!({
-        "name": record.name, "masked": record.masked, "weight": record.weight, "origin": record.origin.name(),
-        "created_at": moment(record.created_at), "updated_at": moment(record.updated_at),
-    })
+    let value = json!({"name": record.name, "masked": record.masked, "weight": record.weight});
+    resource::stamped(value, record.origin, record.created_at, record.updated_at)
 }

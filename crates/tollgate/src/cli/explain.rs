@@ -1,18 +1,19 @@
 //! `tollgate explain`: where a call would go, in which order, and why not elsewhere.
 //!
-//! Asked of the same code that decides for calls, over what is declared now. What changes with traffic (open breakers,
-//! resting credentials) belongs to the running server and is not in it.
+//! Asked of the same code that decides for calls. What changes with traffic (open breakers, resting credentials) only the
+//! running server knows: if one has this data open, it is asked by its own HTTP, with the admin token. Otherwise the
+//! answer is made here from what is declared, and says so.
 
-use domain::price::Rates;
-use domain::snapshot::{Route, Target};
-use domain::{Dialect, Operation, Snapshot, Surface, Timestamp};
-use rand::SeedableRng as _;
-use rand::rngs::SmallRng;
-use routing::{Board, Choice, Exclusion, Plan, plan};
-use serde_json::{Value as Json, json};
+use admin::explain::{Candidate, Explanation, surface};
+use domain::{Snapshot, Timestamp};
+use routing::{Board, preview};
+use serde_json::json;
+use store::Journal;
 
 use super::context::Context;
+use super::local;
 use super::output::{Table, word};
+use crate::config::Config;
 use crate::config::suggest::nearest;
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let surface = self.surface()?;
+        let surface = surface(&self.operation, &self.dialect).map_err(anyhow::Error::msg)?;
         let config = context.config()?;
         let store = context.store().await?;
         let snapshot = crate::serve::world::snapshot(&store, &config).await?;
@@ -49,25 +50,45 @@ impl Explain {
                 self.model
             );
         }
-        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-        let plan = plan(
-            &route,
-            surface,
-            &Board::new(),
-            now,
-            &mut SmallRng::from_rng(&mut rand::rng()),
-        );
-        context.say(&text(&route, surface, &plan), &to_json(&route, surface, &plan))
+        let (explanation, running) = match self.ask(&config).await {
+            Ok(explanation) => (explanation, Ok(local::address(&config.server.listen))),
+            Err(why) => {
+                let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+                let plan = preview(&route, surface, &Board::new(), now, &mut rand::rng());
+                (Explanation::of(&route, &plan), Err(why))
+            }
+        };
+        let source = match &running {
+            Ok(address) => format!("as the server at {address} sees it now"),
+            Err(why) => format!("as declared, without open breakers and resting credentials: {why:#}"),
+        };
+        let mut value = serde_json::to_value(&explanation)?;
+        value["live"] = json!(running.is_ok());
+        value["source"] = json!(source);
+        context.say(&format!("{}\n\n{source}", text(&explanation)), &value)
     }
 
-    fn surface(&self) -> anyhow::Result<Surface> {
-        let operation = Operation::ALL
-            .into_iter()
-            .find(|operation| operation.name() == self.operation);
-        let dialect = Dialect::ALL.into_iter().find(|dialect| dialect.name() == self.dialect);
-        let operation = operation.ok_or_else(|| anyhow::anyhow!("--operation: `{}` is not known", self.operation))?;
-        let dialect = dialect.ok_or_else(|| anyhow::anyhow!("--dialect: `{}` is not known", self.dialect))?;
-        Ok(Surface::new(operation, dialect))
+    /// Asks the running server. The token goes to nobody else: only a server that has our data open is asked.
+    async fn ask(&self, config: &Config) -> anyhow::Result<Explanation> {
+        let journal = &config.storage.journal.dir;
+        anyhow::ensure!(Journal::holder(journal).is_some(), "no server runs on this data");
+        let token = config.security.admin_token.as_ref();
+        let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
+        let address = local::address(&config.server.listen);
+        let path = format!(
+            "/api/explain?model={}&operation={}&dialect={}",
+            local::encoded(&self.model),
+            self.operation,
+            self.dialect
+        );
+        let answer = local::get(&address, &path, Some(token)).await?;
+        anyhow::ensure!(
+            answer.status == 200,
+            "{address} says {}: {}",
+            answer.status,
+            answer.body
+        );
+        Ok(serde_json::from_str(&answer.body)?)
     }
 
     fn unknown(&self, snapshot: &Snapshot) -> anyhow::Error {
@@ -84,8 +105,16 @@ impl Explain {
     }
 }
 
-fn text(route: &Route, surface: Surface, plan: &Plan) -> String {
-    let mut text = format!("{} as {surface}, strategy {}\n\n", route.model, word(route.strategy));
+fn text(explanation: &Explanation) -> String {
+    let Explanation {
+        model,
+        surface,
+        strategy,
+        order,
+        excluded,
+        last_resort,
+    } = explanation;
+    let mut text = format!("{model} as {surface}, strategy {}\n\n", word(strategy));
     let mut table = Table::new([
         "TRY",
         "UPSTREAM",
@@ -95,37 +124,33 @@ fn text(route: &Route, surface: Surface, plan: &Plan) -> String {
         "WEIGHT",
         "$ PER MILLION",
     ]);
-    for (index, choice) in plan.order.iter().enumerate() {
-        let Some((target, credential)) = candidate(route, *choice) else {
-            continue;
-        };
+    for (index, one) in order.iter().enumerate() {
         table.row([
             (index + 1).to_string(),
-            target.upstream.name.clone(),
-            credential.to_owned(),
-            target.model.to_string(),
-            target.priority.to_string(),
-            target.weight.to_string(),
-            price(route, target),
+            one.upstream.clone(),
+            one.credential.clone(),
+            one.model.clone(),
+            one.priority.to_string(),
+            one.weight.to_string(),
+            price(one),
         ]);
     }
-    text.push_str(&if plan.order.is_empty() {
+    text.push_str(&if order.is_empty() {
         "nothing can be tried\n".to_owned()
     } else {
         table.render()
     });
-    if !plan.excluded.is_empty() {
+    if *last_resort {
+        text.push_str("tried although it is in trouble, because there is no other\n");
+    }
+    if !excluded.is_empty() {
         let mut table = Table::new(["NOT", "CREDENTIAL", "MODEL THERE", "BECAUSE"]);
-        for excluded in &plan.excluded {
-            let Some((target, credential)) = candidate(route, excluded.choice) else {
-                continue;
-            };
-            let because = because(excluded.reason, surface);
+        for one in excluded {
             table.row([
-                target.upstream.name.clone(),
-                credential.to_owned(),
-                target.model.to_string(),
-                because,
+                one.upstream.clone(),
+                one.credential.clone(),
+                one.model.clone(),
+                because(one, surface),
             ]);
         }
         text.push('\n');
@@ -134,48 +159,19 @@ fn text(route: &Route, surface: Surface, plan: &Plan) -> String {
     text.trim_end().to_owned()
 }
 
-fn candidate(route: &Route, choice: Choice) -> Option<(&Target, &str)> {
-    let target = route.targets.get(choice.target)?;
-    Some((
-        target,
-        target.upstream.credentials.get(choice.credential)?.name.as_str(),
-    ))
-}
-
-fn because(reason: Exclusion, surface: Surface) -> String {
-    match reason {
-        Exclusion::Dialect => format!("dialect: it offers {surface} in no format that can be translated"),
-        other => other.name().to_owned(),
+fn because(excluded: &Candidate, surface: &str) -> String {
+    let reason = excluded.reason.as_deref().unwrap_or_default();
+    match (reason, &excluded.until) {
+        ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
+        (reason, Some(until)) => format!("{reason} until {until}"),
+        (reason, None) => reason.to_owned(),
     }
 }
 
-fn price(route: &Route, target: &Target) -> String {
-    match route.price.as_ref().or(target.price.as_ref()) {
-        Some(price) if price.rates == Rates::default() => "free".to_owned(),
-        Some(price) => format!("{} in, {} out", price.rates.input, price.rates.output),
+fn price(candidate: &Candidate) -> String {
+    match candidate.price {
+        Some(price) if price.free => "free".to_owned(),
+        Some(price) => format!("{} in, {} out", price.input, price.output),
         None => "not known".to_owned(),
     }
-}
-
-fn to_json(route: &Route, surface: Surface, plan: &Plan) -> Json {
-    let row = |choice: Choice| -> Option<Json> {
-        let (target, credential) = candidate(route, choice)?;
-        Some(json!({
-            "upstream": target.upstream.name, "credential": credential, "model": target.model,
-            "priority": target.priority, "weight": target.weight,
-        }))
-    };
-    let excluded: Vec<Json> = plan
-        .excluded
-        .iter()
-        .filter_map(|excluded| {
-            let mut row = row(excluded.choice)?;
-            row["reason"] = json!(excluded.reason.name());
-            Some(row)
-        })
-        .collect();
-    json!({
-        "model": route.model, "surface": surface.to_string(), "strategy": route.strategy,
-        "order": plan.order.iter().filter_map(|choice| row(*choice)).collect::<Vec<_>>(), "excluded": excluded,
-    })
 }

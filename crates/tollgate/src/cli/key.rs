@@ -6,7 +6,8 @@ use store::{KeyChange, KeyRecord, Keys, NewKey, Origin};
 
 use super::context::Context;
 use super::draft::Draft;
-use super::output::{Table, joined, moment};
+use super::output::{joined, moment};
+use super::resource::{self, Name};
 use super::secret_input::SecretInput;
 use crate::config::check;
 use crate::config::file::KeyEntry;
@@ -23,12 +24,6 @@ pub(crate) enum Key {
     Edit(Box<Edit>),
     /// Removes a key: it is refused from then on
     Remove(Name),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Name {
-    /// The key's name
-    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,7 +110,7 @@ impl Key {
             Self::Edit(edit) => edit.run(context).await,
             Self::Remove(name) => {
                 context.store().await?.keys().remove(&name.name).await?;
-                context.say(&format!("key {} is removed", name.name), &json!({"removed": name.name}))
+                resource::removed(context, "key", &name.name, "")
             }
         }
     }
@@ -189,30 +184,37 @@ async fn list(context: &Context, user: Option<String>) -> anyhow::Result<()> {
         Some(user) => store.keys().of_user(store.users().get(&user).await?.id).await?,
         None => store.keys().list().await?,
     };
-    let mut table = Table::new(["NAME", "USER", "KEY", "MODELS", "EXPIRES", "ORIGIN", "CREATED"]);
-    for key in &keys {
-        let models = if key.terms.models.is_empty() {
-            "all".to_owned()
-        } else {
-            joined(&key.terms.models)
-        };
-        table.row([
-            key.name.clone(),
-            key.user_name.clone(),
-            key.prefix.clone(),
-            models,
-            key.terms.expires.clone().unwrap_or_else(|| "never".to_owned()),
-            key.origin.name().to_owned(),
-            moment(key.created_at),
-        ]);
+    let headings = ["NAME", "USER", "KEY", "MODELS", "EXPIRES", "ORIGIN", "CREATED"];
+    resource::list(context, headings, &keys, cells, to_json)
+}
+
+fn cells(key: &KeyRecord) -> [String; 7] {
+    [
+        key.name.clone(),
+        key.user_name.clone(),
+        key.prefix.clone(),
+        joined_or(&key.terms.models, "all"),
+        expires(key),
+        key.origin.name().to_owned(),
+        moment(key.created_at),
+    ]
+}
+
+fn joined_or<T: ToString>(values: &[T], empty: &str) -> String {
+    if values.is_empty() {
+        empty.to_owned()
+    } else {
+        joined(values)
     }
-    context.list(&table, keys.iter().map(to_json).collect())
+}
+
+fn expires(key: &KeyRecord) -> String {
+    key.terms.expires.clone().unwrap_or_else(|| "never".to_owned())
 }
 
 async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
     let key = context.store().await?.keys().get(name).await?;
     let terms = &key.terms;
-    let or = |text: String, empty: &str| if text.is_empty() { empty.to_owned() } else { text };
     let limit = |limit: u32| {
         if limit == 0 {
             "default".to_owned()
@@ -220,23 +222,21 @@ async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
             limit.to_string()
         }
     };
-    let text = format!(
-        "name         {}\nuser         {}\nkey          {}\nmodels       {}\nrpm          {}\ntpm          {}\n\
-         concurrency  {}\nexpires      {}\naddresses    {}\npassthrough  {}\norigin       {}\ncreated      {}",
-        key.name,
-        key.user_name,
-        key.prefix,
-        or(joined(&terms.models), "all"),
-        limit(terms.limits.rpm),
-        limit(terms.limits.tpm),
-        limit(terms.limits.concurrency),
-        terms.expires.as_deref().unwrap_or("never"),
-        or(joined(&terms.addresses), "any"),
-        terms.passthrough,
-        key.origin.name(),
-        moment(key.created_at)
-    );
-    context.say(&text, &to_json(&key))
+    let facts = [
+        ("name", key.name.clone()),
+        ("user", key.user_name.clone()),
+        ("key", key.prefix.clone()),
+        ("models", joined_or(&terms.models, "all")),
+        ("rpm", limit(terms.limits.rpm)),
+        ("tpm", limit(terms.limits.tpm)),
+        ("concurrency", limit(terms.limits.concurrency)),
+        ("expires", expires(&key)),
+        ("addresses", joined_or(&terms.addresses, "any")),
+        ("passthrough", terms.passthrough.to_string()),
+        ("origin", key.origin.name().to_owned()),
+        ("created", moment(key.created_at)),
+    ];
+    resource::show(context, &facts, &to_json(&key))
 }
 
 fn to_json(key: &KeyRecord) -> serde_json::Value {
@@ -244,8 +244,5 @@ fn to_json(key: &KeyRecord) -> serde_json::Value {
     value["name"] = json!(key.name);
     value["user"] = json!(key.user_name);
     value["prefix"] = json!(key.prefix);
-    value["origin"] = json!(key.origin.name());
-    value["created_at"] = json!(moment(key.created_at));
-    value["updated_at"] = json!(moment(key.updated_at));
-    value
+    resource::stamped(value, key.origin, key.created_at, key.updated_at)
 }

@@ -6,7 +6,8 @@ use store::{ModelRecord, Origin, Store};
 
 use super::context::Context;
 use super::draft::{Draft, place};
-use super::output::{Table, joined, moment, word};
+use super::output::{joined, word};
+use super::resource::{self, Name};
 use crate::config::check;
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::tree::{Node, Value};
@@ -23,12 +24,6 @@ pub(crate) enum Model {
     Edit(Box<Edit>),
     /// Removes a model
     Remove(Name),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Name {
-    /// The model's name
-    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -186,10 +181,7 @@ impl Model {
             Self::Edit(edit) => edit.run(context).await,
             Self::Remove(name) => {
                 context.store().await?.models().remove(&name.name).await?;
-                context.say(
-                    &format!("model {} is removed", name.name),
-                    &json!({"removed": name.name}),
-                )
+                resource::removed(context, "model", &name.name, "")
             }
         }
     }
@@ -222,7 +214,7 @@ async fn finish(draft: &Draft, store: &Store, stored: Option<&ModelDecl>) -> any
 
 async fn list(context: &Context) -> anyhow::Result<()> {
     let records = context.store().await?.models().list().await?;
-    let mut table = Table::new([
+    let headings = [
         "NAME",
         "ALIASES",
         "STRATEGY",
@@ -230,30 +222,31 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         "INPUT $/M",
         "OUTPUT $/M",
         "ORIGIN",
-    ]);
-    for record in &records {
-        let decl = &record.decl;
-        let price =
-            |amount: Option<domain::Money>| amount.map_or_else(|| "catalog".to_owned(), |amount| amount.to_string());
-        let (input, output) = match (decl.free, &decl.price) {
-            (true, _) => ("free".to_owned(), "free".to_owned()),
-            (false, Some(declared)) => (
-                price(Some(declared.input)),
-                price(Some(declared.output.unwrap_or_default())),
-            ),
-            (false, None) => (price(None), price(None)),
-        };
-        table.row([
-            record.name.clone(),
-            joined(&decl.aliases),
-            decl.strategy.map_or_else(|| "default".to_owned(), word),
-            targets(decl),
-            input,
-            output,
-            record.origin.name().to_owned(),
-        ]);
-    }
-    context.list(&table, records.iter().map(to_json).collect())
+    ];
+    resource::list(context, headings, &records, cells, to_json)
+}
+
+fn cells(record: &ModelRecord) -> [String; 7] {
+    let decl = &record.decl;
+    let price =
+        |amount: Option<domain::Money>| amount.map_or_else(|| "catalog".to_owned(), |amount| amount.to_string());
+    let (input, output) = match (decl.free, &decl.price) {
+        (true, _) => ("free".to_owned(), "free".to_owned()),
+        (false, Some(declared)) => (
+            price(Some(declared.input)),
+            price(Some(declared.output.unwrap_or_default())),
+        ),
+        (false, None) => (price(None), price(None)),
+    };
+    [
+        record.name.clone(),
+        joined(&decl.aliases),
+        decl.strategy.map_or_else(|| "default".to_owned(), word),
+        targets(decl),
+        input,
+        output,
+        record.origin.name().to_owned(),
+    ]
 }
 
 fn targets(decl: &ModelDecl) -> String {
@@ -272,18 +265,11 @@ fn targets(decl: &ModelDecl) -> String {
 async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
     let record = context.store().await?.models().get(name).await?;
     let value = to_json(&record);
-    let lines = value.as_object().into_iter().flatten().map(|(key, value)| {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("{key:<10}  {shown}")
-    });
-    context.say(&lines.collect::<Vec<_>>().join("\n"), &value)
+    resource::show(context, &resource::facts(&value), &value)
 }
 
 fn to_json(record: &ModelRecord) -> serde_json::Value {
     let mut value = serde_json::to_value(&record.decl).unwrap_or_else(|_| json!({}));
     value["name"] = json!(record.name);
-    value["origin"] = json!(record.origin.name());
-    value["created_at"] = json!(moment(record.created_at));
-    value["updated_at"] = json!(moment(record.updated_at));
-    value
+    resource::stamped(value, record.origin, record.created_at, record.updated_at)
 }

@@ -7,7 +7,8 @@ use store::{Origin, Store, UpstreamRecord};
 
 use super::context::Context;
 use super::draft::{Draft, pair};
-use super::output::{Table, joined, moment};
+use super::output::joined;
+use super::resource::{self, Name};
 use super::secret_input::SecretInput;
 use crate::config::check;
 
@@ -26,12 +27,6 @@ pub(crate) enum Upstream {
     Edit(Box<Edit>),
     /// Removes an upstream and its credentials
     Remove(Name),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Name {
-    /// The upstream's name
-    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,10 +157,7 @@ impl Upstream {
             Self::Edit(edit) => edit.run(context).await,
             Self::Remove(name) => {
                 context.store().await?.upstreams().remove(&name.name).await?;
-                context.say(
-                    &format!("upstream {} is removed, with its credentials", name.name),
-                    &json!({"removed": name.name}),
-                )
+                resource::removed(context, "upstream", &name.name, ", with its credentials")
             }
         }
     }
@@ -229,7 +221,7 @@ pub(super) async fn names(store: &Store) -> anyhow::Result<Vec<String>> {
 
 async fn list(context: &Context) -> anyhow::Result<()> {
     let records = context.store().await?.upstreams().list().await?;
-    let mut table = Table::new([
+    let headings = [
         "NAME",
         "PROVIDER",
         "BASE URL",
@@ -237,44 +229,37 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         "CREDENTIALS",
         "MODELS",
         "ORIGIN",
-    ]);
-    for record in &records {
-        let decl = &record.decl;
-        table.row([
-            record.name.clone(),
-            decl.provider
-                .clone()
-                .or_else(|| decl.dialect.map(|dialect| dialect.to_string()))
-                .unwrap_or_default(),
-            decl.base_url.clone().unwrap_or_else(|| "preset".to_owned()),
-            decl.priority.to_string(),
-            record.credentials.len().to_string(),
-            decl.models.as_deref().map_or_else(|| "preset".to_owned(), joined),
-            record.origin.name().to_owned(),
-        ]);
-    }
-    context.list(&table, records.iter().map(to_json).collect())
+    ];
+    resource::list(context, headings, &records, cells, to_json)
+}
+
+fn cells(record: &UpstreamRecord) -> [String; 7] {
+    let decl = &record.decl;
+    [
+        record.name.clone(),
+        decl.provider
+            .clone()
+            .or_else(|| decl.dialect.map(|dialect| dialect.to_string()))
+            .unwrap_or_default(),
+        decl.base_url.clone().unwrap_or_else(|| "preset".to_owned()),
+        decl.priority.to_string(),
+        record.credentials.len().to_string(),
+        decl.models.as_deref().map_or_else(|| "preset".to_owned(), joined),
+        record.origin.name().to_owned(),
+    ]
 }
 
 async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
     let record = context.store().await?.upstreams().get(name).await?;
     let value = to_json(&record);
-    let mut lines: Vec<(&str, String)> = Vec::new();
-    for (key, value) in value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| *key != "credentials")
-    {
-        lines.push((key, value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
-    }
+    let mut facts = resource::facts(&value);
+    facts.retain(|(key, _)| *key != "credentials");
     let credentials = record
         .credentials
         .iter()
         .map(|one| format!("{} ({})", one.name, one.masked));
-    lines.push(("credentials", credentials.collect::<Vec<_>>().join(", ")));
-    let text: Vec<String> = lines.iter().map(|(key, shown)| format!("{key:<12}  {shown}")).collect();
-    context.say(text.join("\n").trim_end(), &value)
+    facts.push(("credentials", credentials.collect::<Vec<_>>().join(", ")));
+    resource::show(context, &facts, &value)
 }
 
 /// Header values may be secrets: their names are enough.
@@ -288,8 +273,5 @@ fn to_json(record: &UpstreamRecord) -> serde_json::Value {
     }
     value["name"] = json!(record.name);
     value["credentials"] = record.credentials.iter().map(super::credential::to_json).collect();
-    value["origin"] = json!(record.origin.name());
-    value["created_at"] = json!(moment(record.created_at));
-    value["updated_at"] = json!(moment(record.updated_at));
-    value
+    resource::stamped(value, record.origin, record.created_at, record.updated_at)
 }

@@ -1,12 +1,14 @@
 //! `tollgate user`: who owns keys and money.
 
+use domain::Money;
 use domain::declaration::UserDecl;
 use serde_json::json;
 use store::{Origin, UserChange, UserRecord};
 
 use super::context::Context;
 use super::draft::Draft;
-use super::output::{Table, moment};
+use super::output::{moment, word};
+use super::resource::{self, Name};
 use crate::config::check;
 
 #[derive(Debug, clap::Subcommand)]
@@ -21,12 +23,6 @@ pub(crate) enum User {
     Edit(Edit),
     /// Removes a user and their keys; the accounts stay
     Remove(Name),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Name {
-    /// The user's name
-    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,10 +58,7 @@ impl User {
             Self::Edit(edit) => edit.run(context).await,
             Self::Remove(name) => {
                 context.store().await?.users().remove(&name.name).await?;
-                context.say(
-                    &format!("user {} is removed, with their keys", name.name),
-                    &json!({"removed": name.name}),
-                )
+                resource::removed(context, "user", &name.name, ", with their keys")
             }
         }
     }
@@ -100,27 +93,37 @@ impl Edit {
 
 async fn list(context: &Context) -> anyhow::Result<()> {
     let store = context.store().await?;
-    let mut table = Table::new(["NAME", "POLICY", "BALANCE", "ORIGIN", "CREATED"]);
-    let mut rows = Vec::new();
     let balances = store.balances().list().await?;
-    for user in store.users().list().await? {
-        let balance = balances
-            .iter()
-            .find(|balance| balance.user == user.id)
-            .map(|balance| balance.balance)
-            .unwrap_or_default();
-        table.row([
-            user.name.clone(),
-            user.policy.map(super::output::word).unwrap_or_default(),
-            balance.to_string(),
-            user.origin.name().to_owned(),
-            moment(user.created_at),
-        ]);
-        let mut row = to_json(&user);
+    let balance_of = |user: &UserRecord| {
+        let balance = balances.iter().find(|balance| balance.user == user.id);
+        balance.map(|balance| balance.balance).unwrap_or_default()
+    };
+    let users: Vec<(UserRecord, Money)> = store
+        .users()
+        .list()
+        .await?
+        .into_iter()
+        .map(|user| {
+            let balance = balance_of(&user);
+            (user, balance)
+        })
+        .collect();
+    let headings = ["NAME", "POLICY", "BALANCE", "ORIGIN", "CREATED"];
+    resource::list(context, headings, &users, cells, |(user, balance)| {
+        let mut row = to_json(user);
         row["balance"] = json!(balance);
-        rows.push(row);
-    }
-    context.list(&table, rows)
+        row
+    })
+}
+
+fn cells((user, balance): &(UserRecord, Money)) -> [String; 5] {
+    [
+        user.name.clone(),
+        user.policy.map(word).unwrap_or_default(),
+        balance.to_string(),
+        user.origin.name().to_owned(),
+        moment(user.created_at),
+    ]
 }
 
 async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
@@ -134,29 +137,28 @@ async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
         .into_iter()
         .map(|key| key.name)
         .collect();
-    let policy = user
-        .policy
-        .map_or_else(|| "as by default".to_owned(), super::output::word);
-    let text = format!(
-        "name     {}\npolicy   {policy}\nbalance  {balance}\nkeys     {}\norigin   {}\ncreated  {}",
-        user.name,
-        if keys.is_empty() {
-            "-".to_owned()
-        } else {
-            keys.join(", ")
-        },
-        user.origin.name(),
-        moment(user.created_at)
-    );
+    let facts = [
+        ("name", user.name.clone()),
+        ("policy", user.policy.map_or_else(|| "as by default".to_owned(), word)),
+        ("balance", balance.to_string()),
+        (
+            "keys",
+            if keys.is_empty() {
+                "-".to_owned()
+            } else {
+                keys.join(", ")
+            },
+        ),
+        ("origin", user.origin.name().to_owned()),
+        ("created", moment(user.created_at)),
+    ];
     let mut value = to_json(&user);
     value["balance"] = json!(balance);
     value["keys"] = json!(keys);
-    context.say(&text, &value)
+    resource::show(context, &facts, &value)
 }
 
 fn to_json(user: &UserRecord) -> serde_json::Value {
-    json!({
-        "name": user.name, "policy": user.policy, "origin": user.origin.name(),
-        "created_at": moment(user.created_at), "updated_at": moment(user.updated_at),
-    })
+    let value = json!({"name": user.name, "policy": user.policy});
+    resource::stamped(value, user.origin, user.created_at, user.updated_at)
 }

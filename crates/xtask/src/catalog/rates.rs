@@ -2,7 +2,9 @@
 //!
 //! The source has a flat key per bucket, step and tier (`input_cost_per_token_above_200k_tokens`); ours are rows of
 //! buckets. A row that misses a bucket which the ordinary row has would be charged by the nearest bucket, which is wrong
-//! by a factor for caches; such a bucket is filled in proportion to the nearest one that both rows have.
+//! by a factor for caches; such a bucket is filled in proportion to the nearest one that both rows have. In the same way
+//! a tier that the source lists for short prompts only gets the steps of the ordinary tariff in proportion: a long call
+//! at the short rate would be given away.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,16 +41,26 @@ const TOKENS: i32 = 6 + 9;
 /// From one search to a thousand, in nano-dollars.
 const SEARCHES_EACH: i32 = 3 + 9;
 
+/// Providers whose step begins with the very token that its key names; for the others it begins after it. The source
+/// says it in its code, not in its file.
+const STEPS_INCLUSIVE: &[&str] = &["xai"];
+
 /// Everything that one model costs.
 #[derive(Debug)]
 pub(super) struct Price {
+    pub ordinary: Tariff,
+    pub tiers: Vec<(&'static str, Tariff)>,
+}
+
+/// What one service tier costs, by the length of the prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tariff {
     pub rates: Rates,
-    pub long_context: Option<Step>,
-    pub tiers: Vec<(&'static str, Rates)>,
+    pub steps: Vec<Step>,
 }
 
 /// Rates of prompts longer than `above` tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     pub above: u64,
     pub rates: Rates,
@@ -59,10 +71,11 @@ pub(super) struct Step {
 pub(super) struct Rates(BTreeMap<&'static str, Nanos>);
 
 impl Price {
-    /// The price of an entry; `None` where it has none, or one that ours cannot express.
+    /// The price of an entry; `None` where it has none.
     pub(super) fn of(entry: &Entry) -> anyhow::Result<Option<Self>> {
         if entry.raw("tiered_pricing").is_some() {
-            return stepped(entry);
+            let tiers = Vec::new();
+            return Ok(ranged(entry)?.map(|ordinary| Self { ordinary, tiers }));
         }
         let Some(mut rates) = Rates::of(entry, "")? else {
             return Ok(None);
@@ -70,27 +83,21 @@ impl Price {
         if let Some(each) = search(entry)? {
             rates.0.insert(SEARCHES, each);
         }
-        let long_context = match above(entry) {
-            Some((above, ending)) => Rates::of(entry, &ending)?.map(|step| Step {
-                above,
-                rates: step.completed(&rates),
-            }),
-            None => None,
-        };
-        let mut tiers = Vec::new();
-        for (tier, ending) in TIERS {
-            if let Some(row) = Rates::of(entry, ending)?
-                .map(|row| row.completed(&rates))
-                .filter(|row| *row != rates)
-            {
-                tiers.push((*tier, row));
+        let mut steps = Vec::new();
+        for (above, ending) in thresholds(entry) {
+            if let Some(row) = Rates::of(entry, &ending)? {
+                let rates = row.completed(&rates);
+                steps.push(Step { above, rates });
             }
         }
-        Ok(Some(Self {
-            rates,
-            long_context,
-            tiers,
-        }))
+        let ordinary = Tariff { rates, steps };
+        let mut tiers = Vec::new();
+        for (tier, ending) in TIERS {
+            if let Some(tariff) = tier_tariff(entry, ending, &ordinary)?.filter(|tariff| *tariff != ordinary) {
+                tiers.push((*tier, tariff));
+            }
+        }
+        Ok(Some(Self { ordinary, tiers }))
     }
 }
 
@@ -136,6 +143,19 @@ impl Rates {
         }
         self
     }
+    /// This row, as much dearer or cheaper in every bucket as `longer` is than `shorter`; where that is not exact, the
+    /// bucket of `longer`.
+    fn in_proportion(&self, longer: &Self, shorter: &Self) -> Self {
+        let scaled = longer.0.iter().map(|(bucket, price)| {
+            let (ours, base) = (self.0.get(bucket), shorter.0.get(bucket));
+            let exact = ours
+                .zip(base)
+                .filter(|(ours, base)| **base != 0 && *ours * price % **base == 0)
+                .map(|(ours, base)| ours * price / base);
+            (*bucket, exact.unwrap_or(*price))
+        });
+        Self(scaled.collect())
+    }
 }
 
 impl fmt::Display for Rates {
@@ -153,40 +173,73 @@ impl fmt::Display for Rates {
     }
 }
 
-/// The first step of a price by prompt length, and the ending of its keys: (200000, `_above_200k_tokens`).
-fn above(entry: &Entry) -> Option<(u64, String)> {
+/// The tariff of a tier, with the steps of the ordinary one.
+fn tier_tariff(entry: &Entry, ending: &str, ordinary: &Tariff) -> anyhow::Result<Option<Tariff>> {
+    let Some(rates) = Rates::of(entry, ending)?.map(|row| row.completed(&ordinary.rates)) else {
+        return Ok(None);
+    };
+    let listed = thresholds(entry);
+    let mut steps = Vec::new();
+    for step in &ordinary.steps {
+        let row = match listed.get(&step.above) {
+            Some(threshold) => Rates::of(entry, &format!("{threshold}{ending}"))?,
+            None => None,
+        };
+        steps.push(Step {
+            above: step.above,
+            rates: row.map_or_else(
+                || rates.in_proportion(&step.rates, &ordinary.rates),
+                |row| row.completed(&step.rates),
+            ),
+        });
+    }
+    Ok(Some(Tariff { rates, steps }))
+}
+
+/// The steps of a price by prompt length, and the endings of their keys: 200000 → `_above_200k_tokens`.
+fn thresholds(entry: &Entry) -> BTreeMap<u64, String> {
+    let inclusive = entry
+        .text("litellm_provider")
+        .is_some_and(|provider| STEPS_INCLUSIVE.contains(&provider));
     let steps = entry.keys().filter_map(|key| {
         let thousands = key
             .strip_prefix("input_cost_per_token_above_")?
             .strip_suffix("k_tokens")?;
-        Some((
-            thousands.parse::<u64>().ok()? * 1000,
-            format!("_above_{thousands}k_tokens"),
-        ))
+        let first = thousands.parse::<u64>().ok()? * 1000;
+        Some((first - u64::from(inclusive), format!("_above_{thousands}k_tokens")))
     });
-    steps.min()
+    steps.collect()
 }
 
-/// A price written as a list of ranges. Two are ordinary and long; of more, none of ours would be right.
-fn stepped(entry: &Entry) -> anyhow::Result<Option<Price>> {
+/// A price written as a list of ranges, each of which begins where the one before ends.
+fn ranged(entry: &Entry) -> anyhow::Result<Option<Tariff>> {
     let ranges: Vec<Entry> = serde_json::from_str(entry.raw("tiered_pricing").unwrap_or("[]"))?;
-    let Ok([first, second]) = <[Entry; 2]>::try_from(ranges) else {
-        return Ok(None);
-    };
-    let range: [Box<RawValue>; 2] = serde_json::from_str(first.raw("range").context("a range without its ends")?)?;
-    let above = u64::try_from(scaled(range[1].get(), 0)?)?;
-    let rows = Rates::of(&first, "")?.zip(Rates::of(&second, "")?);
-    Ok(rows.map(|(rates, long)| {
-        let long_context = Some(Step {
-            above,
-            rates: long.completed(&rates),
-        });
-        Price {
-            rates,
-            long_context,
-            tiers: Vec::new(),
+    let mut tariff: Option<Tariff> = None;
+    let mut end = 0;
+    for range in &ranges {
+        let [from, to] = ends(range)?;
+        ensure!(from == end, "the range from {from} does not begin at {end}");
+        end = to;
+        let row = Rates::of(range, "")?.with_context(|| format!("the range from {from} has no price"))?;
+        match &mut tariff {
+            None => {
+                let steps = Vec::new();
+                tariff = Some(Tariff { rates: row, steps });
+            }
+            Some(tariff) => {
+                let rates = row.completed(&tariff.rates);
+                tariff.steps.push(Step { above: from, rates });
+            }
         }
-    }))
+    }
+    Ok(tariff)
+}
+
+/// The two ends of a range, in tokens.
+fn ends(range: &Entry) -> anyhow::Result<[u64; 2]> {
+    let ends: [Box<RawValue>; 2] = serde_json::from_str(range.raw("range").context("a range without its ends")?)?;
+    let tokens = |end: &RawValue| anyhow::Ok(u64::try_from(scaled(end.get(), 0)?)?);
+    Ok([tokens(&ends[0])?, tokens(&ends[1])?])
 }
 
 /// A thousand searches, where the source has one price for all sizes.
@@ -239,6 +292,11 @@ mod tests {
         Price::of(&serde_json::from_str(json).unwrap()).unwrap()
     }
 
+    /// The ordinary rates of the first tier.
+    fn first_tier(json: &str) -> String {
+        price(json).unwrap().tiers[0].1.rates.to_string()
+    }
+
     #[test]
     fn numbers_are_read_exactly() {
         for (text, dollars) in [
@@ -265,32 +323,26 @@ mod tests {
 
     #[test]
     fn a_tier_without_a_bucket_gets_it_in_proportion() {
-        let price = price(
+        let tier = first_tier(
             r#"{"input_cost_per_token": 4e-06, "cache_read_input_token_cost": 4e-07,
                 "input_cost_per_token_priority": 8e-06}"#,
         );
-        assert_eq!(
-            price.unwrap().tiers[0].1.to_string(),
-            r#"{ input = "8", cache_read = "0.8" }"#
-        );
+        assert_eq!(tier, r#"{ input = "8", cache_read = "0.8" }"#);
     }
 
     #[test]
     fn a_proportion_that_is_not_exact_falls_back_to_the_ordinary_price() {
-        let price = price(
+        let tier = first_tier(
             r#"{"input_cost_per_token": 3e-06, "cache_read_input_token_cost": 1e-07,
                 "input_cost_per_token_flex": 1e-06}"#,
         );
-        assert_eq!(
-            price.unwrap().tiers[0].1.to_string(),
-            r#"{ input = "1", cache_read = "0.1" }"#
-        );
+        assert_eq!(tier, r#"{ input = "1", cache_read = "0.1" }"#);
     }
 
     #[test]
     fn a_cache_that_is_written_for_nothing_is_no_bucket() {
         let price = price(r#"{"input_cost_per_token": 2.8e-07, "cache_creation_input_token_cost": 0.0}"#).unwrap();
-        assert_eq!(price.rates.to_string(), r#"{ input = "0.28" }"#);
+        assert_eq!(price.ordinary.rates.to_string(), r#"{ input = "0.28" }"#);
     }
 
     #[test]
@@ -301,24 +353,77 @@ mod tests {
             ))
         };
         assert_eq!(
-            one("0.025").unwrap().rates.to_string(),
+            one("0.025").unwrap().ordinary.rates.to_string(),
             r#"{ input = "1", web_searches = "25" }"#
         );
-        assert_eq!(one("0.03").unwrap().rates.to_string(), r#"{ input = "1" }"#);
+        assert_eq!(one("0.03").unwrap().ordinary.rates.to_string(), r#"{ input = "1" }"#);
     }
 
     #[test]
-    fn two_ranges_are_ordinary_and_long_and_three_are_no_price() {
+    fn ranges_are_the_ordinary_rates_and_their_steps() {
         let range = |from: u64, to: u64| format!(r#"{{"range": [{from}, {to}.0], "input_cost_per_token": {to}e-12}}"#);
-        let of = |ranges: &[String]| price(&format!(r#"{{"tiered_pricing": [{}]}}"#, ranges.join(",")));
-        let two = of(&[range(0, 256_000), range(256_000, 1_000_000)]).unwrap();
-        let long = two.long_context.unwrap();
+        let of = |ranges: &[String]| {
+            let json = format!(r#"{{"tiered_pricing": [{}]}}"#, ranges.join(","));
+            Price::of(&serde_json::from_str(&json).unwrap())
+        };
+        let price = of(&[range(0, 32_000), range(32_000, 128_000), range(128_000, 1_000_000)]);
+        let tariff = price.unwrap().unwrap().ordinary;
+        assert_eq!(tariff.rates.to_string(), r#"{ input = "0.032" }"#);
+        let steps: Vec<_> = tariff
+            .steps
+            .iter()
+            .map(|step| (step.above, step.rates.to_string()))
+            .collect();
         assert_eq!(
-            (two.rates.to_string(), long.above),
-            (r#"{ input = "0.256" }"#.to_owned(), 256_000)
+            steps,
+            [
+                (32_000, r#"{ input = "0.128" }"#.to_owned()),
+                (128_000, r#"{ input = "1" }"#.to_owned())
+            ]
         );
-        assert_eq!(long.rates.to_string(), r#"{ input = "1" }"#);
-        assert!(of(&[range(0, 1), range(1, 2), range(2, 3)]).is_none());
+        assert!(of(&[range(0, 1), range(2, 3)]).is_err(), "a gap has no price");
+        assert!(of(&[]).unwrap().is_none());
+    }
+
+    /// The price of a model with a step at 200,000 tokens, and `more`.
+    fn long(more: &str) -> Price {
+        price(&format!(
+            r#"{{"input_cost_per_token": 1e-06, "output_cost_per_token": 4e-06,
+                "input_cost_per_token_above_200k_tokens": 2e-06, "output_cost_per_token_above_200k_tokens": 6e-06,
+                "input_cost_per_token_flex": 5e-07, "output_cost_per_token_flex": 2e-06, {more}}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_tier_has_its_own_steps() {
+        let price = long(
+            r#""input_cost_per_token_above_200k_tokens_flex": 7e-07, "output_cost_per_token_above_200k_tokens_flex": 8e-07"#,
+        );
+        let step = &price.tiers[0].1.steps[0];
+        assert_eq!(
+            (step.above, step.rates.to_string().as_str()),
+            (200_000, r#"{ input = "0.7", output = "0.8" }"#)
+        );
+    }
+
+    #[test]
+    fn a_tier_without_a_listed_step_gets_it_in_proportion() {
+        let price = long(r#""litellm_provider": "gemini""#);
+        let step = &price.tiers[0].1.steps[0];
+        assert_eq!(
+            (step.above, step.rates.to_string().as_str()),
+            (200_000, r#"{ input = "1", output = "3" }"#)
+        );
+    }
+
+    #[test]
+    fn a_step_of_xai_begins_with_the_token_that_it_names() {
+        let price = long(r#""litellm_provider": "xai""#);
+        assert_eq!(
+            (price.ordinary.steps[0].above, price.tiers[0].1.steps[0].above),
+            (199_999, 199_999)
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A client's request.
+//! A client's request: settings and tools here, the conversation in `message`.
 
 use domain::Dialect;
 use serde_json::{Map, Value};

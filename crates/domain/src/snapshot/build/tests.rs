@@ -38,7 +38,7 @@ fn snapshot() -> Snapshot {
         ],
         models: vec![
             model_row(
-                serde_json::json!({"name": "Smart", "aliases": ["best"], "strategy": "weighted", "targets": [
+                serde_json::json!({"name": "Smart", "aliases": ["best", "Äpfel"], "strategy": "weighted", "targets": [
                 {"upstream": "openai-main", "model": "gpt-4o", "weight": 3}, {"upstream": "claude", "model": "claude-sonnet-4-5"}],
                 "price": {"input": "1.00", "output": "2.00"}}),
             ),
@@ -67,7 +67,9 @@ fn names_are_found_in_every_way() {
         smart.targets[1].priority, 3,
         "the upstream's, where the target does not say"
     );
-    assert!(Arc::ptr_eq(&smart, &snapshot.route("BEST").unwrap()));
+    for other in ["BEST", "äpfel", "ÄPFEL"] {
+        assert!(Arc::ptr_eq(&smart, &snapshot.route(other).unwrap()), "{other}");
+    }
     assert_eq!(
         upstream_of(&snapshot, "GPT-4o"),
         [("openai-main".to_owned(), "gpt-4o".to_owned())]
@@ -102,14 +104,21 @@ fn prices_come_from_the_declaration_then_the_catalog() {
     let snapshot = snapshot();
     let smart = snapshot.route("smart").unwrap();
     let declared = smart.price_of(&smart.targets[0], Some("gpt-4o-2024-08-06")).unwrap();
-    assert_eq!(declared.rates.input, "1.00".parse().unwrap());
+    assert_eq!(declared.ordinary.rates.input, "1.00".parse().unwrap());
     let implicit = snapshot.route("gpt-4o").unwrap();
     let catalog = implicit
         .price_of(&implicit.targets[0], Some("gpt-4o-2024-08-06"))
         .unwrap();
-    assert!(!catalog.rates.output.is_spent());
+    assert!(!catalog.ordinary.rates.output.is_spent());
     let local = snapshot.route("llama3").unwrap();
-    assert!(local.price_of(&local.targets[0], None).unwrap().rates.is_free());
+    assert!(
+        local
+            .price_of(&local.targets[0], None)
+            .unwrap()
+            .ordinary
+            .rates
+            .is_free()
+    );
 }
 
 #[test]

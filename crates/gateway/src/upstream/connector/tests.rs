@@ -146,6 +146,27 @@ async fn an_http_proxy_gets_the_name_from_the_operator_and_the_address_from_othe
 }
 
 #[tokio::test]
+async fn a_socks_proxy_gets_the_checked_address_of_others_upstreams() {
+    let (listener, port) = listener().await;
+    let proxy = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut hello = [0; 3];
+        socket.read_exact(&mut hello).await.unwrap();
+        socket.write_all(&[5, 0]).await.unwrap();
+        let mut asked = [0; 10];
+        socket.read_exact(&mut asked).await.unwrap();
+        socket.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        asked
+    });
+    let address = format!("socks5://127.0.0.1:{port}");
+    let resolver = Rebinding::new(&[&["1.2.3.4"], &["127.0.0.1"]]);
+    let connector = connector(Origin::Remote, Some(address), resolver, &["127.0.0.0/8"]);
+    assert!(open(&connector, "http://api.example:8080/").await.is_ok());
+    // Version, connect, reserved, an IPv4 address, and the port: what was checked, not what the name says next.
+    assert_eq!(proxy.await.unwrap(), [5, 1, 0, 1, 1, 2, 3, 4, 0x1f, 0x90]);
+}
+
+#[tokio::test]
 async fn a_private_target_is_not_reached_through_a_proxy_either() {
     let connector = connector(
         Origin::Remote,

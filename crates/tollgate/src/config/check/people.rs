@@ -28,6 +28,18 @@ pub fn users(listed: &[Listed<'_, UserDecl>], mistakes: &mut Mistakes) {
                 mistakes,
             );
         }
+        if user
+            .decl
+            .opening_credit
+            .is_some_and(|credit| credit.nanos() > store::AMOUNT_NANOS_MAX)
+        {
+            complain(
+                user,
+                "opening_credit",
+                "is beyond a million dollars, which is surely a mistake",
+                mistakes,
+            );
+        }
     }
 }
 

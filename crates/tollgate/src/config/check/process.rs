@@ -46,6 +46,8 @@ pub fn process(
         .any(|scheme| storage.url.starts_with(scheme))
     {
         complain("storage.url", "is neither sqlite://… nor postgres://…".to_owned());
+    } else if let Err(error) = store::check_url(&storage.url) {
+        complain("storage.url", error.to_string());
     }
     if let Some(key) = &security.encryption_key
         && !key.expose().is_empty()

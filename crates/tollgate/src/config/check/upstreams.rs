@@ -4,6 +4,7 @@ use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
 use domain::cloud::ServiceAccount;
 use domain::provider::AuthScheme;
 use domain::{Dialect, Provider, catalog};
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::super::Listed;
@@ -152,7 +153,7 @@ fn check_egress(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
         );
     }
     if let Some(proxy) = &decl.proxy
-        && !["http", "https", "socks5"].contains(&scheme(proxy).unwrap_or_default().as_str())
+        && !["http", "socks5", "socks5h"].contains(&scheme(proxy).unwrap_or_default().as_str())
     {
         complain(
             upstream,
@@ -259,13 +260,25 @@ pub fn base_url(url: &str) -> Option<&'static str> {
     if authority.host().is_empty() {
         return Some("has no host; write https://host/path");
     }
+    if has_bad_port(authority) {
+        return Some("has a port that is none; ports go up to 65535");
+    }
     uri.query()
         .is_some()
         .then_some("has a query; only scheme, host, port and path are used")
 }
 
+/// The library's parser lets any digits pass for a port, and then says that there is none.
+fn has_bad_port(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let address = text.rsplit_once('@').map_or(text, |(_, address)| address);
+    authority.port_u16().is_none() && address.len() != authority.host().len()
+}
+
 fn scheme(url: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
-    uri.authority()?;
+    if has_bad_port(uri.authority()?) {
+        return None;
+    }
     uri.scheme_str().map(str::to_owned)
 }

@@ -1,3 +1,5 @@
+//! A client's request, member by member: what is found, and how mistakes are told.
+
 use serde_json::json;
 
 use super::*;

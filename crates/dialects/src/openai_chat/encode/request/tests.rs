@@ -1,3 +1,5 @@
+//! A request for an upstream: what is written, and what is named as lost.
+
 use domain::provider::Quirks;
 use serde_json::json;
 

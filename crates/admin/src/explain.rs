@@ -1,0 +1,158 @@
+//! `/api/explain`: where a call would go at this moment, in which order, and why not elsewhere.
+//!
+//! Asked of the same code that decides for calls, with what it knows now: open breakers, resting credentials, whose turn
+//! it is. The same [`Explanation`] is what `tollgate explain` shows, from a running server or, without one, from what is
+//! declared.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use domain::declaration::Strategy;
+use domain::price::Rates;
+use domain::snapshot::{Route, Target};
+use domain::{Dialect, Money, Operation, Surface};
+use routing::{Choice, Exclusion, Plan};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::{Shared, time};
+
+/// What was decided, in words that stand for themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The model as it is declared or listed.
+    pub model: String,
+    /// What is asked, in which format.
+    pub surface: String,
+    /// Among targets of the same priority.
+    pub strategy: Strategy,
+    /// What would be tried, in this order.
+    pub order: Vec<Candidate>,
+    /// What would not.
+    pub excluded: Vec<Candidate>,
+    /// Whether `order` holds one that is tried only because there is no other.
+    pub last_resort: bool,
+}
+
+/// A target with a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The credential's name.
+    pub credential: String,
+    /// The model's name there.
+    pub model: String,
+    /// Lower is tried first.
+    pub priority: i32,
+    /// Share under `weighted`.
+    pub weight: u32,
+    /// Dollars per million tokens of short prompts; `None` where no price is known.
+    pub price: Option<Price>,
+    /// Why it is excluded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When that should end, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// The two prices that matter most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Prompt tokens.
+    pub input: Money,
+    /// Generated tokens.
+    pub output: Money,
+    /// Whether nothing costs anything, these and all the others.
+    pub free: bool,
+}
+
+impl Explanation {
+    /// What `plan` says about `route`.
+    pub fn of(route: &Route, plan: &Plan) -> Self {
+        let excluded = plan.excluded.iter().filter_map(|excluded| {
+            let candidate = Candidate::of(route, excluded.choice)?;
+            Some(candidate.excluded(excluded.reason))
+        });
+        Self {
+            model: route.model.clone(),
+            surface: plan.surface.to_string(),
+            strategy: route.strategy,
+            order: plan
+                .order
+                .iter()
+                .filter_map(|choice| Candidate::of(route, *choice))
+                .collect(),
+            excluded: excluded.collect(),
+            last_resort: plan.last_resort,
+        }
+    }
+}
+
+impl Candidate {
+    fn of(route: &Route, choice: Choice) -> Option<Self> {
+        let target = route.targets.get(choice.target)?;
+        Some(Self {
+            upstream: target.upstream.name.clone(),
+            credential: target.upstream.credentials.get(choice.credential)?.name.clone(),
+            model: target.model.to_string(),
+            priority: target.priority,
+            weight: target.weight,
+            price: price(route, target),
+            reason: None,
+            until: None,
+        })
+    }
+
+    fn excluded(self, reason: Exclusion) -> Self {
+        Self {
+            reason: Some(reason.name().to_owned()),
+            until: reason.until().map(time::moment),
+            ..self
+        }
+    }
+}
+
+fn price(route: &Route, target: &Target) -> Option<Price> {
+    let rates: &Rates = &route.price.as_ref().or(target.price.as_ref())?.ordinary.rates;
+    Some(Price {
+        input: rates.input,
+        output: rates.output,
+        free: rates.is_free(),
+    })
+}
+
+/// What a question names, and the mend where it names nothing.
+pub fn surface(operation: &str, dialect: &str) -> Result<Surface, String> {
+    let unknown = |what, name| format!("the {what} `{name}` is not known");
+    let found = Operation::ALL.into_iter().find(|known| known.name() == operation);
+    let operation = found.ok_or_else(|| unknown("operation", operation))?;
+    let found = Dialect::ALL.into_iter().find(|known| known.name() == dialect);
+    let dialect = found.ok_or_else(|| unknown("dialect", dialect))?;
+    Ok(Surface::new(operation, dialect))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    model: String,
+    operation: Option<String>,
+    dialect: Option<String>,
+}
+
+/// Where a call would go now.
+pub(crate) async fn show(
+    State(shared): State<Shared>,
+    _: Operator,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Explanation>, ApiError> {
+    let operation = asked.operation.as_deref().unwrap_or(Operation::Chat.name());
+    let dialect = asked.dialect.as_deref().unwrap_or(Dialect::OpenaiChat.name());
+    let surface = surface(operation, dialect).map_err(ApiError::malformed)?;
+    let route = shared
+        .snapshot()
+        .route(&asked.model)
+        .ok_or_else(|| ApiError::not_found(format!("no upstream serves `{}`", asked.model)))?;
+    let plan = (shared.inner.current.plan)(&route, surface);
+    Ok(Json(Explanation::of(&route, &plan)))
+}

@@ -1,0 +1,90 @@
+//! A question to the server on this machine, over its own HTTP.
+//!
+//! Hand-written, because the gateway's client is for upstreams: it checks addresses, pools and follows the configuration
+//! of an upstream, none of which is wanted for one `GET` to ourselves.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::Secret;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A server that needs longer is not healthy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest answer: the explanation of a model with thousands of targets is below it.
+const ANSWER_MAX: u64 = 4 * 1024 * 1024;
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// Asks the server at `address`.
+pub(super) async fn get(address: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<Answer> {
+    let text = tokio::time::timeout(PATIENCE, ask(address, path, token)).await;
+    let text = text.map_err(|_| anyhow::anyhow!("{address} does not answer within {} s", PATIENCE.as_secs()))??;
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
+    Ok(Answer {
+        status: status.unwrap_or(0),
+        body: body.to_owned(),
+    })
+}
+
+async fn ask(address: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<String> {
+    let connected = TcpStream::connect(address).await;
+    let mut stream = connected.with_context(|| format!("{address} cannot be reached; is `tollgate serve` running?"))?;
+    let login = token.map_or_else(String::new, |token| {
+        format!("authorization: Bearer {}\r\n", token.expose())
+    });
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{login}connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Where a server that listens on all addresses is reached from here.
+pub(super) fn address(listen: &str) -> String {
+    match listen.rsplit_once(':') {
+        Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => listen.to_owned(),
+    }
+}
+
+/// A value as a query may hold it.
+pub(super) fn encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value
+        .bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_asked_at_home() {
+        assert_eq!(address("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(address("[::]:1"), "[::1]:1");
+        assert_eq!(address("10.0.0.1:1"), "10.0.0.1:1");
+    }
+
+    #[test]
+    fn what_would_end_a_query_is_encoded() {
+        assert_eq!(encoded("a/b c&d=\r\nö"), "a%2Fb%20c%26d%3D%0D%0A%C3%B6");
+    }
+}
