@@ -18,6 +18,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
@@ -78,7 +79,7 @@ pub(crate) struct Streamed {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// An upstream; and what was read ahead of it.
-    Upstream(hyper::body::Incoming, Option<Bytes>),
+    Upstream(UpstreamBody, Option<Bytes>),
     /// The built-in demonstration.
     Demo(demo::Script),
 }
@@ -363,7 +364,7 @@ async fn refused(
     call: &Call,
     credential: &Credential,
     head: &http::response::Parts,
-    body: hyper::body::Incoming,
+    body: UpstreamBody,
 ) -> Result<(HeaderMap, Answer), Failure> {
     let body = collect(Source::Upstream(body, None), ERROR_BODY_MAX, Overflow::Cut).await?;
     let status = head.status.as_u16();

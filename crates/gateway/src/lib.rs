@@ -22,7 +22,7 @@ mod passthrough;
 mod pipeline;
 mod refuse;
 mod relay;
-mod repoll;
+mod selfwake;
 mod server;
 mod settle;
 mod upstream;

@@ -19,6 +19,7 @@ use crate::admit::read_body;
 use crate::authenticate::authenticate;
 use crate::body::Body;
 use crate::gateway::Inner;
+use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
@@ -81,7 +82,7 @@ pub(crate) async fn forward(
     relay(upstream, response)
 }
 
-fn relay(upstream: &Upstream, response: Response<Incoming>) -> Result<Response<Body>, Fault> {
+fn relay(upstream: &Upstream, response: Response<UpstreamBody>) -> Result<Response<Body>, Fault> {
     let status = response.status();
     // The provider's text about our credential may show parts of it.
     if matches!(status.as_u16(), 401 | 403) {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{DRAIN_LIMIT, Gateway};
 use crate::limits::{CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
 use crate::pipeline;
-use crate::repoll::Repoll;
+use crate::selfwake::Repoll;
 
 /// How to serve.
 #[derive(Debug)]

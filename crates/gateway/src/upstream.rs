@@ -3,8 +3,11 @@
 pub(crate) mod address;
 pub(crate) mod client;
 pub(crate) mod connector;
+pub(crate) mod incoming;
+mod link;
 pub(crate) mod request;
 pub(crate) mod resolve;
+mod shelf;
 mod stream;
 mod tls;
 
