@@ -13,6 +13,7 @@ mod cors;
 mod demo;
 mod dispatch;
 mod gateway;
+mod headers;
 mod inbound;
 mod limits;
 mod listing;

@@ -59,8 +59,10 @@ impl UpstreamClient {
         }
         let egress = egress.to_owned();
         let connector = Connector::new(egress.clone(), Arc::clone(&self.rules), Arc::clone(&self.resolver))?;
-        let shelf = Shelf::new();
-        let pool = Pool { connector, shelf };
+        let pool = Pool {
+            connector,
+            shelf: Shelf::new(),
+        };
         let mut known = self.pools.write();
         if known.len() >= EGRESS_MAX {
             known.clear();
@@ -79,7 +81,8 @@ impl Pool {
         loop {
             let (mut link, fresh) = match self.shelf.take(&place) {
                 Some(link) => (link, false),
-                None => (self.connect(&target).await?, true),
+                // Connecting is rare, and its future so large that every call would carry it along.
+                None => (Box::pin(self.connect(&target)).await?, true),
             };
             match link.send(request).await {
                 Ok(answer) => {

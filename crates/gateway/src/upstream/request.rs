@@ -12,6 +12,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 
+use crate::headers;
+
 /// Headers of the connection, never forwarded in either direction (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
@@ -94,12 +96,12 @@ impl Outgoing<'_> {
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
-        *request.headers_mut() = headers(self.upstream, self.credential, self.client_headers)?;
+        *request.headers_mut() = head(self.upstream, self.credential, self.client_headers)?;
         Ok(request)
     }
 }
 
-fn headers(upstream: &Upstream, credential: &Credential, client: &HeaderMap) -> Result<HeaderMap, String> {
+fn head(upstream: &Upstream, credential: &Credential, client: &HeaderMap) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in client {
@@ -153,18 +155,18 @@ fn secret(auth: AuthScheme, credential: &Credential) -> Result<Option<(HeaderNam
 
 /// Takes from an upstream's answer what goes on to the client.
 pub(crate) fn relayed_headers(answer: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(answer.len() + 6);
+    let mut relayed = HeaderMap::with_capacity(answer.len() + 6);
     for (name, value) in answer {
         let text = name.as_str();
         let limits = text.starts_with("x-ratelimit-") || text.starts_with("anthropic-ratelimit-");
         if !limits && !HOP_BY_HOP.contains(name) && !NOT_RELAYED.contains(&text) && !is_ours(name) {
-            headers.append(name, value.clone());
+            relayed.append(name, value.clone());
         }
     }
-    if let Some(id) = answer.get("x-request-id") {
-        headers.insert(HeaderName::from_static("x-tollgate-upstream-request-id"), id.clone());
+    if let Some(id) = answer.get(&headers::REQUEST_ID) {
+        relayed.insert(&headers::UPSTREAM_REQUEST_ID, id.clone());
     }
-    headers
+    relayed
 }
 
 /// A query without the client's key.
