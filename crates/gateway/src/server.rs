@@ -99,7 +99,9 @@ fn connection(
 > {
     let service = service_fn(move |request| {
         let (gateway, control) = (gateway.clone(), Arc::clone(&control));
-        async move { Ok(pipeline::answer(&gateway.inner, &control, request, peer.ip()).await) }
+        // In a box of its own that is gone once the answer has begun: hyper keeps room for this future as long as
+        // the connection lives, and a stream may be open for minutes.
+        async move { Ok(Box::pin(pipeline::answer(&gateway.inner, &control, request, peer.ip())).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
