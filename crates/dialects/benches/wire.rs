@@ -48,6 +48,7 @@ fn scans(criterion: &mut Criterion) {
     let facts = scan(CHAT, &body).expect("the request is valid");
     let edits = Edits {
         model: Some("gpt-4o-2024-08-06"),
+        omit_model: false,
         include_usage: true,
         params: &[],
     };

@@ -7,7 +7,7 @@ use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::json::{Syntax, utf8};
 use crate::observation::{Mark, Observation, Sign};
-use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 /// What was observed of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,10 +164,7 @@ fn read_whole(dialect: Dialect, body: &[u8], seen: &mut Observation) -> Result<S
         Dialect::OpenaiResponses => openai_responses::answer::read_whole(body, seen),
         Dialect::AnthropicMessages => anthropic_messages::answer::read_whole(body, seen),
         Dialect::Gemini => gemini::answer::read(body, seen),
-        Dialect::BedrockConverse => Err(Syntax {
-            at: 0,
-            what: "the dialect is not served",
-        }),
+        Dialect::BedrockConverse => bedrock_converse::answer::read_whole(body, seen),
     }
 }
 

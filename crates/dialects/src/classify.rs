@@ -25,7 +25,10 @@ pub enum Verdict {
 /// The `detail` of a failure never holds the provider's text about credentials, and anything in it that looks like a
 /// secret is masked.
 pub fn classify(dialect: Dialect, status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Verdict {
-    let error = ProviderError::read(body);
+    let mut error = ProviderError::read(body);
+    if let Some(code) = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()) {
+        error = error.with_code(code);
+    }
     let Cause::Upstream(class) = error.cause(Some(status)) else {
         return Verdict::Caller;
     };
@@ -102,6 +105,19 @@ mod tests {
             failure(429, &headers, body).unwrap().retry_after,
             Some(Duration::from_secs(7))
         );
+    }
+
+    #[test]
+    fn amazon_names_its_errors_in_a_header() {
+        let named = |status: u16, name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amzn-errortype", name.parse().unwrap());
+            failure(status, &headers, br#"{"message":"no"}"#).map(|failure| failure.class)
+        };
+        assert_eq!(named(400, "ValidationException:http://internal.amazon.com/coral/"), None);
+        assert_eq!(named(400, "ServiceQuotaExceededException"), Some(FailureClass::RateLimited));
+        assert_eq!(named(424, "ModelErrorException"), Some(FailureClass::Server));
+        assert_eq!(named(403, "ExpiredTokenException"), Some(FailureClass::Auth));
     }
 
     proptest! {

@@ -26,6 +26,7 @@ pub fn request(data: &[u8]) {
     let params = [("own".to_owned(), "1".to_owned())];
     let edits = Edits {
         model: Some("to/model"),
+        omit_model: false,
         include_usage: true,
         params: &params,
     };

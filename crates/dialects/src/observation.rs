@@ -30,6 +30,7 @@ pub(crate) struct Observation {
     /// The provider said that the prompt was refused: there will be no candidates.
     pub(crate) blocked: bool,
     /// Anthropic: a `message_delta` came, after which only the end can. Responses: the response is no longer running.
+    /// Bedrock: `messageStop` came, after which only the `metadata` can.
     pub(crate) closing: bool,
 }
 
@@ -131,8 +132,8 @@ impl Observation {
         match dialect {
             // Some providers give no finish reasons at all; their last word before `[DONE]` is the usage.
             Dialect::OpenaiChat => self.may_end(dialect) || (self.choices.none_finished() && self.usage_was_last),
-            Dialect::AnthropicMessages | Dialect::OpenaiResponses => self.closing,
-            Dialect::Gemini | Dialect::BedrockConverse => self.may_end(dialect),
+            Dialect::AnthropicMessages | Dialect::OpenaiResponses | Dialect::BedrockConverse => self.closing,
+            Dialect::Gemini => self.may_end(dialect),
         }
     }
 }

@@ -101,6 +101,20 @@ impl ProviderError {
             .unwrap_or_default()
     }
 
+    /// With a code that stands outside the body (Amazon's `x-amzn-errortype`, or the name of an exception in a stream).
+    /// What follows a colon in it is an address.
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        let code = code.split(':').next().unwrap_or_default().trim();
+        self.code_of(Some(&Value::from(code)));
+        self
+    }
+
+    /// With a message that stands outside the body.
+    pub(crate) fn with_message(mut self, message: &str) -> Self {
+        self.message_of(Some(&Value::from(message)));
+        self
+    }
+
     /// Whose fault it is, under the status it came with (none inside a stream).
     pub(crate) fn cause(&self, status: Option<u16>) -> Cause {
         let Some(status) = status.or_else(|| self.status()) else {
@@ -112,6 +126,9 @@ impl ProviderError {
             403 if self.flagged => Cause::Caller,
             401 | 403 => Cause::Upstream(FailureClass::Auth),
             402 => Cause::Upstream(FailureClass::OutOfCredit),
+            // Bedrock: an account's quota is a 400, and a model that failed is a 424.
+            400 if self.has_code(&["ServiceQuotaExceededException"]) => Cause::Upstream(FailureClass::RateLimited),
+            424 if self.has_code(&["ModelErrorException"]) => Cause::Upstream(FailureClass::Server),
             407 => Cause::Upstream(FailureClass::Connect),
             408 => Cause::Upstream(FailureClass::Silence),
             429 => Cause::Upstream(FailureClass::RateLimited),
@@ -269,18 +286,26 @@ fn meant_status(code: &str) -> Option<u16> {
         | "resource_exhausted"
         | "slow_down"
         | "ratelimitreached"
+        | "throttlingexception"
+        | "servicequotaexceededexception"
+        | "modelnotreadyexception"
         | "1002"
         | "1039" => 429,
         "overloaded_error" | "server_is_overloaded" | "engine_overloaded_error" => 529,
-        "unavailable" => 503,
-        "timeout_error" | "deadline_exceeded" | "vector_store_timeout" => 504,
-        "not_found_error" | "not_found" | "model_not_found" => 404,
+        "unavailable" | "serviceunavailableexception" => 503,
+        "modeltimeoutexception" | "timeout_error" | "deadline_exceeded" | "vector_store_timeout" => 504,
+        "not_found_error" | "not_found" | "resourcenotfoundexception" | "model_not_found" => 404,
         "request_too_large" => 413,
         "1004" => 401,
+        "accessdeniedexception" | "unrecognizedclientexception" | "expiredtokenexception" | "invalidsignatureexception" => {
+            403
+        }
+        "internalserverexception" | "modelstreamerrorexception" | "modelerrorexception" => 500,
         "server_error" | "api_error" | "internal" | "internal_error" | "internal_server_error" | "1000" | "1013" => 500,
         "invalid_request_error"
         | "invalid_argument"
         | "bad_request"
+        | "validationexception"
         | "invalid_prompt"
         | "context_length_exceeded"
         | "content_policy_violation"

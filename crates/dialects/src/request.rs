@@ -132,6 +132,8 @@ impl Tool {
 pub struct Edits<'a> {
     /// The model name of the target. May always be given: a name that is there already costs nothing.
     pub model: Option<&'a str>,
+    /// Take the model out instead: it stands in the path, and the provider does not take it in the body too.
+    pub omit_model: bool,
     /// Ask for the usage chunk of an `OpenAI` stream.
     pub include_usage: bool,
     /// Top-level fields and their JSON text, added where the client did not send the field.

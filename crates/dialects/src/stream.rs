@@ -16,14 +16,16 @@ use crate::answer::Report;
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
-use crate::sse::Event;
-use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+use crate::sse::{Event, Framer};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 mod array;
+pub(crate) mod frames;
 mod framing;
 
-use array::Edge;
+use array::{ArrayFramer, Edge};
 pub(crate) use array::element;
+use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;
 
@@ -42,6 +44,15 @@ impl TapOptions {
     /// Whether the stream is one JSON array.
     pub(crate) fn is_array(&self) -> bool {
         self.json_array && self.surface.dialect == Dialect::Gemini
+    }
+
+    /// How the stream is cut into pieces, at its start.
+    fn framing(&self) -> Framing {
+        match self.surface.dialect {
+            Dialect::Gemini if self.json_array => Framing::Array(ArrayFramer::default()),
+            Dialect::BedrockConverse => Framing::Frames(FrameFramer::default()),
+            _ => Framing::Events(Framer::default()),
+        }
     }
 }
 
@@ -133,7 +144,7 @@ impl StreamTap {
     /// A tap for a stream that has not begun.
     pub fn new(options: TapOptions) -> Self {
         Self {
-            framing: Framing::new(options.is_array()),
+            framing: options.framing(),
             options,
             seen: Observation::default(),
             state: TapState::Open,
@@ -198,6 +209,11 @@ impl StreamTap {
     /// Whether the stream is one JSON array.
     pub(crate) fn is_array(&self) -> bool {
         self.options.is_array()
+    }
+
+    /// How such a stream is cut into pieces, at its start.
+    pub(crate) fn framing(&self) -> Framing {
+        self.options.framing()
     }
 
     /// How many events were read.
@@ -325,6 +341,7 @@ impl StreamTap {
                 }
             }
             (Framing::Events(_), Edge::Piece) => self.judge_event(piece),
+            (Framing::Frames(_), Edge::Piece) => self.read(piece),
         }
     }
 
@@ -379,6 +396,9 @@ impl StreamTap {
     }
 
     fn read_sign(&mut self, data: &[u8]) -> Result<Sign, Syntax> {
+        if matches!(self.framing, Framing::Frames(_)) {
+            return bedrock_converse::answer::read_frame(data, &mut self.seen);
+        }
         utf8(data)?;
         match self.options.surface.dialect {
             Dialect::OpenaiChat => openai_chat::answer::read(data, &mut self.seen),
@@ -387,7 +407,7 @@ impl StreamTap {
             Dialect::Gemini => gemini::answer::read(data, &mut self.seen),
             Dialect::BedrockConverse => Err(Syntax {
                 at: 0,
-                what: "the dialect is not served",
+                what: "the dialect has no events of this kind",
             }),
         }
     }
@@ -413,7 +433,7 @@ impl StreamTap {
         let piece = self.partial.split().freeze();
         let missing = match &self.framing {
             Framing::Events(framer) => framer.missing(),
-            Framing::Array(_) => b"",
+            Framing::Array(_) | Framing::Frames(_) => b"",
         };
         if self.state == TapState::Terminal && piece.len() > TRAILER_MAX {
             return b"";
@@ -427,7 +447,7 @@ impl StreamTap {
         }
         let fate = match &self.framing {
             Framing::Events(_) if Event::read(&piece).data.is_some() => self.judge(&piece, Edge::Piece),
-            Framing::Events(_) | Framing::Array(_) => self.malformed(),
+            Framing::Events(_) | Framing::Array(_) | Framing::Frames(_) => self.malformed(),
         };
         match fate {
             Fate::Release | Fate::Hold | Fate::Follow => self.tail.push(piece),
@@ -447,6 +467,7 @@ impl StreamTap {
         match &self.framing {
             Framing::Events(_) => is_blank || (piece.starts_with(b":") && Event::read(piece) == Event::default()),
             Framing::Array(_) => is_blank,
+            Framing::Frames(_) => false,
         }
     }
 
@@ -462,7 +483,7 @@ impl StreamTap {
         match (dialect, &self.framing) {
             (Dialect::OpenaiChat, _) => Some(openai_chat::TERMINATOR),
             (Dialect::AnthropicMessages, _) => Some(anthropic_messages::TERMINATOR),
-            (Dialect::Gemini, Framing::Events(_)) => Some(b""),
+            (Dialect::Gemini, Framing::Events(_) | Framing::Frames(_)) => Some(b""),
             (Dialect::Gemini, Framing::Array(framer)) => framer.is_after_element().then_some(b"]"),
             (Dialect::OpenaiResponses | Dialect::BedrockConverse, _) => None,
         }

@@ -11,6 +11,7 @@ use domain::{Dialect, Operation, Surface, Usage};
 use crate::answer::{Nonsense, Report, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
+use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
@@ -269,7 +270,7 @@ impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
         Self::Translate(Box::new(Translation {
-            framing: Framing::new(tap.is_array()),
+            framing: tap.framing(),
             decoder: StreamDecoder::new(tap.surface().dialect),
             encoder: StreamEncoder::new(to, reply),
             tap,
@@ -383,6 +384,8 @@ impl Translation {
         self.note_usage();
         let is_read = if self.tap.is_array() {
             self.read_elements(piece)
+        } else if self.tap.surface().dialect == Dialect::BedrockConverse {
+            frames(piece).try_for_each(|frame| self.decoder.event(frame, &mut self.events))
         } else {
             sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
         };

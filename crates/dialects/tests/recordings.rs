@@ -17,12 +17,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dialects::{Nonsense, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, UsageReport, Verdict};
 use domain::{Dialect, FailureClass, Operation, Surface, Timestamp, Usage};
 use serde_json::Value;
 
-const FILES: [(&str, Operation, Dialect); 11] = [
+const FILES: [(&str, Operation, Dialect); 13] = [
     ("openai-chat", Operation::Chat, Dialect::OpenaiChat),
     ("openai-completions", Operation::Completions, Dialect::OpenaiChat),
     ("embeddings", Operation::Embeddings, Dialect::OpenaiChat),
@@ -38,6 +40,8 @@ const FILES: [(&str, Operation, Dialect); 11] = [
     ("gemini", Operation::Chat, Dialect::Gemini),
     ("gemini-embed", Operation::Embeddings, Dialect::Gemini),
     ("gemini-count", Operation::CountTokens, Dialect::Gemini),
+    ("bedrock-converse", Operation::Chat, Dialect::BedrockConverse),
+    ("bedrock-count-tokens", Operation::CountTokens, Dialect::BedrockConverse),
 ];
 
 /// Recordings whose figures are impossible (README: "Azure Grok reports more cached than prompt tokens").
@@ -107,9 +111,10 @@ fn recordings() -> Vec<Recording> {
 
 fn recording(surface: Surface, line: &Value) -> Recording {
     let text = |value: &Value| {
-        value["text"]
-            .as_str()
-            .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+        let plain = value["text"].as_str().map(|text| text.as_bytes().to_vec());
+        plain
+            .or_else(|| STANDARD.decode(value["b64"].as_str()?).ok())
+            .map(Bytes::from)
     };
     let stream = &line["has_stream"];
     let body = text(&line["response"]["body"]).unwrap_or_default();
@@ -272,7 +277,9 @@ fn check_hidden(recording: &Recording, released: &[u8], hide: bool) -> Option<St
     if !hide || FAILS_OVER.contains(&recording.id.as_str()) {
         return None;
     }
-    let text = std::str::from_utf8(&recording.body).unwrap();
+    let Ok(text) = std::str::from_utf8(&recording.body) else {
+        return (recording.body != released).then(|| "hides something of frames".to_owned());
+    };
     let is_chat = recording.surface.dialect == Dialect::OpenaiChat;
     let kept: String = text
         .split_inclusive("\n\n")
@@ -410,6 +417,7 @@ fn recorded_requests_scan_and_stay_as_they_are() {
             &body,
             &dialects::Edits {
                 model: Some("other"),
+                omit_model: false,
                 include_usage: true,
                 params: &[],
             },

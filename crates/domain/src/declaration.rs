@@ -48,6 +48,9 @@ pub struct UpstreamDecl {
     /// The wire format, where no preset says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Dialect>,
+    /// What a preset leaves open in its address: `{region: eu-west-1}`, `{project: …, location: …}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
     /// A label for people and for statistics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod catalog;
+pub mod cloud;
 pub mod declaration;
 pub mod dialect;
 pub mod failure;

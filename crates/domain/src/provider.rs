@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Dialect, NamePattern, Operation, Surface};
+use crate::cloud::{AwsKeys, EntraClient, ServiceAccount};
+use crate::{Dialect, NamePattern, Operation, Secret, Surface};
 
 /// How a credential is presented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -23,8 +24,36 @@ pub enum AuthScheme {
     ApiKey,
     /// `x-goog-api-key: …` (Gemini)
     XGoogApiKey,
+    /// Amazon: access keys sign the request (SigV4), a Bedrock API key is a bearer. Wants the variables `region` and
+    /// `service`.
+    Aws,
+    /// Google: a service account's key file gets tokens, anything else is `x-goog-api-key`. Wants the variable `scope`.
+    Google,
+    /// Azure: an Entra application gets tokens, anything else is `api-key`. Wants the variables `authority` and `scope`.
+    Azure,
     /// Nothing is sent: a local server.
     None,
+}
+
+impl AuthScheme {
+    /// What is wrong with a secret that is presented in this way; says nothing about its content.
+    pub fn problem_of(self, secret: &Secret) -> Option<&'static str> {
+        let has_parts = match self {
+            Self::Aws => AwsKeys::read(secret).map(|keys| keys.is_some()),
+            Self::Azure => EntraClient::read(secret).map(|client| client.is_some()),
+            Self::Google => ServiceAccount::read(secret).map(|account| account.is_some()),
+            Self::Bearer | Self::XApiKey | Self::ApiKey | Self::XGoogApiKey | Self::None => Ok(false),
+        };
+        let sendable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        match has_parts {
+            Err(problem) => Some(problem),
+            // The key file has spaces and line ends, and does not go into a header.
+            Ok(true) if self == Self::Google => None,
+            Ok(_) if secret.expose().is_empty() => Some("is empty; give the key itself, or a variable such as ${NAME}"),
+            Ok(_) => (!sendable(secret.expose()))
+                .then_some("has spaces or characters that cannot be sent; check how it was copied"),
+        }
+    }
 }
 
 /// A provider profile.
@@ -45,10 +74,19 @@ pub struct Provider {
     /// Headers sent unless the client sends them.
     #[serde(default)]
     pub default_headers: BTreeMap<String, String>,
-    /// Path per surface (`chat.openai_chat = "/chat/completions"`). `{model}` and `{method}` are filled in.
+    /// Words that upstreams fill into `base_url`, `surfaces` and the way of authenticating, with their defaults; an empty
+    /// default must be given by each upstream.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Path per surface (`chat.openai_chat = "/chat/completions"`), with a query where one is always needed. `{model}`
+    /// and `{method}` are filled in; a model that stands in the path is not said in the body again.
     #[serde(default, deserialize_with = "surfaces")]
     #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, String>>")]
     pub surfaces: BTreeMap<Surface, String>,
+    /// Top-level fields put into the JSON body of a surface, unless the client sent them.
+    #[serde(default, deserialize_with = "surfaces")]
+    #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, BTreeMap<String, serde_json::Value>>>")]
+    pub params: BTreeMap<Surface, BTreeMap<String, serde_json::Value>>,
     /// Models it serves where neither the upstream nor discovery says.
     #[serde(default)]
     pub models: Vec<NamePattern>,
@@ -110,14 +148,37 @@ impl Provider {
         self.surfaces.get(&surface).map(String::as_str)
     }
 
+    /// What is wrong with the variables that an upstream gives; the mend included.
+    pub fn variables_problem(&self, given: &BTreeMap<String, String>) -> Option<String> {
+        let unknown = given.keys().find(|name| !self.variables.contains_key(*name));
+        if let Some(name) = unknown {
+            let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+            return Some(match known.as_slice() {
+                [] => format!("the provider `{}` has no variables; remove `{name}`", self.name),
+                known => format!("there is no variable `{name}`; the provider `{}` has: {}", self.name, known.join(", ")),
+            });
+        }
+        // They become parts of an address, and must not begin another part of it.
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte));
+        if let Some((name, _)) = given.iter().find(|(_, value)| value.is_empty() || !is_plain(value)) {
+            return Some(format!("the variable `{name}` is empty or has characters that no address has"));
+        }
+        let missing = self.variables.iter().find(|(name, default)| default.is_empty() && !given.contains_key(*name));
+        missing.map(|(name, _)| format!("the provider `{}` wants `variables: {{{name}: …}}`", self.name))
+    }
+
     /// The catalog section that lists its models.
     pub fn catalog_name(&self) -> &str {
         self.catalog.as_deref().unwrap_or(&self.name)
     }
 }
 
-fn surfaces<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Surface, String>, D::Error> {
-    let written = BTreeMap::<Operation, BTreeMap<Dialect, String>>::deserialize(deserializer)?;
+fn surfaces<'de, D, T>(deserializer: D) -> Result<BTreeMap<Surface, T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let written = BTreeMap::<Operation, BTreeMap<Dialect, T>>::deserialize(deserializer)?;
     Ok(written
         .into_iter()
         .flat_map(|(operation, paths)| {

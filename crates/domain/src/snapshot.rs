@@ -78,6 +78,8 @@ pub struct Upstream {
     pub origin: Origin,
     /// How credentials are presented.
     pub auth: AuthScheme,
+    /// What its provider leaves open, defaults filled in.
+    pub variables: BTreeMap<String, String>,
     /// Path per surface.
     pub surfaces: BTreeMap<Surface, String>,
     /// Lower is tried first.
@@ -94,6 +96,8 @@ pub struct Upstream {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Added to every JSON body: field name and JSON text.
     pub params: Vec<(String, String)>,
+    /// Of surfaces to whose bodies the provider wants more added: all that is added there.
+    pub surface_params: BTreeMap<Surface, Vec<(String, String)>>,
     /// Proxy to reach it by.
     pub proxy: Option<String>,
     /// CA file instead of the public ones.
@@ -107,6 +111,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// What is added to JSON bodies of a surface.
+    pub fn params_of(&self, surface: Surface) -> &[(String, String)] {
+        self.surface_params.get(&surface).unwrap_or(&self.params)
+    }
+
     /// How this upstream is asked for what a client asks for as `asked`: in the same format where it offers that, else
     /// (for what can be translated) in the nearest one that it offers.
     pub fn serving(&self, asked: Surface) -> Option<Surface> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
-use domain::snapshot::{Credential, Target};
+use domain::snapshot::{Credential, Target, Upstream};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
@@ -19,6 +19,8 @@ use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::translation;
+use crate::upstream::auth::{self, Readied};
+use crate::upstream::path;
 use crate::upstream::confidence;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
@@ -262,20 +264,21 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
 async fn exchange(
     call: &mut Call,
     target: &Target,
-    credential: &Credential,
+    credential: &Arc<Credential>,
     served: Surface,
     losses: &mut Vec<String>,
 ) -> Result<(HeaderMap, Answer), Failure> {
     if target.upstream.provider.builtin {
         return demonstrate(call, target, served).await;
     }
+    let readied = auth::ready(&call.gateway, &target.upstream, credential).await?;
     let request = if served == call.surface() {
-        outgoing(call, target, credential)
+        outgoing(call, target, credential, readied)
     } else {
         translation::read(call)?;
         let told = translation::tell(call, target, served.dialect)?;
         losses.extend(translation::shown(&told.losses));
-        translated(call, target, credential, served, told.body)
+        translated(call, target, credential, readied, served, told.body)
     };
     let request = request.map_err(|message| Failure::new(FailureClass::Connect, message))?;
     let response = call.gateway.client.send(&target.upstream, request).await?;
@@ -314,7 +317,7 @@ async fn exchange(
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.starts_with(b"text/event-stream")
+    content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/vnd.amazon.eventstream")
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -322,29 +325,30 @@ fn outgoing(
     call: &Call,
     target: &Target,
     credential: &Credential,
+    readied: Readied,
 ) -> Result<http::Request<http_body_util::Full<Bytes>>, String> {
     let upstream = &target.upstream;
-    let template = upstream
-        .surfaces
-        .get(&call.surface())
-        .ok_or("the upstream does not offer this operation")?;
-    let path = match call.path.method {
-        Some(method) => template
-            .replace("{model}", &encoded(&target.model))
-            .replace("{method}", method.name),
-        None => template.clone(),
+    let served = call.surface();
+    let template = template(upstream, served)?;
+    let asked = path::Asked {
+        served,
+        model: &target.model,
+        method: call.path.method.map(|method| method.name),
+        stream: call.stream,
     };
     let edits = Edits {
         model: Some(&target.model),
+        omit_model: path::names_model(template, served.dialect),
         include_usage: wants_usage(call, target),
-        params: &upstream.params,
+        params: upstream.params_of(served),
     };
     let query = call.head.uri.query().map(query_without_key);
     Outgoing {
         upstream,
         credential,
+        readied,
         method: Method::POST,
-        path: &path,
+        path: &path::path(template, &asked),
         query: query.as_deref(),
         client_headers: &call.head.headers,
         body: call.facts.edit(&call.body, &edits),
@@ -357,43 +361,45 @@ fn translated(
     call: &Call,
     target: &Target,
     credential: &Credential,
+    readied: Readied,
     served: Surface,
     body: Bytes,
 ) -> Result<http::Request<http_body_util::Full<Bytes>>, String> {
     let upstream = &target.upstream;
-    let template = upstream
-        .surfaces
-        .get(&served)
-        .ok_or("the upstream does not offer this operation")?;
-    let streams = call.stream && served.dialect == Dialect::Gemini;
-    let method = match served.operation {
-        Operation::CountTokens => "countTokens",
-        Operation::Embeddings => "batchEmbedContents",
-        _ if streams => "streamGenerateContent",
-        _ => "generateContent",
+    let template = template(upstream, served)?;
+    let asked = path::Asked {
+        served,
+        model: &target.model,
+        method: None,
+        stream: call.stream,
     };
-    let path = template
-        .replace("{model}", &encoded(&target.model))
-        .replace("{method}", method);
+    let is_gemini_stream = call.stream && served.dialect == Dialect::Gemini;
     Outgoing {
         upstream,
         credential,
+        readied,
         method: Method::POST,
-        path: &path,
-        query: streams.then_some("alt=sse"),
+        path: &path::path(template, &asked),
+        query: is_gemini_stream.then_some("alt=sse"),
         client_headers: &translation::neutral_headers(&call.head.headers),
-        body: with_params(served, body, &upstream.params),
+        body: completed(served, body, upstream.params_of(served), path::names_model(template, served.dialect)),
     }
     .build()
 }
 
-/// A body of ours with the upstream's own parameters.
-fn with_params(served: Surface, body: Bytes, params: &[(String, String)]) -> Bytes {
-    if params.is_empty() {
+fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
+    let template = upstream.surfaces.get(&served).map(String::as_str);
+    template.ok_or_else(|| "the upstream does not offer this operation".to_owned())
+}
+
+/// A body of ours with the upstream's own parameters, and without a model that stands in the path.
+fn completed(served: Surface, body: Bytes, params: &[(String, String)], omit_model: bool) -> Bytes {
+    if params.is_empty() && !omit_model {
         return body;
     }
     let edits = Edits {
         model: None,
+        omit_model,
         include_usage: false,
         params,
     };
@@ -416,23 +422,6 @@ fn wants_usage(call: &Call, target: &Target) -> bool {
         && matches!(call.surface().operation, Operation::Chat | Operation::Completions)
         && target.upstream.provider.include_usage
         && !call.facts.asked_for_usage()
-}
-
-/// A model's name as a path segment. `/` stays: Gemini's resource names have it.
-fn encoded(model: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(model.len());
-    for byte in model.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'@' => out.push(byte as char),
-            _ => {
-                out.push('%');
-                out.push(HEX[usize::from(byte >> 4)] as char);
-                out.push(HEX[usize::from(byte & 15)] as char);
-            }
-        }
-    }
-    out
 }
 
 async fn refused(

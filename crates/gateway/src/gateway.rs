@@ -18,6 +18,7 @@ use store::{Journal, KeyHasher};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
 
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) board: Board,
     pub(crate) client: UpstreamClient,
+    pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
@@ -118,6 +120,7 @@ impl Gateway {
             accounts: options.accounts,
             board: Board::new(),
             client: UpstreamClient::new(options.address_rules, options.resolver),
+            tokens: Tokens::default(),
             metrics: Metrics::new(),
             clock: Clock::start(),
             bodies: Budget::new(options.body_budget),

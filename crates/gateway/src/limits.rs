@@ -50,5 +50,17 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Addresses of one name that are tried, in order.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
+/// Credentials whose tokens are kept at once; beyond it all are forgotten and fetched anew.
+pub(crate) const TOKENS_MAX: usize = 4_096;
+
+/// How long a token endpoint may take: real ones answer within a second.
+pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A token endpoint's answer: Microsoft's are some 2 KiB.
+pub(crate) const TOKEN_BODY_MAX: usize = 64 * 1024;
+
+/// How long a token endpoint's refusal is believed without asking again.
+pub(crate) const TOKEN_REFUSED_FOR: Duration = Duration::from_secs(1);
+
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;

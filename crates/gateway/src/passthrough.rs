@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
+use crate::upstream::auth;
 use crate::upstream::confidence;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
@@ -54,9 +55,14 @@ pub(crate) async fn forward(
     let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
+    let readied = auth::ready(gateway, &upstream, credential).await.map_err(|failure| {
+        tracing::warn!(upstream = upstream.name, detail = failure.detail, "a credential could not be used");
+        Fault::new(FaultKind::BadGateway, "the upstream's credential could not be used")
+    })?;
     let request = Outgoing {
         upstream,
         credential,
+        readied,
         method: head.method.clone(),
         path,
         query: query.as_deref(),

@@ -1,11 +1,13 @@
 //! Everything that goes out: which addresses may be reached, how a connection is made, how a request is written.
 
 pub(crate) mod address;
+pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod confidence;
 pub(crate) mod connector;
 pub(crate) mod request;
 pub(crate) mod resolve;
+pub(crate) mod path;
 mod stream;
 mod tls;
 

@@ -223,6 +223,7 @@ fn inline_upstream(model: &str, index: usize, target: &TargetDecl) -> Result<Opt
         provider: None,
         base_url: Some(base_url),
         dialect: Some(target.dialect.unwrap_or(domain::Dialect::OpenaiChat)),
+        variables: std::collections::BTreeMap::new(),
         group: None,
         priority: target.priority.unwrap_or(0),
         weight: target.weight.unwrap_or(1),

@@ -284,6 +284,7 @@ pub fn upstream_of(provider: &str) -> UpstreamDecl {
         provider: Some(provider.to_owned()),
         base_url: None,
         dialect: None,
+        variables: BTreeMap::new(),
         group: None,
         priority: 0,
         weight: 1,

@@ -168,6 +168,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             price: None,
             context: 0,
             max_output: 0,
+            thinks: None,
         });
     }
     (

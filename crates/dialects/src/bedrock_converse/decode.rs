@@ -1,26 +1,7 @@
-//! Placeholder of the skeleton: replaced by the dialect's decoders.
+//! From Bedrock's words into the vocabulary: answers only, since no client speaks this format.
 
-use crate::answer::Nonsense;
-use crate::hub::{Answer, BadRequest, Event, Request};
+mod answer;
+mod stream;
 
-pub(crate) fn request(_body: &[u8]) -> Result<Request, BadRequest> {
-    Err(BadRequest::new(
-        "body",
-        "requests of this format are not translated yet",
-    ))
-}
-
-pub(crate) fn answer(_body: &[u8]) -> Result<Answer, Nonsense> {
-    Err(Nonsense::Lacks("a decoder"))
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct StreamDecoder;
-
-impl StreamDecoder {
-    pub(crate) fn event(&mut self, _data: &[u8], _out: &mut Vec<Event>) -> Result<(), Nonsense> {
-        Err(Nonsense::Lacks("a decoder"))
-    }
-
-    pub(crate) fn finish(&mut self, _out: &mut Vec<Event>) {}
-}
+pub(crate) use answer::answer;
+pub(crate) use stream::StreamDecoder;

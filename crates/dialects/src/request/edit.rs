@@ -24,7 +24,9 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     }
     let mut splices = Splices::new();
     let mut added = String::new();
-    if let Some(name) = edits.model {
+    if edits.omit_model {
+        splices.extend(member_of_model(places, body).map(|span| (span, Cow::Borrowed(""))));
+    } else if let Some(name) = edits.model {
         rename(places, body, name, &mut splices, &mut added);
     }
     if edits.include_usage && places.dialect == Some(Dialect::OpenaiChat) {
@@ -34,7 +36,8 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     if !added.is_empty() {
         let end = places.object.end.saturating_sub(1);
         // Each addition begins with a comma, which the first member of an empty object must not have.
-        let text = if places.has_members { added } else { added.split_off(1) };
+        let has_members = places.has_members && !splices.iter().any(|(span, _)| is_all(span, places, body));
+        let text = if has_members { added } else { added.split_off(1) };
         splices.push((end..end, Cow::Owned(text)));
     }
     if splices.is_empty() {
@@ -42,6 +45,12 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     } else {
         spliced(body, splices)
     }
+}
+
+/// Whether nothing but white space is left of the object when `span` is taken out.
+fn is_all(span: &Range<usize>, places: &Places, body: &[u8]) -> bool {
+    let blank = |range: Range<usize>| body.get(range).is_some_and(|text| text.trim_ascii().is_empty());
+    blank(places.object.start + 1..span.start) && blank(span.end..places.object.end.saturating_sub(1))
 }
 
 fn rename(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'_>, added: &mut String) {
@@ -62,6 +71,23 @@ fn rename(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'_>, a
     if places.models.is_empty() && places.dialect != Some(Dialect::Gemini) {
         add(added, "model", &quoted(name));
     }
+}
+
+/// The member that names the model, with the comma that belongs to it. Only one is there: a second would not have passed
+/// the scan.
+fn member_of_model(places: &Places, body: &[u8]) -> Option<Range<usize>> {
+    let value = places.models.first().filter(|_| places.dialect != Some(Dialect::Gemini))?;
+    let last = |end: usize| body.get(..end)?.iter().rposition(|byte| !byte.is_ascii_whitespace());
+    let colon = last(value.start)?;
+    let closing = last(colon)?;
+    let opening = body.get(..closing)?.iter().rposition(|byte| *byte == b'"')?;
+    let after = value.end + body.get(value.end..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    if body.get(after) == Some(&b',') {
+        return Some(opening..after + 1);
+    }
+    let before = last(opening)?;
+    let start = if body.get(before) == Some(&b',') { before } else { opening };
+    Some(start..value.end)
 }
 
 /// Gemini names a model in a body as a resource.

@@ -326,6 +326,7 @@ fn what_is_no_json_is_not_edited() {
     let params = [("store".to_owned(), "false".to_owned())];
     let edits = Edits {
         model: Some("new"),
+        omit_model: false,
         include_usage: true,
         params: &params,
     };
@@ -428,6 +429,33 @@ fn asks_for_usage_whatever_stands_there() {
 }
 
 #[test]
+fn a_model_that_stands_in_the_path_leaves_the_body() {
+    let params = [("anthropic_version".to_owned(), "\"v\"".to_owned())];
+    for (body, left) in [
+        (r#"{"model":"a"}"#, json!({})),
+        (r#"{ "model" : "a" , "max_tokens": 1 }"#, json!({"max_tokens": 1})),
+        (r#"{"max_tokens":1, "mod\u0065l":"a" }"#, json!({"max_tokens": 1})),
+        (r#"{"max_tokens":1,"model":null,"stream":true}"#, json!({"max_tokens": 1, "stream": true})),
+        (r#"{"max_tokens":1}"#, json!({"max_tokens": 1})),
+    ] {
+        for params in [&params[..], &[]] {
+            let edits = Edits {
+                omit_model: true,
+                params,
+                ..Edits::default()
+            };
+            let bytes = Bytes::copy_from_slice(body.as_bytes());
+            let edited = scan(MESSAGES, &bytes).unwrap().edit(&bytes, &edits);
+            let mut expected = left.clone();
+            if !params.is_empty() {
+                expected["anthropic_version"] = json!("v");
+            }
+            assert_eq!(serde_json::from_slice::<Value>(&edited).unwrap(), expected, "{body}");
+        }
+    }
+}
+
+#[test]
 fn adds_parameters_that_the_client_did_not_send() {
     let params = [
         ("top_k".to_owned(), "5".to_owned()),
@@ -484,7 +512,7 @@ proptest! {
         let body = Bytes::from(if pretty { serde_json::to_string_pretty(&document).unwrap() } else { document.to_string() });
         let found = scan(CHAT, &body).unwrap();
         prop_assert_eq!(&found.model, &model);
-        let edited = found.edit(&body, &Edits { model: Some("to"), include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own_field".to_owned(), "[1]".to_owned())] });
+        let edited = found.edit(&body, &Edits { model: Some("to"), omit_model: false, include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own_field".to_owned(), "[1]".to_owned())] });
         document["stream_options"]["include_usage"] = json!(true);
         document["own_field"] = json!([1]);
         document["model"] = json!("to");
@@ -503,7 +531,7 @@ proptest! {
                 if let Ok(found) = scan(Surface::new(operation, dialect), &body) {
                     let body = Bytes::copy_from_slice(&body);
                     let params = [("a".to_owned(), "1".to_owned())];
-                    let _edited = found.edit(&body, &Edits { model: Some("m"), include_usage: true, params: &params });
+                    let _edited = found.edit(&body, &Edits { model: Some("m"), omit_model: false, include_usage: true, params: &params });
                 }
             }
         }

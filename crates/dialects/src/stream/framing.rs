@@ -1,7 +1,8 @@
-//! Where the pieces of a stream end: events, or the elements of one JSON array.
+//! Where the pieces of a stream end: events, the elements of one JSON array, or binary frames.
 
 use crate::sse::Framer;
 use crate::stream::array::{ArrayFramer, Edge};
+use crate::stream::frames::FrameFramer;
 
 /// How a stream is cut into pieces.
 #[derive(Debug)]
@@ -10,6 +11,8 @@ pub(crate) enum Framing {
     Events(Framer),
     /// One JSON array of answers (Gemini without `alt=sse`).
     Array(ArrayFramer),
+    /// Amazon's binary event stream.
+    Frames(FrameFramer),
 }
 
 /// The end of a piece.
@@ -22,20 +25,12 @@ pub(crate) struct Cut {
 }
 
 impl Framing {
-    /// At the start of a stream.
-    pub(crate) fn new(is_array: bool) -> Self {
-        if is_array {
-            Self::Array(ArrayFramer::default())
-        } else {
-            Self::Events(Framer::default())
-        }
-    }
-
     /// The next end in `bytes` at or after `from`; what stands before `from` was looked at already.
     pub(crate) fn next(&mut self, bytes: &[u8], from: usize) -> Option<Cut> {
         match self {
             Self::Events(framer) => framer.end(bytes, from).map(|at| Cut { at, edge: Edge::Piece }),
             Self::Array(framer) => framer.next(bytes, from).map(|(at, edge)| Cut { at, edge }),
+            Self::Frames(framer) => framer.next(bytes, from).map(|(at, edge)| Cut { at, edge }),
         }
     }
 }

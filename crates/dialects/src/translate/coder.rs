@@ -46,7 +46,7 @@ impl StreamDecoder {
         }
     }
 
-    /// Reads one event's data, which is JSON, and appends what it says.
+    /// Reads one event's data, which is JSON (of Bedrock's a whole frame), and appends what it says.
     pub(crate) fn event(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
         match self {
             Self::OpenaiChat(decoder) => decoder.event(data, out),

@@ -362,12 +362,9 @@ fn upstream(
 ) -> Result<Upstream, String> {
     let decl = row.decl;
     let provider = profile(&decl, presets)?;
-    let base_url = decl
-        .base_url
-        .as_deref()
-        .unwrap_or(&provider.base_url)
-        .trim_end_matches('/')
-        .to_owned();
+    let variables = variables(&provider, &decl.variables)?;
+    let written = decl.base_url.as_deref().unwrap_or(&provider.base_url);
+    let base_url = filled(written, &variables).trim_end_matches('/').to_owned();
     if base_url.is_empty() && !provider.builtin {
         return Err("it has no address; add `base_url`".to_owned());
     }
@@ -375,10 +372,17 @@ fn upstream(
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
-    let params = decl
+    let params = texts(&decl.params);
+    // The upstream's own come first: of two of one name the first counts.
+    let surface_params = provider
         .params
         .iter()
-        .map(|(name, value)| (name.clone(), value.to_string()))
+        .map(|(surface, more)| (*surface, [params.clone(), texts(more)].concat()))
+        .collect();
+    let surfaces = provider
+        .surfaces
+        .iter()
+        .map(|(surface, path)| (*surface, filled(path, &variables)))
         .collect();
     Ok(Upstream {
         id: row.id,
@@ -386,7 +390,8 @@ fn upstream(
         base_url,
         origin: row.origin,
         auth: provider.auth,
-        surfaces: provider.surfaces.clone(),
+        variables,
+        surfaces,
         priority: decl.priority,
         weight: decl.weight,
         strategy: decl.strategy.unwrap_or(defaults.strategy),
@@ -394,6 +399,7 @@ fn upstream(
         models: decl.models.unwrap_or_else(|| provider.models.clone()),
         headers: headers(decl.headers)?,
         params,
+        surface_params,
         proxy: decl.proxy,
         ca: decl.ca.map(PathBuf::from),
         timeouts: timeouts(decl.timeouts, defaults, request_timeout),
@@ -401,6 +407,32 @@ fn upstream(
         cooldown: switched(decl.cooldown, CooldownDecl::default()),
         provider,
     })
+}
+
+/// What a provider leaves open, as this upstream fills it in.
+fn variables(
+    provider: &Provider,
+    own: &std::collections::BTreeMap<String, String>,
+) -> Result<std::collections::BTreeMap<String, String>, String> {
+    if let Some(problem) = provider.variables_problem(own) {
+        return Err(problem);
+    }
+    let mut all = provider.variables.clone();
+    all.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Ok(all)
+}
+
+fn filled(template: &str, variables: &std::collections::BTreeMap<String, String>) -> String {
+    variables.iter().fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{name}}}"), value)
+    })
+}
+
+fn texts(params: &std::collections::BTreeMap<String, serde_json::Value>) -> Vec<(String, String)> {
+    params
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect()
 }
 
 /// The profile that a declaration names; without a name, the one that speaks its dialect.
@@ -413,7 +445,7 @@ fn profile(decl: &UpstreamDecl, presets: &[Arc<Provider>]) -> Result<Arc<Provide
         Some(Dialect::AnthropicMessages) => "anthropic",
         Some(Dialect::Gemini) => "gemini",
         Some(Dialect::OpenaiChat | Dialect::OpenaiResponses) => "openai-compatible",
-        Some(Dialect::BedrockConverse) => return Err("the dialect bedrock_converse does not exist yet".to_owned()),
+        Some(Dialect::BedrockConverse) => "bedrock",
         None => "",
     };
     let named = decl.provider.as_deref();

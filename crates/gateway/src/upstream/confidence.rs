@@ -4,6 +4,8 @@
 //! very secrets that a request carried finds them wherever they stand; everything else stays as it came.
 
 use bytes::Bytes;
+use domain::cloud::{AwsKeys, HiddenText};
+use domain::provider::AuthScheme;
 use domain::snapshot::{Credential, Upstream};
 use http::HeaderMap;
 use memchr::memmem::Finder;
@@ -55,6 +57,10 @@ pub(crate) fn headers(answer: &HeaderMap, upstream: &Upstream, credential: &Cred
 fn secrets<'a>(upstream: &'a Upstream, credential: &'a Credential) -> impl Iterator<Item = &'a [u8]> {
     let headers = upstream.headers.iter().map(|(_, value)| value.as_bytes());
     let headers = headers.filter(|value| value.len() >= HEADER_SECRET_MIN);
-    let key = credential.secret.expose().as_bytes();
-    std::iter::once(key).filter(|key| !key.is_empty()).chain(headers)
+    let key = credential.secret.expose();
+    // Of a secret with parts this is the one that goes out as it is.
+    let keys = AwsKeys::read(&credential.secret).ok().flatten();
+    let token = keys.filter(|_| upstream.auth == AuthScheme::Aws).and_then(|keys| keys.session_token);
+    let own = [key, token.map_or("", HiddenText::expose)];
+    own.into_iter().filter(|key| !key.is_empty()).map(str::as_bytes).chain(headers)
 }

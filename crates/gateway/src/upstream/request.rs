@@ -6,11 +6,12 @@
 //! credential a foreign organisation would be answered with 401, and one caller could get a credential benched.
 
 use bytes::Bytes;
-use domain::provider::AuthScheme;
 use domain::snapshot::{Credential, Upstream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
+
+use super::auth::{self, Readied, Unsigned};
 
 /// Headers of the connection, never forwarded in either direction (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -70,7 +71,9 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) credential: &'a Credential,
     pub(crate) method: Method,
-    /// Below the base URL, beginning with `/`.
+    /// What the credential needed beforehand.
+    pub(crate) readied: Readied,
+    /// Below the base URL, beginning with `/`; may have a query of the provider's own.
     pub(crate) path: &'a str,
     /// The client's query without its key.
     pub(crate) query: Option<&'a str>,
@@ -85,21 +88,28 @@ impl Outgoing<'_> {
         url.push_str(&self.upstream.base_url);
         url.push_str(self.path);
         if let Some(query) = self.query.filter(|query| !query.is_empty()) {
-            url.push('?');
+            url.push(if self.path.contains('?') { '&' } else { '?' });
             url.push_str(query);
         }
         let uri: Uri = url
             .parse()
             .map_err(|error| format!("the URL cannot be built: {error}"))?;
+        let mut headers = headers(self.upstream, self.client_headers)?;
+        let unsigned = Unsigned {
+            method: &self.method,
+            uri: &uri,
+            body: &self.body,
+        };
+        auth::present(self.upstream, self.credential, self.readied, &unsigned, &mut headers)?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
-        *request.headers_mut() = headers(self.upstream, self.credential, self.client_headers)?;
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }
 
-fn headers(upstream: &Upstream, credential: &Credential, client: &HeaderMap) -> Result<HeaderMap, String> {
+fn headers(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in client {
@@ -118,37 +128,11 @@ fn headers(upstream: &Upstream, credential: &Credential, client: &HeaderMap) -> 
     for (name, value) in &upstream.headers {
         headers.insert(name, value.clone());
     }
-    if let Some((name, value)) = secret(upstream.auth, credential)? {
-        headers.insert(name, value);
-    }
     Ok(headers)
 }
 
 fn is_ours(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-tollgate-")
-}
-
-fn secret(auth: AuthScheme, credential: &Credential) -> Result<Option<(HeaderName, HeaderValue)>, String> {
-    let secret = credential.secret.expose();
-    if secret.is_empty() {
-        return Ok(None);
-    }
-    let (name, text) = match auth {
-        AuthScheme::None => return Ok(None),
-        AuthScheme::Bearer => (header::AUTHORIZATION, format!("Bearer {secret}")),
-        AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), secret.to_owned()),
-        AuthScheme::ApiKey => (HeaderName::from_static("api-key"), secret.to_owned()),
-        AuthScheme::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), secret.to_owned()),
-    };
-    let unsendable = || {
-        format!(
-            "the key of credential `{}` has characters that a header cannot carry",
-            credential.name
-        )
-    };
-    let mut value = HeaderValue::try_from(text).map_err(|_| unsendable())?;
-    value.set_sensitive(true);
-    Ok(Some((name, value)))
 }
 
 /// Takes from an upstream's answer what goes on to the client.
@@ -207,6 +191,7 @@ mod tests {
         let outgoing = Outgoing {
             upstream,
             credential: &upstream.credentials[0],
+            readied: Readied::Plain,
             method: Method::POST,
             path: "/messages",
             query: Some("beta=true"),

@@ -64,8 +64,9 @@ fn from_stdin() -> anyhow::Result<Secret> {
     io::stdin().lock().take(SECRET_MAX).read_to_string(&mut text)?;
     let secret = text.trim();
     anyhow::ensure!(!secret.is_empty(), "stdin holds no key; write it as one line");
+    // A service account's key file is JSON over many lines.
     anyhow::ensure!(
-        !secret.contains('\n'),
+        secret.starts_with('{') || !secret.contains('\n'),
         "stdin holds more than one line; write the key alone"
     );
     Ok(Secret::new(secret))

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use domain::declaration::UserDecl;
+use domain::provider::AuthScheme;
 use domain::{Money, Timestamp};
 use jiff::Timestamp as Instant;
 use jiff::civil::Date;
@@ -12,7 +13,6 @@ use super::super::Listed;
 use super::super::file::KeyEntry;
 use super::super::mistake::Mistakes;
 use super::super::suggest::hint;
-use super::upstreams::secret_problem;
 use super::{Names, check_name, complain};
 
 /// Checks `users`.
@@ -54,7 +54,7 @@ pub fn keys(listed: &[Listed<'_, KeyEntry>], users: &[&str], mistakes: &mut Mist
             let message = format!("there is no user `{}`{}", decl.user, hint(&decl.user, users));
             complain(key, "user", message, mistakes);
         }
-        if let Some(problem) = secret_problem(decl.key.expose()) {
+        if let Some(problem) = AuthScheme::Bearer.problem_of(&decl.key) {
             complain(key, "key", problem, mistakes);
         } else if !secrets.insert(decl.key.expose()) {
             complain(

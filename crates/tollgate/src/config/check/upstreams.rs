@@ -1,6 +1,8 @@
 //! Checks of providers and upstreams: where calls go and by which secrets.
 
 use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
+use domain::cloud::ServiceAccount;
+use domain::provider::AuthScheme;
 use domain::{Dialect, Provider, catalog};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Uri};
@@ -71,22 +73,26 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
             );
         }
         check_address(upstream, own, mistakes);
+        let provider = provider_of(decl, own);
+        if let Some(problem) = provider.and_then(|provider| provider.variables_problem(&decl.variables)) {
+            complain(upstream, "variables", problem, mistakes);
+        }
         check_egress(upstream, mistakes);
         check_timeouts(upstream, &decl.timeouts, mistakes);
-        check_credentials(upstream, mistakes);
+        check_credentials(upstream, provider.map_or(AuthScheme::Bearer, |provider| provider.auth), mistakes);
     }
+}
+
+/// The provider that an upstream names, or that stands for the dialect that it names.
+fn provider_of<'a>(decl: &UpstreamDecl, own: &[&'a Provider]) -> Option<&'a Provider> {
+    let name = decl.provider.as_deref();
+    let name = name.or((decl.dialect == Some(Dialect::BedrockConverse)).then_some("bedrock"))?;
+    let own = own.iter().copied().find(|provider| provider.name.eq_ignore_ascii_case(name));
+    own.or_else(|| catalog::provider(name).map(|provider| &**provider))
 }
 
 fn check_address(upstream: &Listed<'_, UpstreamDecl>, own: &[&Provider], mistakes: &mut Mistakes) {
     let decl = &upstream.decl;
-    if decl.dialect == Some(Dialect::BedrockConverse) {
-        complain(
-            upstream,
-            "dialect",
-            "bedrock_converse does not exist yet; use another dialect",
-            mistakes,
-        );
-    }
     if let Some(url) = &decl.base_url
         && let Some(problem) = base_url(url)
     {
@@ -94,11 +100,7 @@ fn check_address(upstream: &Listed<'_, UpstreamDecl>, own: &[&Provider], mistake
     }
     let mut without_address = decl.base_url.is_none();
     if let Some(name) = &decl.provider {
-        let own_one = own
-            .iter()
-            .copied()
-            .find(|provider| provider.name.eq_ignore_ascii_case(name));
-        let Some(provider) = own_one.or_else(|| catalog::provider(name).map(|provider| &**provider)) else {
+        let Some(provider) = provider_of(decl, own) else {
             let own = own.iter().map(|provider| provider.name.as_str());
             let known: Vec<&str> = own
                 .chain(catalog::providers().iter().map(|provider| provider.name.as_str()))
@@ -191,7 +193,7 @@ fn check_timeouts(upstream: &Listed<'_, UpstreamDecl>, timeouts: &TimeoutsDecl, 
     }
 }
 
-fn check_credentials(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
+fn check_credentials(upstream: &Listed<'_, UpstreamDecl>, auth: AuthScheme, mistakes: &mut Mistakes) {
     let mut names = Names::default();
     let nodes = upstream.node.get("credentials").map_or(&[][..], Node::elements);
     for (index, (decl, node)) in upstream.decl.credentials.iter().zip(nodes).enumerate() {
@@ -206,7 +208,7 @@ fn check_credentials(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistake
             &mut names,
             mistakes,
         );
-        check_credential(&Listed { node, path, decl: () }, decl, mistakes);
+        check_credential(&Listed { node, path, decl: () }, decl, auth, mistakes);
     }
 }
 
@@ -215,11 +217,17 @@ pub fn credentials(listed: &[Listed<'_, CredentialDecl>], mistakes: &mut Mistake
     let mut names = Names::default();
     for credential in listed {
         check_name(credential, &credential.decl.name, &mut names, mistakes);
-        check_credential(credential, &credential.decl, mistakes);
+        // For which upstream is not known here; a key file is told by its brace.
+        let auth = if ServiceAccount::is_one(&credential.decl.key) {
+            AuthScheme::Google
+        } else {
+            AuthScheme::Bearer
+        };
+        check_credential(credential, &credential.decl, auth, mistakes);
     }
 }
 
-fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, mistakes: &mut Mistakes) {
+fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, auth: AuthScheme, mistakes: &mut Mistakes) {
     if decl.weight == 0 {
         complain(
             credential,
@@ -228,22 +236,15 @@ fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, mistak
             mistakes,
         );
     }
-    if let Some(problem) = secret_problem(decl.key.expose()) {
+    if let Some(problem) = auth.problem_of(&decl.key) {
         complain(credential, "key", problem, mistakes);
     }
 }
 
-/// What is wrong with an API key that goes into a header; says nothing about its content.
-pub(super) fn secret_problem(key: &str) -> Option<&'static str> {
-    if key.is_empty() {
-        return Some("is empty; give the key itself, or a variable such as ${NAME}");
-    }
-    let sendable = key.bytes().all(|byte| byte.is_ascii_graphic());
-    (!sendable).then_some("has spaces or characters that cannot be sent; check how it was copied")
-}
-
 /// What is wrong with the address of an API.
 pub fn base_url(url: &str) -> Option<&'static str> {
+    // What variables stand for is checked where they are given.
+    let url = url.replace(['{', '}'], "");
     let Ok(uri) = url.parse::<Uri>() else {
         return Some("is not a URL such as https://api.example.com/v1");
     };

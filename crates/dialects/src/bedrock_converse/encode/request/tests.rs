@@ -1,0 +1,314 @@
+//! Requests of other formats, as Bedrock gets them.
+
+use domain::{Dialect, provider::Quirks};
+
+use super::*;
+use crate::hub::{
+    CacheMark, Content, Effort, Media, MediaKind, Message, Part, Reasoning, Role, Signature, Source, Thinking, ThinkingBudget,
+    Tool, ToolCall, ToolChoice, ToolResult,
+};
+
+const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+
+fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRequest> {
+    let quirks = Quirks::default();
+    let target = Target {
+        model,
+        max_output: 0,
+        include_usage: false,
+        quirks: &quirks,
+    };
+    let mut losses = Losses::default();
+    let body = request(request_, &target, &mut losses)?;
+    Ok((body, losses.into_vec().into_iter().map(|loss| loss.what.into_owned()).collect()))
+}
+
+fn told(request: Request) -> (Value, Vec<String>) {
+    told_to(CLAUDE, request).unwrap()
+}
+
+fn says(role: Role, text: &str) -> Message {
+    Message::new(role, vec![Part::text(text)])
+}
+
+fn asks(messages: Vec<Message>) -> Request {
+    Request {
+        messages,
+        ..Request::default()
+    }
+}
+
+fn call(id: &str, arguments: &str) -> Part {
+    Part::new(Content::ToolCall(ToolCall {
+        id: Some(id.to_owned()),
+        name: "f".to_owned(),
+        arguments: arguments.to_owned(),
+        custom: false,
+    }))
+}
+
+fn result(id: &str, parts: Vec<Part>) -> Part {
+    Part::new(Content::ToolResult(ToolResult {
+        call: id.to_owned(),
+        parts,
+        is_error: Some(true),
+        ..ToolResult::default()
+    }))
+}
+
+fn media(kind: MediaKind, source: Source, mime: &str) -> Part {
+    Part::new(Content::Media(Media {
+        kind,
+        source,
+        mime: mime.to_owned(),
+        name: Some("a_b.pdf".to_owned()),
+        detail: None,
+        context: None,
+        cite: None,
+    }))
+}
+
+fn function(name: &str) -> Tool {
+    Tool::Function {
+        name: name.to_owned(),
+        description: Some(String::new()),
+        schema: None,
+        strict: Some(true),
+        cache: Some(CacheMark { ttl: Some("1h".to_owned()) }),
+        extra: Extra::default(),
+    }
+}
+
+#[test]
+fn a_plain_question() {
+    let mut question = asks(vec![
+        says(Role::System, "be brief"),
+        says(Role::Developer, "be kind"),
+        says(Role::User, "a"),
+        says(Role::User, "b"),
+        says(Role::Assistant, ""),
+        says(Role::User, "c"),
+    ]);
+    question.max_output = Some(9);
+    question.sampling.temperature = Some(1.5.into());
+    question.sampling.top_p = Some(0.5.into());
+    question.sampling.top_k = Some(7.into());
+    question.sampling.stop = vec!["END".to_owned(), String::new()];
+    question.sampling.seed = Some(1.into());
+    question.service_tier = Some("priority".to_owned());
+    question.metadata = Map::from_iter([("team".to_owned(), "blue".into()), ("n".to_owned(), 1.into())]);
+    let (body, losses) = told(question);
+    let expected = json!({
+        "system": [{"text": "be brief"}, {"text": "be kind"}],
+        "inferenceConfig": {"maxTokens": 9, "temperature": 1, "topP": 0.5, "stopSequences": ["END"]},
+        "messages": [{"role": "user", "content": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}],
+        "additionalModelResponseFieldPaths": ["/stop_sequence"],
+        "additionalModelRequestFields": {"top_k": 7},
+        "serviceTier": {"type": "priority"},
+        "requestMetadata": {"team": "blue"},
+    });
+    assert_eq!(body, expected);
+    assert_eq!(losses, ["temperature", "seed", "metadata"]);
+}
+
+#[test]
+fn tools_and_their_results() {
+    let picture = media(MediaKind::Image, Source::Base64("aGk=".to_owned()), "image/jpeg");
+    let mut question = asks(vec![
+        says(Role::User, "q"),
+        Message::new(Role::Assistant, vec![call("call|1", r#"{"a":1}"#), call("c2", ""), call("c3", "oops")]),
+        Message::new(
+            Role::User,
+            vec![Part::text("and"), result("call|1", vec![Part::text("no"), picture]), result("c2", vec![])],
+        ),
+    ]);
+    question.tools = vec![function("f"), function("g")];
+    question.tool_choice = Some(ToolChoice::Allowed {
+        names: vec!["f".to_owned()],
+        required: true,
+    });
+    let (body, losses) = told(question);
+    assert_eq!(
+        body["toolConfig"],
+        json!({"tools": [
+            {"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}, "strict": true}},
+            {"cachePoint": {"type": "default", "ttl": "1h"}}],
+            "toolChoice": {"any": {}}})
+    );
+    let calls = body["messages"][1]["content"].as_array().unwrap();
+    let id = calls[0]["toolUse"]["toolUseId"].as_str().unwrap();
+    assert!(id.starts_with("call_1_"), "{id}");
+    assert_eq!(calls[0]["toolUse"]["input"], json!({"a": 1}));
+    assert_eq!(calls[1]["toolUse"]["input"], json!({}));
+    assert_eq!(calls[2]["toolUse"]["input"], json!({"arguments": "oops"}));
+    let answers = body["messages"][2]["content"].as_array().unwrap();
+    assert_eq!(
+        answers[0],
+        json!({"toolResult": {"toolUseId": id, "content": [{"text": "no"},
+            {"image": {"format": "jpeg", "source": {"bytes": "aGk="}}}], "status": "error"}})
+    );
+    assert_eq!(answers[1]["toolResult"]["content"], json!([]));
+    assert_eq!(answers[2], json!({"text": "and"}), "results come first");
+    assert_eq!(losses, ["tool_calls[].arguments"]);
+}
+
+#[test]
+fn a_conversation_with_calls_declares_them_even_if_none_may_be_called() {
+    let mut question = asks(vec![
+        says(Role::User, "q"),
+        Message::new(Role::Assistant, vec![call("c1", "{}")]),
+        Message::new(Role::User, vec![result("c1", vec![Part::text("x")])]),
+    ]);
+    question.tools = vec![function("f")];
+    question.tool_choice = Some(ToolChoice::None);
+    let (body, losses) = told(question.clone());
+    assert_eq!(body["toolConfig"]["tools"][0]["toolSpec"]["name"], "f");
+    assert_eq!(losses, ["tool_choice"]);
+    question.messages.truncate(1);
+    let (body, losses) = told(question);
+    assert!(body.get("toolConfig").is_none(), "offering none is forbidding them");
+    assert!(losses.is_empty());
+}
+
+#[test]
+fn media_are_bytes_or_in_s3() {
+    let documents = vec![
+        media(MediaKind::Document, Source::Base64("JVBERi0=".to_owned()), "application/pdf"),
+        media(MediaKind::Document, Source::Text("hi".to_owned()), "text/plain"),
+        media(MediaKind::Video, Source::Url("s3://bucket/film".to_owned()), "video/quicktime"),
+    ];
+    let (body, _) = told(asks(vec![Message::new(Role::User, documents)]));
+    assert_eq!(
+        body["messages"][0]["content"],
+        json!([
+            {"text": "a b pdf"},
+            {"document": {"format": "pdf", "name": "a b pdf", "source": {"bytes": "JVBERi0="}}},
+            {"document": {"format": "txt", "name": "a b pdf 2", "source": {"bytes": "aGk="}}},
+            {"video": {"format": "mov", "source": {"s3Location": {"uri": "s3://bucket/film"}}}},
+        ])
+    );
+    for (source, mime) in [
+        (Source::Url("https://x/y.png".to_owned()), "image/png"),
+        (Source::File("file-1".to_owned()), "image/png"),
+        (Source::Base64(String::new()), "image/tiff"),
+    ] {
+        let message = Message::new(Role::User, vec![media(MediaKind::Image, source, mime)]);
+        assert!(told_to(CLAUDE, asks(vec![message])).is_err());
+    }
+}
+
+#[test]
+fn reasoning_goes_back_only_under_its_own_seal() {
+    let thought = |origin, redacted| {
+        Part::new(Content::Thinking(Thinking {
+            text: "hm".to_owned(),
+            signature: Some(Signature {
+                origin,
+                value: "sig".to_owned(),
+            }),
+            redacted,
+            ..Thinking::default()
+        }))
+    };
+    let parts = vec![
+        thought(Dialect::BedrockConverse, false),
+        thought(Dialect::BedrockConverse, true),
+        thought(Dialect::Gemini, false),
+        Part::text("x"),
+    ];
+    let (body, losses) = told(asks(vec![says(Role::User, "q"), Message::new(Role::Assistant, parts)]));
+    assert_eq!(
+        body["messages"][1]["content"],
+        json!([
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "sig"}}},
+            {"reasoningContent": {"redactedContent": "sig"}},
+            {"text": "x"},
+        ])
+    );
+    assert_eq!(losses, ["thinking"]);
+}
+
+#[test]
+fn thinking_is_said_in_the_makers_words() {
+    let wish = |effort, budget| Reasoning {
+        effort,
+        budget,
+        ..Reasoning::default()
+    };
+    let tokens = |tokens| Some(ThinkingBudget::Tokens(tokens));
+    for (model, wish, expected) in [
+        (CLAUDE, wish(None, tokens(2_000)), json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})),
+        (CLAUDE, wish(Some(Effort::Low), None), json!({"thinking": {"type": "enabled", "budget_tokens": 1024}})),
+        (CLAUDE, wish(None, tokens(9_000)), json!({"thinking": {"type": "enabled", "budget_tokens": 3999}})),
+        (CLAUDE, wish(Some(Effort::None), None), Value::Null),
+        ("anthropic.claude-sonnet-4-6", wish(Some(Effort::Max), None),
+            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}})),
+        ("anthropic.claude-sonnet-4-6", wish(None, tokens(2_000)),
+            json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})),
+        ("anthropic.claude-opus-5", wish(None, tokens(2_000)),
+            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}})),
+        ("anthropic.claude-3-haiku-20240307-v1:0", wish(None, tokens(2_000)), Value::Null),
+        ("us.amazon.nova-2-lite-v1:0", wish(Some(Effort::High), None),
+            json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}})),
+        ("openai.gpt-oss-120b-1:0", wish(Some(Effort::High), None), json!({"reasoning_effort": "high"})),
+        ("meta.llama3", wish(Some(Effort::High), None), Value::Null),
+    ] {
+        let mut question = asks(vec![says(Role::User, "q")]);
+        question.max_output = Some(4_000);
+        question.reasoning = Some(wish);
+        let (body, _) = told_to(model, question).unwrap();
+        assert_eq!(body.get("additionalModelRequestFields").unwrap_or(&Value::Null), &expected, "{model}");
+    }
+}
+
+#[test]
+fn claude_does_not_think_where_it_would_be_refused() {
+    let mut question = asks(vec![
+        says(Role::User, "q"),
+        Message::new(Role::Assistant, vec![call("c1", "{}")]),
+        Message::new(Role::User, vec![result("c1", vec![Part::text("x")])]),
+    ]);
+    question.reasoning = Some(Reasoning {
+        budget: Some(ThinkingBudget::Tokens(2_000)),
+        ..Reasoning::default()
+    });
+    let (body, losses) = told(question.clone());
+    assert!(body.get("additionalModelRequestFields").is_none());
+    assert_eq!(losses, ["thinking"]);
+    question.messages.truncate(1);
+    question.tool_choice = Some(ToolChoice::Required);
+    question.tools = vec![function("f")];
+    assert!(told(question).0.get("additionalModelRequestFields").is_none());
+}
+
+#[test]
+fn schemas_caches_and_what_is_only_bedrocks() {
+    let mut question = asks(vec![says(Role::User, "q")]);
+    question.messages[0].parts[0].cache = Some(CacheMark { ttl: Some("1h".to_owned()) });
+    question.format = Some(OutputFormat::Schema {
+        name: Some("n".to_owned()),
+        description: None,
+        schema: json!({"type": "object"}),
+        strict: Some(true),
+    });
+    question.extra = Extra {
+        origin: Some(Dialect::OpenaiChat),
+        members: Map::from_iter([
+            ("guardrailConfig".to_owned(), json!({"guardrailIdentifier": "g"})),
+            ("additionalModelRequestFields".to_owned(), json!({"anthropic_beta": ["x"]})),
+            ("prediction".to_owned(), json!({})),
+        ]),
+    };
+    let (body, losses) = told(question.clone());
+    assert_eq!(body["messages"][0]["content"][1], json!({"cachePoint": {"type": "default", "ttl": "1h"}}));
+    assert_eq!(
+        body["outputConfig"],
+        json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{\"type\":\"object\"}", "name": "n"}}}})
+    );
+    assert_eq!(body["guardrailConfig"]["guardrailIdentifier"], "g");
+    assert_eq!(body["additionalModelRequestFields"]["anthropic_beta"], json!(["x"]));
+    assert_eq!(losses, ["prediction"]);
+    let (body, losses) = told_to("meta.llama3", question).unwrap();
+    assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), 1);
+    assert_eq!(losses, ["cache_control", "prediction"]);
+}
