@@ -36,7 +36,7 @@ def recorded(format: str, name: str, streams: bool) -> Recording:
     told = {"input": usage["input"] + usage["cache_read"], "cached": usage["cache_read"], "cache_write": 0}
     # The scripted Anthropic does not tell them apart.
     told |= {"output": usage["output"], "reasoning": 0 if format == "anthropic-messages" else usage.get("reasoning", 0)}
-    response = {"status": 200, "headers": {}, "body": {"text": ""}}
+    response = {"status": 200, "headers": {}, "body": {"text": "[]"}}
     return Recording(
         {"id": name, "api": format, "provider": "", "response": response, "has_stream": streams, "expected": expected, "usage": told, "request": None}
     )
