@@ -23,8 +23,8 @@ mod array;
 pub(crate) mod frames;
 mod framing;
 
-use array::{ArrayFramer, Edge};
 pub(crate) use array::element;
+use array::{ArrayFramer, Edge};
 use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;

@@ -155,15 +155,27 @@ impl Provider {
             let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
             return Some(match known.as_slice() {
                 [] => format!("the provider `{}` has no variables; remove `{name}`", self.name),
-                known => format!("there is no variable `{name}`; the provider `{}` has: {}", self.name, known.join(", ")),
+                known => format!(
+                    "there is no variable `{name}`; the provider `{}` has: {}",
+                    self.name,
+                    known.join(", ")
+                ),
             });
         }
         // They become parts of an address, and must not begin another part of it.
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte));
+        let is_plain = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte))
+        };
         if let Some((name, _)) = given.iter().find(|(_, value)| value.is_empty() || !is_plain(value)) {
-            return Some(format!("the variable `{name}` is empty or has characters that no address has"));
+            return Some(format!(
+                "the variable `{name}` is empty or has characters that no address has"
+            ));
         }
-        let missing = self.variables.iter().find(|(name, default)| default.is_empty() && !given.contains_key(*name));
+        let missing = self
+            .variables
+            .iter()
+            .find(|(name, default)| default.is_empty() && !given.contains_key(*name));
         missing.map(|(name, _)| format!("the provider `{}` wants `variables: {{{name}: …}}`", self.name))
     }
 

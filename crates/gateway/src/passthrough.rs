@@ -23,6 +23,7 @@ use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
 use crate::upstream::auth;
 use crate::upstream::confidence;
+use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
@@ -56,7 +57,11 @@ pub(crate) async fn forward(
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
     let readied = auth::ready(gateway, &upstream, credential).await.map_err(|failure| {
-        tracing::warn!(upstream = upstream.name, detail = failure.detail, "a credential could not be used");
+        tracing::warn!(
+            upstream = upstream.name,
+            detail = failure.detail,
+            "a credential could not be used"
+        );
         Fault::new(FaultKind::BadGateway, "the upstream's credential could not be used")
     })?;
     let request = Outgoing {
@@ -100,7 +105,7 @@ pub(crate) async fn forward(
 async fn relay(
     upstream: &Upstream,
     credential: &Credential,
-    response: Response<Incoming>,
+    response: Response<UpstreamBody>,
 ) -> Result<Response<Body>, Fault> {
     let status = response.status();
     // The provider's text about our credential may show parts of it.

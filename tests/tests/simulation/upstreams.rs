@@ -200,6 +200,8 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         origin: Origin::Operator,
         auth: provider.auth,
         surfaces: provider.surfaces.clone(),
+        surface_params: provider.surfaces.keys().map(|surface| (*surface, Vec::new())).collect(),
+        variables: provider.variables.clone(),
         priority: 0,
         weight: 1,
         strategy: strategy(rng),

@@ -32,9 +32,13 @@ impl Names {
 
 /// Letters, digits, single spaces, hyphens, parentheses and square brackets are possible.
 fn plain(name: &str) -> String {
-    let kept = name
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) { letter } else { ' ' });
+    let kept = name.chars().map(|letter| {
+        if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) {
+            letter
+        } else {
+            ' '
+        }
+    });
     let words: String = kept.collect();
     let words: Vec<&str> = words.split_whitespace().collect();
     words.join(" ").chars().take(NAME_MAX).collect()
@@ -42,7 +46,11 @@ fn plain(name: &str) -> String {
 
 /// Writes media as a block.
 pub(super) fn block(media: Media, names: &mut Names, losses: &mut Losses) -> Result<Value, BadRequest> {
-    losses.note_if(media.detail.is_some(), "detail", "the target looks as closely as it likes");
+    losses.note_if(
+        media.detail.is_some(),
+        "detail",
+        "the target looks as closely as it likes",
+    );
     let kind = match media.kind {
         MediaKind::Image => "image",
         MediaKind::Audio => "audio",
@@ -61,7 +69,11 @@ fn document(media: Media, names: &mut Names) -> Result<Value, BadRequest> {
     inner.insert("name".to_owned(), names.of(media.name.as_deref()).into());
     inner.insert("source".to_owned(), source(media.source, &media.mime)?);
     put(&mut inner, "context", media.context.map(Value::from));
-    put(&mut inner, "citations", media.cite.filter(|cite| *cite).map(|_| json!({"enabled": true})));
+    put(
+        &mut inner,
+        "citations",
+        media.cite.filter(|cite| *cite).map(|_| json!({"enabled": true})),
+    );
     Ok(json!({"document": inner}))
 }
 
