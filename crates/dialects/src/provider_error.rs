@@ -301,8 +301,16 @@ fn meant_status(code: &str) -> Option<u16> {
         | "unrecognizedclientexception"
         | "expiredtokenexception"
         | "invalidsignatureexception" => 403,
-        "internalserverexception" | "modelstreamerrorexception" | "modelerrorexception" => 500,
-        "server_error" | "api_error" | "internal" | "internal_error" | "internal_server_error" | "1000" | "1013" => 500,
+        "internalserverexception"
+        | "modelstreamerrorexception"
+        | "modelerrorexception"
+        | "server_error"
+        | "api_error"
+        | "internal"
+        | "internal_error"
+        | "internal_server_error"
+        | "1000"
+        | "1013" => 500,
         "invalid_request_error"
         | "invalid_argument"
         | "bad_request"

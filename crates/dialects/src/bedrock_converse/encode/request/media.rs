@@ -98,10 +98,10 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
         (MediaKind::Document, "text/markdown") => "md",
         // Whatever else is text can be read as such.
         (MediaKind::Document, _) if mime.starts_with("text/") || mime == "application/json" => "txt",
-        (MediaKind::Video, "" | "video/mp4") => "mp4",
+        (MediaKind::Video, "" | "video/mp4") | (MediaKind::Audio, "audio/mp4") => "mp4",
         (MediaKind::Video, "video/quicktime") => "mov",
         (MediaKind::Video, "video/x-matroska") => "mkv",
-        (MediaKind::Video, "video/webm") => "webm",
+        (MediaKind::Video, "video/webm") | (MediaKind::Audio, "audio/webm") => "webm",
         (MediaKind::Video, "video/x-flv") => "flv",
         (MediaKind::Video, "video/mpeg" | "video/mpg") => "mpeg",
         (MediaKind::Video, "video/x-ms-wmv") => "wmv",
@@ -112,8 +112,6 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
         (MediaKind::Audio, "audio/aac") => "aac",
         (MediaKind::Audio, "audio/ogg") => "ogg",
         (MediaKind::Audio, "audio/opus") => "opus",
-        (MediaKind::Audio, "audio/webm") => "webm",
-        (MediaKind::Audio, "audio/mp4") => "mp4",
         _ => {
             let problem = format!("the target takes no media of the type `{mime}`; convert it");
             return Err(BadRequest::new("messages", problem));

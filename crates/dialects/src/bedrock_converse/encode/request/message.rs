@@ -125,7 +125,7 @@ fn user(parts: Vec<Part>, family: Family, names: &mut Names, losses: &mut Losses
     for part in parts {
         unsaid(&part, losses);
         match part.content {
-            Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(text)),
+            Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(&text)),
             Content::Media(media) => blocks.push(media::block(media, names, losses)?),
             Content::ToolResult(result) => blocks.push(tool_result(result, family, names, losses)?),
             Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
@@ -154,7 +154,7 @@ fn introduce(blocks: &mut Vec<Value>) {
 }
 
 /// Blank texts are refused.
-fn text_block(text: String) -> Option<Value> {
+fn text_block(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({"text": text}))
 }
 
@@ -176,10 +176,10 @@ fn assistant(
                     "citations",
                     "those of earlier answers are not sent back",
                 );
-                blocks.extend(text_block(text));
+                blocks.extend(text_block(&text));
             }
-            Content::Refusal(text) => blocks.extend(text_block(text)),
-            Content::Thinking(thinking) => blocks.extend(reasoning(thinking, losses)),
+            Content::Refusal(text) => blocks.extend(text_block(&text)),
+            Content::Thinking(thinking) => blocks.extend(reasoning(&thinking, losses)),
             Content::ToolCall(call) => {
                 calls = true;
                 if !told.called.contains(&call.name) {
@@ -204,7 +204,7 @@ fn assistant(
 }
 
 /// Reasoning goes back only under the seal that Bedrock itself put on it.
-fn reasoning(thinking: Thinking, losses: &mut Losses) -> Option<Value> {
+fn reasoning(thinking: &Thinking, losses: &mut Losses) -> Option<Value> {
     let seal = thinking
         .signature
         .as_ref()
@@ -266,7 +266,7 @@ fn tool_result(
     let mut content = Vec::with_capacity(result.parts.len());
     for part in result.parts {
         match part.content {
-            Content::Text { text, .. } => content.extend(text_block(text)),
+            Content::Text { text, .. } => content.extend(text_block(&text)),
             Content::Media(media) => content.push(media::block(media, names, losses)?),
             Content::Native { value, .. } => content.push(json!({"text": value.to_string()})),
             _ => losses.note("tool_result", "something in it is neither text nor media"),
