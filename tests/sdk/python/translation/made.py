@@ -15,6 +15,20 @@ PARAMETERS = {
     },
     "required": ["city"],
 }
+RICH = {
+    "type": "object",
+    "$defs": {"place": {"type": "object", "properties": {"name": {"type": "string"}, "near": {"$ref": "#/$defs/place"}}}},
+    "properties": {
+        "where": {"$ref": "#/$defs/place", "description": "Where"},
+        "when": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}], "default": None},
+        "how": {"type": ["string", "null"], "enum": ["fast", "slow", None]},
+        "what": {"oneOf": [{"const": "a"}, {"type": "object", "properties": {"b": {"type": "number", "exclusiveMinimum": 0}}}]},
+        "more": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[a-z]+$"}},
+        "list": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": True},
+    },
+    "required": ["where"],
+    "additionalProperties": False,
+}
 OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
@@ -63,6 +77,16 @@ def chat() -> dict[str, dict]:
         "effort": {"messages": [user], "reasoning_effort": "high", "max_completion_tokens": 60000},
         "little effort": {"messages": [user], "reasoning_effort": "low"},
         "no effort": {"messages": [user], "reasoning_effort": "none"},
+        "rich schema": {"messages": [user], "tools": [{"type": "function", "function": {"name": "r", "parameters": RICH}}]},
+        "odd ids": {
+            **tools,
+            "messages": [
+                user,
+                {"role": "assistant", "content": "", "tool_calls": [{**calls[0], "id": "functions.look:0"}, {**calls[2], "id": "functions.look:1"}]},
+                {"role": "tool", "tool_call_id": "functions.look:0", "content": "a"},
+                {"role": "tool", "tool_call_id": "functions.look:1", "content": "b"},
+            ],
+        },
         "odd names": {"messages": [{**user, "name": "anna"}], "user": "u-1", "metadata": {"k": "v"}, "seed": 7},
     }
 
@@ -98,6 +122,7 @@ def responses() -> dict[str, dict]:
         "json": {"input": "JSON, please", "text": {"format": {"type": "json_object"}}},
         "sampling": {"input": "hi", "temperature": 0.5, "max_output_tokens": 99, "stream": True, "store": False},
         "effort": {"input": "hi", "reasoning": {"effort": "high", "summary": "auto"}, "max_output_tokens": 60000},
+        "rich schema": {"input": "hi", "tools": [{"type": "function", "name": "r", "parameters": RICH, "strict": False}]},
         "little effort": {"input": "hi", "reasoning": {"effort": "minimal"}},
     }
 
@@ -138,6 +163,7 @@ def messages() -> dict[str, dict]:
         "search": {"messages": [user], "tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]},
         "schema": {"messages": [user], "output_config": {"format": {"type": "json_schema", "schema": OBJECT}}},
         "sampling": {"messages": [user], "temperature": 0.5, "stop_sequences": ["a"], "stream": True, "metadata": {"user_id": "u-1"}},
+        "rich schema": {"messages": [user], "tools": [{"name": "r", "input_schema": RICH}]},
         "thinking": {"messages": [user], "thinking": {"type": "enabled", "budget_tokens": 24000}, "max_tokens": 32000},
         "little thinking": {"messages": [user], "thinking": {"type": "enabled", "budget_tokens": 1024}},
         "not thinking": {"messages": [user], "thinking": {"type": "disabled"}},
@@ -184,6 +210,11 @@ def gemini() -> dict[str, dict]:
         "json": configured(responseMimeType="application/json"),
         "sampling": configured(temperature=0.5, maxOutputTokens=99, stopSequences=["a"], seed=7),
         "top": configured(topP=0.5, topK=20),
+        "rich schema": {"contents": [user], "tools": [{"functionDeclarations": [{"name": "r", "description": "", "parametersJsonSchema": RICH}]}]},
+        "of the function": {
+            "contents": [user, {"role": model, "parts": calls[:1]}, {"role": "function", "parts": results[:1]}],
+            "tools": tools,
+        },
         "thinking": configured(thinkingConfig={"thinkingBudget": 24576, "includeThoughts": True}, maxOutputTokens=60000),
         "little thinking": configured(thinkingConfig={"thinkingLevel": "LOW"}),
         "not thinking": configured(thinkingConfig={"thinkingBudget": 0}),
