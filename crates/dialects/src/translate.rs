@@ -245,7 +245,7 @@ const fn told_usage(report: &UsageReport) -> Option<Usage> {
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "most streams pass through, and whoever holds a transcoder has it in a box"
+    reason = "pass-through is the usual case, and must not pay an allocation"
 )]
 pub enum Transcoder {
     /// The bytes pass through; the tap watches.

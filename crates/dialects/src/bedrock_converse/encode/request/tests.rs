@@ -17,6 +17,7 @@ fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRe
         max_output: 0,
         include_usage: false,
         quirks: &quirks,
+        thinks: None,
     };
     let mut losses = Losses::default();
     let body = request(request_, &target, &mut losses)?;

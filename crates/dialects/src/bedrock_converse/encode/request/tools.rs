@@ -1,4 +1,4 @@
-//! Tools.
+//! Tools and the choice among them, which Bedrock passes on to models that do not all take the same.
 
 use serde_json::{Map, Value, json};
 
