@@ -66,14 +66,24 @@ models: [{{name: claude, targets: [{{upstream: aws, model: \"{MODEL}\"}}]}}]",
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 {
+                (sum >> 1) ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            }
+        })
     })
 }
 
 /// A frame of Amazon's event stream.
 fn frame(kind: &str, name_header: &str, name: &str, payload: &Value) -> Vec<u8> {
     let mut head = Vec::new();
-    for (header, value) in [(":message-type", kind), (name_header, name), (":content-type", "application/json")] {
+    for (header, value) in [
+        (":message-type", kind),
+        (name_header, name),
+        (":content-type", "application/json"),
+    ] {
         head.push(header.len() as u8);
         head.extend(header.as_bytes());
         head.push(7);
@@ -98,18 +108,33 @@ fn event(name: &str, payload: &Value) -> Vec<u8> {
 fn streamed() -> Vec<Vec<u8>> {
     vec![
         event("messageStart", &json!({"role": "assistant"})),
-        event("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"text": "one "}})),
-        event("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"text": "two"}})),
+        event(
+            "contentBlockDelta",
+            &json!({"contentBlockIndex": 0, "delta": {"text": "one "}}),
+        ),
+        event(
+            "contentBlockDelta",
+            &json!({"contentBlockIndex": 0, "delta": {"text": "two"}}),
+        ),
         event("contentBlockStop", &json!({"contentBlockIndex": 0})),
         event(
             "contentBlockStart",
             &json!({"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": "look"}}}),
         ),
-        event("contentBlockDelta", &json!({"contentBlockIndex": 1, "delta": {"toolUse": {"input": "{\"x\":"}}})),
-        event("contentBlockDelta", &json!({"contentBlockIndex": 1, "delta": {"toolUse": {"input": "1}"}}})),
+        event(
+            "contentBlockDelta",
+            &json!({"contentBlockIndex": 1, "delta": {"toolUse": {"input": "{\"x\":"}}}),
+        ),
+        event(
+            "contentBlockDelta",
+            &json!({"contentBlockIndex": 1, "delta": {"toolUse": {"input": "1}"}}}),
+        ),
         event("contentBlockStop", &json!({"contentBlockIndex": 1})),
         event("messageStop", &json!({"stopReason": "tool_use"})),
-        event("metadata", &json!({"usage": {"inputTokens": 40, "outputTokens": 9, "totalTokens": 49}})),
+        event(
+            "metadata",
+            &json!({"usage": {"inputTokens": 40, "outputTokens": 9, "totalTokens": 49}}),
+        ),
     ]
 }
 
@@ -136,7 +161,10 @@ fn assert_signed(asked: &Received, region: &str) {
     };
     let time = asked.header("x-amz-date").unwrap();
     let day = &time[..8];
-    assert_eq!(part("Credential"), format!("AKIDEXAMPLE/{day}/{region}/bedrock/aws4_request"));
+    assert_eq!(
+        part("Credential"),
+        format!("AKIDEXAMPLE/{day}/{region}/bedrock/aws4_request")
+    );
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let hash = |bytes: &[u8]| hex(digest::digest(&digest::SHA256, bytes).as_ref());
     let path: String = asked
@@ -150,13 +178,20 @@ fn assert_signed(asked: &Received, region: &str) {
     let signed = part("SignedHeaders");
     let headers: String = signed
         .split(';')
-        .map(|name| format!("{name}:{}\n", asked.header(name).unwrap_or_else(|| panic!("{name} is not there"))))
+        .map(|name| {
+            format!(
+                "{name}:{}\n",
+                asked.header(name).unwrap_or_else(|| panic!("{name} is not there"))
+            )
+        })
         .collect();
     let canonical = format!("POST\n{path}\n\n{headers}\n{signed}\n{}", hash(&asked.body));
     let scope = format!("{day}/{region}/bedrock/aws4_request");
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hash(canonical.as_bytes()));
     let sign = |key: &[u8], text: &str| {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
+            .as_ref()
+            .to_vec()
     };
     let key = [day, region, "bedrock", "aws4_request"]
         .iter()
@@ -172,9 +207,14 @@ fn assert_signed(asked: &Received, region: &str) {
 fn bedrock_serves_clients_of_every_format_by_a_signed_request() {
     let world = bedrock(&format!("AKIDEXAMPLE:{AWS_SECRET}:{AWS_TOKEN}"));
     world.upstream.rule(Match::path("/converse"), whole());
-    world.upstream.rule(Match::path("/converse-stream"), stream_of(streamed().concat()));
+    world
+        .upstream
+        .rule(Match::path("/converse-stream"), stream_of(streamed().concat()));
     for client in FORMATS {
-        for (request, end) in [(client.call("claude"), "converse"), (client.stream("claude"), "converse-stream")] {
+        for (request, end) in [
+            (client.call("claude"), "converse"),
+            (client.stream("claude"), "converse-stream"),
+        ] {
             let response = world.send(&request);
             let text = response.text();
             assert_eq!(response.status(), 200, "{client:?} {end}: {text}");
@@ -187,14 +227,24 @@ fn bedrock_serves_clients_of_every_format_by_a_signed_request() {
             assert_signed(&asked, "eu-west-1");
             let body = asked.json();
             assert!(body.get("model").is_none() && body.get("stream").is_none(), "{body}");
-            assert_eq!(body["messages"][0], json!({"role": "user", "content": [{"text": "hi"}]}));
+            assert_eq!(
+                body["messages"][0],
+                json!({"role": "user", "content": [{"text": "hi"}]})
+            );
             let receipt = receipt_of(&world.gateway, &response);
-            assert_eq!((&receipt["usage"]["input"], &receipt["usage"]["output"]), (&json!(40), &json!(9)), "{receipt}");
+            assert_eq!(
+                (&receipt["usage"]["input"], &receipt["usage"]["output"]),
+                (&json!(40), &json!(9)),
+                "{receipt}"
+            );
             assert_eq!(receipt["attempts"][0]["dialect"], "bedrock_converse", "{receipt}");
         }
     }
     let logs = world.gateway.stdout() + &world.gateway.stderr();
-    assert!(!logs.contains(AWS_SECRET) && !logs.contains(AWS_TOKEN), "a secret is in the log");
+    assert!(
+        !logs.contains(AWS_SECRET) && !logs.contains(AWS_TOKEN),
+        "a secret is in the log"
+    );
 }
 
 #[test]
@@ -216,7 +266,12 @@ fn a_bedrock_stream_that_is_cut_damaged_or_fails_ends_as_an_error() {
     damaged[at] ^= 1;
     let failing = [
         frames[..3].concat(),
-        frame("exception", ":exception-type", "throttlingException", &json!({"message": "slow down"})),
+        frame(
+            "exception",
+            ":exception-type",
+            "throttlingException",
+            &json!({"message": "slow down"}),
+        ),
     ];
     for body in [damaged, frames[..4].concat(), frames[..9].concat(), failing.concat()] {
         world.upstream.rule(Match::path("/converse-stream"), stream_of(body));
@@ -234,18 +289,32 @@ fn recorded_bedrock_streams_reach_the_client() {
     let world = bedrock(&format!("AKIDEXAMPLE:{AWS_SECRET}:{AWS_TOKEN}"));
     let mut seen = 0;
     for recording in recordings.load("bedrock-converse") {
-        if !recording.request.as_ref().is_some_and(|request| request.path.ends_with("converse-stream")) {
+        if !recording
+            .request
+            .as_ref()
+            .is_some_and(|request| request.path.ends_with("converse-stream"))
+        {
             continue;
         }
-        world.upstream.rule(Match::path("/converse-stream"), recording.replay(Chunking::Size(97)));
+        world
+            .upstream
+            .rule(Match::path("/converse-stream"), recording.replay(Chunking::Size(97)));
         let response = world.send(&Format::Chat.stream("claude"));
         let text: String = response
             .events()
             .iter()
-            .filter_map(|event| event.json()?["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
+            .filter_map(|event| {
+                event.json()?["choices"][0]["delta"]["content"]
+                    .as_str()
+                    .map(str::to_owned)
+            })
             .collect();
         assert!(response.is_complete(), "{}", recording.id);
-        if let Some(expected) = recording.expected.as_ref().and_then(|expected| expected.text.as_deref()) {
+        if let Some(expected) = recording
+            .expected
+            .as_ref()
+            .and_then(|expected| expected.text.as_deref())
+        {
             assert_eq!(text, expected, "{}", recording.id);
         }
         seen += 1;
@@ -282,11 +351,17 @@ fn azure_is_asked_by_deployment_and_version_with_its_own_header() {
     assert_eq!(world.send(&Format::Chat.call("new")).status(), 200);
     let asked = world.asked();
     assert_eq!(asked.target, "/openai/v1/chat/completions");
-    assert_eq!((asked.header("api-key"), asked.header("authorization")), (Some("0123456789abcdef"), None));
+    assert_eq!(
+        (asked.header("api-key"), asked.header("authorization")),
+        (Some("0123456789abcdef"), None)
+    );
     assert_eq!(asked.json()["model"], "new");
     assert_eq!(world.send(&Format::Chat.call("old")).status(), 200);
     let asked = world.asked();
-    assert_eq!(asked.target, "/openai/deployments/old/chat/completions?api-version=2024-10-21");
+    assert_eq!(
+        asked.target,
+        "/openai/deployments/old/chat/completions?api-version=2024-10-21"
+    );
     assert_eq!(asked.header("api-key"), Some("0123456789abcdef"));
     assert!(asked.json().get("model").is_none(), "the path says it");
 }
@@ -305,19 +380,31 @@ fn an_entra_application_gets_one_token_for_many_calls() {
     assert_eq!((tokens.len(), calls.len()), (1, 8), "the token is fetched once");
     assert_eq!(tokens[0].path(), "/login/contoso.com/oauth2/v2.0/token");
     let form = String::from_utf8_lossy(&tokens[0].body).into_owned();
-    assert!(form.contains("grant_type=client_credentials") && form.contains("client_secret=s3cr%3Aet~value"), "{form}");
+    assert!(
+        form.contains("grant_type=client_credentials") && form.contains("client_secret=s3cr%3Aet~value"),
+        "{form}"
+    );
     for call in calls {
-        assert_eq!((call.header("authorization"), call.header("api-key")), (Some("Bearer tok-1"), None));
+        assert_eq!(
+            (call.header("authorization"), call.header("api-key")),
+            (Some("Bearer tok-1"), None)
+        );
     }
     let logs = world.gateway.stdout() + &world.gateway.stderr();
-    assert!(!logs.contains("s3cr:et") && !logs.contains("tok-1"), "a secret is in the log");
+    assert!(
+        !logs.contains("s3cr:et") && !logs.contains("tok-1"),
+        "a secret is in the log"
+    );
 }
 
 // --- Vertex AI
 
 fn service_account(key: &KeyPair, token_uri: &str) -> String {
     let der: Pkcs8V1Der<'_> = key.as_der().expect("a key can be written");
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(der.as_ref())
+    );
     json!({"type": "service_account", "project_id": "p1", "private_key_id": "k1", "private_key": pem,
         "client_email": "robot@p1.iam.gserviceaccount.com", "token_uri": token_uri})
     .to_string()
@@ -347,9 +434,17 @@ fn vertex_is_asked_with_a_service_accounts_token() {
     world.upstream.rule(Match::path("/good/token"), token("ya29.good"));
     assert_eq!(world.send(&Format::Gemini.call("gemini-2.5-flash")).status(), 200);
     let received = world.upstream.take_received();
-    let [claim, asked] = received.as_slice() else { panic!("{received:?}") };
-    assert_eq!(asked.path(), "/v1/projects/p1/locations/global/publishers/google/models/gemini-2.5-flash:generateContent");
-    assert_eq!((asked.header("authorization"), asked.header("x-goog-api-key")), (Some("Bearer ya29.good"), None));
+    let [claim, asked] = received.as_slice() else {
+        panic!("{received:?}")
+    };
+    assert_eq!(
+        asked.path(),
+        "/v1/projects/p1/locations/global/publishers/google/models/gemini-2.5-flash:generateContent"
+    );
+    assert_eq!(
+        (asked.header("authorization"), asked.header("x-goog-api-key")),
+        (Some("Bearer ya29.good"), None)
+    );
     let form = String::from_utf8_lossy(&claim.body).into_owned();
     let assertion = form.split_once("assertion=").expect("an assertion").1;
     let parts: Vec<&str> = assertion.split('.').collect();
@@ -358,7 +453,9 @@ fn vertex_is_asked_with_a_service_accounts_token() {
     assert_eq!(claims["scope"], "https://www.googleapis.com/auth/cloud-platform");
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     let signed = format!("{}.{}", parts[0], parts[1]);
-    public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).expect("the claim is signed");
+    public
+        .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(parts[2]).unwrap())
+        .expect("the claim is signed");
     // The second call finds the token.
     assert_eq!(world.send(&Format::Gemini.call("gemini-2.5-flash")).status(), 200);
     assert_eq!(world.upstream.take_received().len(), 1);
@@ -399,7 +496,10 @@ fn a_refused_service_account_is_the_credentials_failure_and_stays_out_of_the_log
     let receipt = receipt_of(&world.gateway, &response);
     assert_eq!(receipt["attempts"][0]["failure"], "auth", "{receipt}");
     let logs = world.gateway.stdout() + &world.gateway.stderr();
-    assert!(logs.contains("invalid_grant") && !logs.contains("PRIVATE KEY") && !logs.contains("assertion"), "{logs}");
+    assert!(
+        logs.contains("invalid_grant") && !logs.contains("PRIVATE KEY") && !logs.contains("assertion"),
+        "{logs}"
+    );
 }
 
 #[test]

@@ -114,8 +114,14 @@ mod tests {
             headers.insert("x-amzn-errortype", name.parse().unwrap());
             failure(status, &headers, br#"{"message":"no"}"#).map(|failure| failure.class)
         };
-        assert_eq!(named(400, "ValidationException:http://internal.amazon.com/coral/"), None);
-        assert_eq!(named(400, "ServiceQuotaExceededException"), Some(FailureClass::RateLimited));
+        assert_eq!(
+            named(400, "ValidationException:http://internal.amazon.com/coral/"),
+            None
+        );
+        assert_eq!(
+            named(400, "ServiceQuotaExceededException"),
+            Some(FailureClass::RateLimited)
+        );
         assert_eq!(named(424, "ModelErrorException"), Some(FailureClass::Server));
         assert_eq!(named(403, "ExpiredTokenException"), Some(FailureClass::Auth));
     }

@@ -297,11 +297,20 @@ fn meant_status(code: &str) -> Option<u16> {
         "not_found_error" | "not_found" | "resourcenotfoundexception" | "model_not_found" => 404,
         "request_too_large" => 413,
         "1004" => 401,
-        "accessdeniedexception" | "unrecognizedclientexception" | "expiredtokenexception" | "invalidsignatureexception" => {
-            403
-        }
-        "internalserverexception" | "modelstreamerrorexception" | "modelerrorexception" => 500,
-        "server_error" | "api_error" | "internal" | "internal_error" | "internal_server_error" | "1000" | "1013" => 500,
+        "accessdeniedexception"
+        | "unrecognizedclientexception"
+        | "expiredtokenexception"
+        | "invalidsignatureexception" => 403,
+        "internalserverexception"
+        | "modelstreamerrorexception"
+        | "modelerrorexception"
+        | "server_error"
+        | "api_error"
+        | "internal"
+        | "internal_error"
+        | "internal_server_error"
+        | "1000"
+        | "1013" => 500,
         "invalid_request_error"
         | "invalid_argument"
         | "bad_request"

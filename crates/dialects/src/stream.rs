@@ -23,8 +23,8 @@ mod array;
 pub(crate) mod frames;
 mod framing;
 
-use array::{ArrayFramer, Edge};
 pub(crate) use array::element;
+use array::{ArrayFramer, Edge};
 use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;
@@ -42,12 +42,12 @@ pub struct TapOptions {
 
 impl TapOptions {
     /// Whether the stream is one JSON array.
-    pub(crate) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(self) -> bool {
         self.json_array && self.surface.dialect == Dialect::Gemini
     }
 
     /// How the stream is cut into pieces, at its start.
-    fn framing(&self) -> Framing {
+    fn framing(self) -> Framing {
         match self.surface.dialect {
             Dialect::Gemini if self.json_array => Framing::Array(ArrayFramer::default()),
             Dialect::BedrockConverse => Framing::Frames(FrameFramer::default()),

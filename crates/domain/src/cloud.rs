@@ -69,7 +69,8 @@ impl std::fmt::Debug for HiddenText<'_> {
 }
 
 /// Why a secret with parts is none.
-const AWS: &str = "is neither `access_key_id:secret_access_key` (with `:session_token` where there is one) nor a Bedrock API key";
+const AWS: &str =
+    "is neither `access_key_id:secret_access_key` (with `:session_token` where there is one) nor a Bedrock API key";
 const ENTRA: &str = "is neither `tenant:client:secret` of an Entra application nor an API key";
 const GOOGLE: &str = "begins like a service account's key file but is not one; give the whole JSON, in quotes";
 
@@ -120,7 +121,10 @@ impl<'a> EntraClient<'a> {
         let mut parts = text.splitn(3, ':');
         let (tenant, client) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let is_name = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
         match parts.next() {
             Some(secret) if !secret.is_empty() && is_name(tenant) && is_name(client) => Ok(Some(Self {
@@ -173,7 +177,10 @@ mod tests {
     fn a_client_of_entra_has_three_parts() {
         let secret = Secret::new("contoso.com:0000-11:s:e~c");
         let client = EntraClient::read(&secret).unwrap().unwrap();
-        assert_eq!((client.tenant, client.client, client.secret.expose()), ("contoso.com", "0000-11", "s:e~c"));
+        assert_eq!(
+            (client.tenant, client.client, client.secret.expose()),
+            ("contoso.com", "0000-11", "s:e~c")
+        );
         assert!(EntraClient::read(&Secret::new("0123456789abcdef")).unwrap().is_none());
         assert!(EntraClient::read(&Secret::new("a/b:c:d")).is_err());
         assert!(!format!("{client:?}").contains("s:e~c"));
@@ -181,11 +188,16 @@ mod tests {
 
     #[test]
     fn a_service_account_is_its_file() {
-        let secret = Secret::new(r#" {"type":"service_account","client_email":"a@b","private_key":"-----BEGIN","project_id":"p"}"#);
+        let secret = Secret::new(
+            r#" {"type":"service_account","client_email":"a@b","private_key":"-----BEGIN","project_id":"p"}"#,
+        );
         let account = ServiceAccount::read(&secret).unwrap().unwrap();
         assert_eq!(account.token_uri, "https://oauth2.googleapis.com/token");
         assert!(!format!("{account:?}").contains("BEGIN"));
         assert!(ServiceAccount::read(&Secret::new("AIzaSy")).unwrap().is_none());
-        assert_eq!(ServiceAccount::read(&Secret::new("{\"client_email\":1}")).unwrap_err(), GOOGLE);
+        assert_eq!(
+            ServiceAccount::read(&Secret::new("{\"client_email\":1}")).unwrap_err(),
+            GOOGLE
+        );
     }
 }

@@ -117,6 +117,10 @@ pub struct Provider {
 /// changed; a translated request is ours, and must be one that this provider takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about a provider, not a state"
+)]
 pub struct Quirks {
     /// Chat: the bound on the output is `max_completion_tokens`; others know only `max_tokens`.
     pub max_completion_tokens: bool,
@@ -147,15 +151,27 @@ impl Provider {
             let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
             return Some(match known.as_slice() {
                 [] => format!("the provider `{}` has no variables; remove `{name}`", self.name),
-                known => format!("there is no variable `{name}`; the provider `{}` has: {}", self.name, known.join(", ")),
+                known => format!(
+                    "there is no variable `{name}`; the provider `{}` has: {}",
+                    self.name,
+                    known.join(", ")
+                ),
             });
         }
         // They become parts of an address, and must not begin another part of it.
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte));
+        let is_plain = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte))
+        };
         if let Some((name, _)) = given.iter().find(|(_, value)| value.is_empty() || !is_plain(value)) {
-            return Some(format!("the variable `{name}` is empty or has characters that no address has"));
+            return Some(format!(
+                "the variable `{name}` is empty or has characters that no address has"
+            ));
         }
-        let missing = self.variables.iter().find(|(name, default)| default.is_empty() && !given.contains_key(*name));
+        let missing = self
+            .variables
+            .iter()
+            .find(|(name, default)| default.is_empty() && !given.contains_key(*name));
         missing.map(|(name, _)| format!("the provider `{}` wants `variables: {{{name}: …}}`", self.name))
     }
 

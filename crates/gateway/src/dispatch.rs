@@ -20,8 +20,8 @@ use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
-use crate::upstream::path;
 use crate::upstream::confidence;
+use crate::upstream::path;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
@@ -382,7 +382,12 @@ fn translated(
         path: &path::path(template, &asked),
         query: is_gemini_stream.then_some("alt=sse"),
         client_headers: &translation::neutral_headers(&call.head.headers),
-        body: completed(served, body, upstream.params_of(served), path::names_model(template, served.dialect)),
+        body: completed(
+            served,
+            body,
+            upstream.params_of(served),
+            path::names_model(template, served.dialect),
+        ),
     }
     .build()
 }

@@ -56,7 +56,11 @@ pub(crate) async fn forward(
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
     let readied = auth::ready(gateway, &upstream, credential).await.map_err(|failure| {
-        tracing::warn!(upstream = upstream.name, detail = failure.detail, "a credential could not be used");
+        tracing::warn!(
+            upstream = upstream.name,
+            detail = failure.detail,
+            "a credential could not be used"
+        );
         Fault::new(FaultKind::BadGateway, "the upstream's credential could not be used")
     })?;
     let request = Outgoing {

@@ -5,9 +5,9 @@ pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod confidence;
 pub(crate) mod connector;
+pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod resolve;
-pub(crate) mod path;
 mod stream;
 mod tls;
 

@@ -209,7 +209,10 @@ mod tests {
             assert_eq!(last, whole()[5], "the end is held back");
             assert_eq!([out.concat(), last.to_vec()].concat(), bytes);
             let report = tap.report();
-            assert_eq!((report.finish, report.service_tier.as_deref()), (Finish::Stop, Some("priority")));
+            assert_eq!(
+                (report.finish, report.service_tier.as_deref()),
+                (Finish::Stop, Some("priority"))
+            );
             let usage = Usage {
                 input: 3,
                 output: 2,
@@ -259,12 +262,18 @@ mod tests {
                 r#"{"message":"Too many tokens"}"#,
             );
             let sign = read_frame(&frame, &mut Observation::default()).unwrap();
-            let Mark::Error(found) = sign.mark else { panic!("{name}") };
+            let Mark::Error(found) = sign.mark else {
+                panic!("{name}")
+            };
             assert_eq!((found.class, found.status), (class, status), "{name}");
             assert!(found.message.contains("Too many tokens"), "{}", found.message);
         }
         let frame = write(
-            &[(":message-type", "error"), (":error-code", "InternalServerException"), (":error-message", "oops")],
+            &[
+                (":message-type", "error"),
+                (":error-code", "InternalServerException"),
+                (":error-message", "oops"),
+            ],
             "",
         );
         let sign = read_frame(&frame, &mut Observation::default()).unwrap();
@@ -274,12 +283,28 @@ mod tests {
     #[test]
     fn content_begins_with_the_first_text_tool_or_thought() {
         for (name, payload, content) in [
-            ("contentBlockStart", r#"{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}"#, true),
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}"#,
+                true,
+            ),
             ("contentBlockDelta", r#"{"delta":{"toolUse":{"input":""}}}"#, false),
             ("contentBlockDelta", r#"{"delta":{"toolUse":{"input":"{"}}}"#, true),
-            ("contentBlockDelta", r#"{"delta":{"reasoningContent":{"text":""}}}"#, false),
-            ("contentBlockDelta", r#"{"delta":{"reasoningContent":{"signature":"s"}}}"#, true),
-            ("contentBlockDelta", r#"{"delta":{"reasoningContent":{"redactedContent":"cg=="}}}"#, true),
+            (
+                "contentBlockDelta",
+                r#"{"delta":{"reasoningContent":{"text":""}}}"#,
+                false,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"delta":{"reasoningContent":{"signature":"s"}}}"#,
+                true,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"delta":{"reasoningContent":{"redactedContent":"cg=="}}}"#,
+                true,
+            ),
         ] {
             let sign = read_frame(&event(name, payload), &mut Observation::default()).unwrap();
             assert_eq!(sign.content, content, "{payload}");
@@ -291,7 +316,10 @@ mod tests {
         let body = br#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"},{"toolUse":{"toolUseId":"t","name":"f","input":{"a":1}}}]}},
             "stopReason":"guardrail_intervened","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}"#;
         let report = read_answer(SURFACE, body).unwrap();
-        assert_eq!((report.finish, report.model, report.content_bytes), (Finish::Filter, None, 10));
+        assert_eq!(
+            (report.finish, report.model, report.content_bytes),
+            (Finish::Filter, None, 10)
+        );
         let count = Surface::new(Operation::CountTokens, Dialect::BedrockConverse);
         assert!(read_answer(count, br#"{"inputTokens":5}"#).is_ok());
         assert!(read_answer(SURFACE, br#"{"message":"no"}"#).is_err());

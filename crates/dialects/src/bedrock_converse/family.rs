@@ -72,15 +72,27 @@ mod tests {
     #[test]
     fn models_are_told_by_their_ids() {
         for (model, family) in [
-            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", Family::Claude(Generation(4, 5))),
-            ("anthropic.claude-3-7-sonnet-20250219-v1:0", Family::Claude(Generation(3, 7))),
-            ("global.anthropic.claude-sonnet-4-20250514-v1:0", Family::Claude(Generation(4, 0))),
+            (
+                "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+                Family::Claude(Generation(4, 5)),
+            ),
+            (
+                "anthropic.claude-3-7-sonnet-20250219-v1:0",
+                Family::Claude(Generation(3, 7)),
+            ),
+            (
+                "global.anthropic.claude-sonnet-4-20250514-v1:0",
+                Family::Claude(Generation(4, 0)),
+            ),
             ("us.anthropic.claude-opus-5", Family::Claude(Generation(5, 0))),
             ("anthropic.claude-v2", Family::Claude(Generation(0, 0))),
             ("us.amazon.nova-2-lite-v1:0", Family::Nova(2)),
             ("amazon.nova-micro-v1:0", Family::Nova(1)),
             ("openai.gpt-oss-120b-1:0", Family::GptOss),
-            ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", Family::Other),
+            (
+                "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc",
+                Family::Other,
+            ),
         ] {
             assert_eq!(Family::of(model), family, "{model}");
         }

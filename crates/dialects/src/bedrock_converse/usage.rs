@@ -46,7 +46,11 @@ fn life(element: &mut Cursor<'_>, tally: &mut Tally) -> Result<(), Syntax> {
         }
         Ok::<(), Syntax>(())
     })?;
-    let slot = if is_hour { &mut tally.written_1h } else { &mut tally.written_5m };
+    let slot = if is_hour {
+        &mut tally.written_1h
+    } else {
+        &mut tally.written_5m
+    };
     slot.merge(tokens);
     Ok(())
 }
@@ -96,6 +100,12 @@ mod tests {
     #[test]
     fn impossible_figures_are_not_repaired() {
         let raw = r#"{"inputTokens":1,"cacheWriteInputTokens":1,"cacheDetails":[{"ttl":"5m","inputTokens":3}]}"#;
-        assert!(matches!(usage(raw), UsageReport::Impossible { why: SPLIT_EXCEEDS_WRITTEN, .. }));
+        assert!(matches!(
+            usage(raw),
+            UsageReport::Impossible {
+                why: SPLIT_EXCEEDS_WRITTEN,
+                ..
+            }
+        ));
     }
 }

@@ -76,17 +76,28 @@ fn rename(places: &Places, body: &[u8], name: &str, splices: &mut Splices<'_>, a
 /// The member that names the model, with the comma that belongs to it. Only one is there: a second would not have passed
 /// the scan.
 fn member_of_model(places: &Places, body: &[u8]) -> Option<Range<usize>> {
-    let value = places.models.first().filter(|_| places.dialect != Some(Dialect::Gemini))?;
+    let value = places
+        .models
+        .first()
+        .filter(|_| places.dialect != Some(Dialect::Gemini))?;
     let last = |end: usize| body.get(..end)?.iter().rposition(|byte| !byte.is_ascii_whitespace());
     let colon = last(value.start)?;
     let closing = last(colon)?;
     let opening = body.get(..closing)?.iter().rposition(|byte| *byte == b'"')?;
-    let after = value.end + body.get(value.end..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    let after = value.end
+        + body
+            .get(value.end..)?
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace())?;
     if body.get(after) == Some(&b',') {
         return Some(opening..after + 1);
     }
     let before = last(opening)?;
-    let start = if body.get(before) == Some(&b',') { before } else { opening };
+    let start = if body.get(before) == Some(&b',') {
+        before
+    } else {
+        opening
+    };
     Some(start..value.end)
 }
 

@@ -435,7 +435,10 @@ fn a_model_that_stands_in_the_path_leaves_the_body() {
         (r#"{"model":"a"}"#, json!({})),
         (r#"{ "model" : "a" , "max_tokens": 1 }"#, json!({"max_tokens": 1})),
         (r#"{"max_tokens":1, "mod\u0065l":"a" }"#, json!({"max_tokens": 1})),
-        (r#"{"max_tokens":1,"model":null,"stream":true}"#, json!({"max_tokens": 1, "stream": true})),
+        (
+            r#"{"max_tokens":1,"model":null,"stream":true}"#,
+            json!({"max_tokens": 1, "stream": true}),
+        ),
         (r#"{"max_tokens":1}"#, json!({"max_tokens": 1})),
     ] {
         for params in [&params[..], &[]] {

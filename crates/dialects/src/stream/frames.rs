@@ -216,7 +216,9 @@ mod tests {
 
     #[test]
     fn headers_of_every_type_are_stepped_over() {
-        let mut head = vec![1, b'a', 0, 1, b'b', 1, 1, b'c', 2, 7, 1, b'd', 3, 1, 2, 1, b'e', 4, 1, 2, 3, 4];
+        let mut head = vec![
+            1, b'a', 0, 1, b'b', 1, 1, b'c', 2, 7, 1, b'd', 3, 1, 2, 1, b'e', 4, 1, 2, 3, 4,
+        ];
         head.extend_from_slice(&[1, b'f', 5, 1, 2, 3, 4, 5, 6, 7, 8, 1, b'g', 6, 0, 2, 9, 9]);
         head.extend_from_slice(&[1, b'h', 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, b'i', 9]);
         head.extend_from_slice(&[0; 16]);
@@ -239,9 +241,19 @@ mod tests {
         let message = Message::read(&frame).unwrap();
         assert!(message.is("messageStop"));
         assert_eq!(message.payload, b"{}");
-        let error = write(&[(":message-type", "error"), (":error-code", "X"), (":error-message", "y")], "");
+        let error = write(
+            &[
+                (":message-type", "error"),
+                (":error-code", "X"),
+                (":error-message", "y"),
+            ],
+            "",
+        );
         let message = Message::read(&error).unwrap();
-        assert_eq!((message.kind, message.name, message.words), (&b"error"[..], &b"X"[..], &b"y"[..]));
+        assert_eq!(
+            (message.kind, message.name, message.words),
+            (&b"error"[..], &b"X"[..], &b"y"[..])
+        );
     }
 
     proptest! {

@@ -47,16 +47,16 @@ pub(crate) async fn ready(
         AuthScheme::Aws => return Ok(Readied::SignedAt(now)),
         AuthScheme::Google => ServiceAccount::is_one(secret),
         AuthScheme::Azure => EntraClient::is_one(secret),
-        AuthScheme::Bearer
-        | AuthScheme::XApiKey
-        | AuthScheme::ApiKey
-        | AuthScheme::XGoogApiKey
-        | AuthScheme::None => false,
+        AuthScheme::Bearer | AuthScheme::XApiKey | AuthScheme::ApiKey | AuthScheme::XGoogApiKey | AuthScheme::None => {
+            false
+        }
     };
     if !wants_token {
         return Ok(Readied::Plain);
     }
-    tokens::token(gateway, upstream, credential, now).await.map(Readied::Token)
+    tokens::token(gateway, upstream, credential, now)
+        .await
+        .map(Readied::Token)
 }
 
 /// What is to be authenticated.

@@ -60,7 +60,12 @@ fn secrets<'a>(upstream: &'a Upstream, credential: &'a Credential) -> impl Itera
     let key = credential.secret.expose();
     // Of a secret with parts this is the one that goes out as it is.
     let keys = AwsKeys::read(&credential.secret).ok().flatten();
-    let token = keys.filter(|_| upstream.auth == AuthScheme::Aws).and_then(|keys| keys.session_token);
+    let token = keys
+        .filter(|_| upstream.auth == AuthScheme::Aws)
+        .and_then(|keys| keys.session_token);
     let own = [key, token.map_or("", HiddenText::expose)];
-    own.into_iter().filter(|key| !key.is_empty()).map(str::as_bytes).chain(headers)
+    own.into_iter()
+        .filter(|key| !key.is_empty())
+        .map(str::as_bytes)
+        .chain(headers)
 }

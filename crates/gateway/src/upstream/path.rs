@@ -84,7 +84,10 @@ mod tests {
     #[test]
     fn models_and_methods_are_filled_in() {
         let bedrock = |model, stream| filled("/model/{model}/{method}", Dialect::BedrockConverse, model, stream);
-        assert_eq!(bedrock("anthropic.claude-v1:0", false), "/model/anthropic.claude-v1%3A0/converse");
+        assert_eq!(
+            bedrock("anthropic.claude-v1:0", false),
+            "/model/anthropic.claude-v1%3A0/converse"
+        );
         assert_eq!(
             bedrock("arn:aws:bedrock:r:1:inference-profile/x", true),
             "/model/arn%3Aaws%3Abedrock%3Ar%3A1%3Ainference-profile%2Fx/converse-stream"
@@ -93,6 +96,9 @@ mod tests {
         assert_eq!(google(Dialect::Gemini, true), "/p/a/b@1:streamGenerateContent");
         assert_eq!(google(Dialect::AnthropicMessages, true), "/p/a/b@1:streamRawPredict");
         assert_eq!(google(Dialect::AnthropicMessages, false), "/p/a/b@1:rawPredict");
-        assert_eq!(filled("/chat/completions", Dialect::OpenaiChat, "m", true), "/chat/completions");
+        assert_eq!(
+            filled("/chat/completions", Dialect::OpenaiChat, "m", true),
+            "/chat/completions"
+        );
     }
 }

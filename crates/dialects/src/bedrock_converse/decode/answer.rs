@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::answer::Nonsense;
 use crate::hub::{
-    Answer, Choice, Citation, CitedSource, Content, Fields, Media, MediaKind, Part, Signature, Source, Stop, StopReason,
-    Thinking, ToolCall, compact,
+    Answer, Choice, Citation, CitedSource, Content, Fields, Media, MediaKind, Part, Signature, Source, Stop,
+    StopReason, Thinking, ToolCall, compact,
 };
 use crate::limits::PARTS_MAX;
 
@@ -22,7 +22,9 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer, Nonsense> {
     if let Some(Value::Object(mut message)) = message
         && let Some(Value::Array(blocks)) = message.remove("content")
     {
-        choice.parts.extend(blocks.into_iter().take(PARTS_MAX).filter_map(block));
+        choice
+            .parts
+            .extend(blocks.into_iter().take(PARTS_MAX).filter_map(block));
     }
     for read in ["usage", "serviceTier", "metrics"] {
         fields.take(read);
@@ -178,9 +180,7 @@ pub(super) fn sequence(fields: Option<&Value>) -> Option<String> {
 }
 
 fn joined(list: Option<&Value>) -> String {
-    items(list)
-        .filter_map(|item| item.get("text")?.as_str())
-        .collect()
+    items(list).filter_map(|item| item.get("text")?.as_str()).collect()
 }
 
 fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
@@ -196,7 +196,11 @@ mod tests {
     fn parts(content: &Value) -> Vec<Content> {
         let body = json!({"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"});
         let answer = answer(body.to_string().as_bytes()).unwrap();
-        answer.choices[0].parts.iter().map(|part| part.content.clone()).collect()
+        answer.choices[0]
+            .parts
+            .iter()
+            .map(|part| part.content.clone())
+            .collect()
     }
 
     #[test]
@@ -216,11 +220,15 @@ mod tests {
             && thinking.signature.as_ref().is_some_and(|seal| seal.value == "sig" && seal.origin == Dialect::BedrockConverse)));
         assert!(matches!(&read[1], Content::Thinking(thinking) if thinking.redacted && thinking.text.is_empty()));
         assert!(matches!(&read[2], Content::Text { text, .. } if text == "hi"));
-        let Content::Text { text, citations } = &read[3] else { panic!() };
+        let Content::Text { text, citations } = &read[3] else {
+            panic!()
+        };
         assert_eq!((text.as_str(), citations[0].quote.as_deref()), ("ab", Some("q")));
         assert!(matches!(&citations[0].source, CitedSource::Document { index: 2, .. }));
         assert!(matches!(&citations[1].source, CitedSource::Url { url, .. } if url == "https://x"));
-        assert!(matches!(&read[4], Content::ToolCall(call) if call.arguments == r#"{"a":1}"# && call.id.as_deref() == Some("t1")));
+        assert!(
+            matches!(&read[4], Content::ToolCall(call) if call.arguments == r#"{"a":1}"# && call.id.as_deref() == Some("t1"))
+        );
         assert!(matches!(&read[5], Content::Native { .. }));
         assert!(matches!(&read[6], Content::Media(media) if media.mime == "image/png"));
     }
@@ -229,7 +237,13 @@ mod tests {
     fn the_stop_sequence_is_known_where_claude_tells() {
         let body = json!({"output": {"message": {"content": []}}, "stopReason": "stop_sequence",
             "additionalModelResponseFields": {"stop_sequence": "END"}});
-        let stop = answer(body.to_string().as_bytes()).unwrap().choices[0].stop.clone().unwrap();
-        assert_eq!((stop.reason, stop.sequence.as_deref()), (StopReason::Sequence, Some("END")));
+        let stop = answer(body.to_string().as_bytes()).unwrap().choices[0]
+            .stop
+            .clone()
+            .unwrap();
+        assert_eq!(
+            (stop.reason, stop.sequence.as_deref()),
+            (StopReason::Sequence, Some("END"))
+        );
     }
 }

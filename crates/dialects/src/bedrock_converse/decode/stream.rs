@@ -148,12 +148,19 @@ impl StreamDecoder {
             self.put(index, kind, content, out)
         });
         if let Some(place) = place {
-            out.push(Event::Delta { choice: 0, place, delta });
+            out.push(Event::Delta {
+                choice: 0,
+                place,
+                delta,
+            });
         }
     }
 
     fn place(&self, index: u64, kind: Kind) -> Option<u32> {
-        let block = self.open.iter().find(|block| block.index == index && block.kind == kind)?;
+        let block = self
+            .open
+            .iter()
+            .find(|block| block.index == index && block.kind == kind)?;
         Some(block.place)
     }
 
@@ -211,14 +218,32 @@ mod tests {
     fn a_stream_is_the_answer_that_it_tells() {
         let (_, said) = told(&[
             ("messageStart", r#"{"role":"assistant"}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"h"}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"m"}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"s"}}}"#),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"h"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"m"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"s"}}}"#,
+            ),
             ("contentBlockStop", r#"{"contentBlockIndex":0}"#),
             ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"text":"hi"}}"#),
-            ("contentBlockStart", r#"{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":"{\"a\""}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":":1}"}}}"#),
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":"{\"a\""}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":":1}"}}}"#,
+            ),
             ("messageStop", r#"{"stopReason":"tool_use"}"#),
         ]);
         assert!(matches!(&said.parts[0].content, Content::Thinking(thinking)
@@ -232,10 +257,19 @@ mod tests {
     #[test]
     fn a_block_that_changes_its_kind_becomes_two() {
         let (_, said) = told(&[
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"hm"}}}"#),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"hm"}}}"#,
+            ),
             ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"hi"}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"citation":{"title":"T"}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"reasoningContent":{"redactedContent":"cg=="}}}"#),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"citation":{"title":"T"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":1,"delta":{"reasoningContent":{"redactedContent":"cg=="}}}"#,
+            ),
         ]);
         assert!(matches!(&said.parts[0].content, Content::Thinking(_)));
         assert!(matches!(&said.parts[1].content, Content::Text { citations, .. } if citations.len() == 1));
@@ -245,8 +279,14 @@ mod tests {
     #[test]
     fn a_call_of_bedrocks_own_tool_is_not_the_clients() {
         let (_, said) = told(&[
-            ("contentBlockStart", r#"{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"nova_grounding","type":"server_tool_use"}}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{}"}}}"#),
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"nova_grounding","type":"server_tool_use"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{}"}}}"#,
+            ),
         ]);
         assert!(matches!(&said.parts[..], [part] if matches!(part.content, Content::Native { .. })));
     }

@@ -49,14 +49,33 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     let tools = tools::config(&mut request, &told.called, family, losses);
     body.insert("messages".to_owned(), Value::Array(told.messages));
     put(&mut body, "toolConfig", tools);
-    if matches!(family, Family::Claude(_)) && body.get("inferenceConfig").is_some_and(|it| it.get("stopSequences").is_some()) {
+    if matches!(family, Family::Claude(_))
+        && body
+            .get("inferenceConfig")
+            .is_some_and(|it| it.get("stopSequences").is_some())
+    {
         // Which of them was met stands only in Claude's own answer.
-        body.insert("additionalModelResponseFieldPaths".to_owned(), json!(["/stop_sequence"]));
+        body.insert(
+            "additionalModelResponseFieldPaths".to_owned(),
+            json!(["/stop_sequence"]),
+        );
     }
     put_map(&mut body, "additionalModelRequestFields", additional);
-    put(&mut body, "outputConfig", request.format.take().and_then(|format| shape(format, losses)));
-    put(&mut body, "serviceTier", request.service_tier.take().and_then(|tier| service_tier(&tier, losses)));
-    put_map(&mut body, "requestMetadata", labels(std::mem::take(&mut request.metadata), losses));
+    put(
+        &mut body,
+        "outputConfig",
+        request.format.take().and_then(|format| shape(format, losses)),
+    );
+    put(
+        &mut body,
+        "serviceTier",
+        request.service_tier.take().and_then(|tier| service_tier(&tier, losses)),
+    );
+    put_map(
+        &mut body,
+        "requestMetadata",
+        labels(std::mem::take(&mut request.metadata), losses),
+    );
     unsaid(&request, losses);
     extra(request.extra, &mut body, losses);
     for member in &target.quirks.unsupported {
@@ -99,7 +118,11 @@ fn inference(request: &mut Request, losses: &mut Losses) -> Map<String, Value> {
     put(&mut config, "maxTokens", request.max_output.map(Value::from));
     put(&mut config, "temperature", temperature.map(|heat| cooled(heat, losses)));
     put(&mut config, "topP", top_p);
-    let stop: Vec<Value> = stop.into_iter().filter(|text| !text.is_empty()).map(Value::from).collect();
+    let stop: Vec<Value> = stop
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .map(Value::from)
+        .collect();
     put_list(&mut config, "stopSequences", stop);
     losses.note_if(frequency_penalty.is_some(), "frequency_penalty", NO_SETTING);
     losses.note_if(presence_penalty.is_some(), "presence_penalty", NO_SETTING);
@@ -135,11 +158,17 @@ fn shape(format: OutputFormat, losses: &mut Losses) -> Option<Value> {
             Some(json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": definition}}}))
         }
         OutputFormat::Json => {
-            losses.note("format", "the target writes JSON by a schema only; ask for it in the prompt too");
+            losses.note(
+                "format",
+                "the target writes JSON by a schema only; ask for it in the prompt too",
+            );
             None
         }
         OutputFormat::Other => {
-            losses.note("format", "the shape of the answer can only be said in the client's format");
+            losses.note(
+                "format",
+                "the shape of the answer can only be said in the client's format",
+            );
             None
         }
     }
@@ -181,11 +210,23 @@ fn labels(metadata: Map<String, Value>, losses: &mut Losses) -> Map<String, Valu
 
 /// What this format has no word for at all.
 fn unsaid(request: &Request, losses: &mut Losses) {
-    losses.note_if(request.choices.is_some_and(|wanted| wanted > 1), "n", "the target gives one answer");
+    losses.note_if(
+        request.choices.is_some_and(|wanted| wanted > 1),
+        "n",
+        "the target gives one answer",
+    );
     losses.note_if(request.logprobs.is_some(), "logprobs", "the target does not tell them");
     losses.note_if(request.verbosity.is_some(), "verbosity", NO_SETTING);
-    losses.note_if(!request.modalities.is_empty(), "modalities", "the target answers in its own kind");
-    losses.note_if(request.cache_key.is_some(), "prompt_cache_key", "the target caches where it is marked");
+    losses.note_if(
+        !request.modalities.is_empty(),
+        "modalities",
+        "the target answers in its own kind",
+    );
+    losses.note_if(
+        request.cache_key.is_some(),
+        "prompt_cache_key",
+        "the target caches where it is marked",
+    );
     losses.note_if(request.user.is_some(), "user", "the format has no place for it");
     losses.note_if(request.store == Some(true), "store", "the target keeps no answers");
 }

@@ -54,9 +54,15 @@ pub(super) fn sign(
     let day = time.get(..8).unwrap_or_default();
     let place = format!("{day}/{}/{}/aws4_request", scope.region, scope.service);
     let (canonical, signed) = canonical(request, headers);
-    let text = format!("{ALGORITHM}\n{time}\n{place}\n{}", hex(sha256(canonical.as_bytes()).as_ref()));
+    let text = format!(
+        "{ALGORITHM}\n{time}\n{place}\n{}",
+        hex(sha256(canonical.as_bytes()).as_ref())
+    );
     let signature = hex(hmac::sign(&key(keys, day, scope), text.as_bytes()).as_ref());
-    let value = format!("{ALGORITHM} Credential={}/{place}, SignedHeaders={signed}, Signature={signature}", keys.id);
+    let value = format!(
+        "{ALGORITHM} Credential={}/{place}, SignedHeaders={signed}, Signature={signature}",
+        keys.id
+    );
     let mut value = HeaderValue::try_from(value).map_err(|_| UNSENDABLE)?;
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
@@ -65,7 +71,12 @@ pub(super) fn sign(
 
 /// The request in the one form in which both sides write it, and the names of the headers in it.
 fn canonical(request: &Unsigned<'_>, headers: &HeaderMap) -> (String, String) {
-    let names = [CONTENT_TYPE, HOST, HeaderName::from_static("x-amz-date"), HeaderName::from_static("x-amz-security-token")];
+    let names = [
+        CONTENT_TYPE,
+        HOST,
+        HeaderName::from_static("x-amz-date"),
+        HeaderName::from_static("x-amz-security-token"),
+    ];
     let given: Vec<_> = names
         .iter()
         .filter_map(|name| Some((name.as_str(), headers.get(name)?.to_str().ok()?.trim())))
@@ -91,15 +102,26 @@ fn query(query: &str) -> String {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
     pairs.sort_unstable();
-    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     pairs.join("&")
 }
 
 /// As it stands in the request: without the port that its scheme has anyway.
 fn host(request: &Unsigned<'_>) -> Option<HeaderValue> {
     let authority = request.uri.authority()?;
-    let default = if request.uri.scheme_str() == Some("https") { 443 } else { 80 };
-    let text = if authority.port_u16() == Some(default) { authority.host() } else { authority.as_str() };
+    let default = if request.uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let text = if authority.port_u16() == Some(default) {
+        authority.host()
+    } else {
+        authority.as_str()
+    };
     HeaderValue::try_from(text).ok()
 }
 
@@ -125,7 +147,11 @@ fn sha256(bytes: &[u8]) -> digest::Digest {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]
@@ -136,7 +162,13 @@ mod tests {
     use super::*;
 
     /// Signs as Amazon's published test suite (`aws-sig-v4-test-suite`) has it: its keys, its time, its service.
-    fn signature(method: &Method, path: &str, headers: &[(&'static str, &'static str)], body: &str, token: &str) -> String {
+    fn signature(
+        method: &Method,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+        token: &str,
+    ) -> String {
         let secret = Secret::new(format!("AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY{token}"));
         let uri: Uri = format!("https://example.amazonaws.com{path}").parse().unwrap();
         let mut sent: HeaderMap = headers
@@ -168,8 +200,18 @@ mod tests {
             )
         };
         for (name, method, path, signature_) in [
-            ("get-vanilla", Method::GET, "/", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
-            ("post-vanilla", Method::POST, "/", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+            (
+                "get-vanilla",
+                Method::GET,
+                "/",
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
+            (
+                "post-vanilla",
+                Method::POST,
+                "/",
+                "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+            ),
             (
                 "get-vanilla-query-order-key-case",
                 Method::GET,
@@ -202,13 +244,19 @@ mod tests {
 
     #[test]
     fn paths_are_encoded_twice() {
-        let uri: Uri = "https://bedrock-runtime.eu-west-1.amazonaws.com:443/model/a%3A0/converse".parse().unwrap();
+        let uri: Uri = "https://bedrock-runtime.eu-west-1.amazonaws.com:443/model/a%3A0/converse"
+            .parse()
+            .unwrap();
         let request = Unsigned {
             method: &Method::POST,
             uri: &uri,
             body: b"{}",
         };
-        assert!(canonical(&request, &HeaderMap::new()).0.starts_with("POST\n/model/a%253A0/converse\n\n"));
+        assert!(
+            canonical(&request, &HeaderMap::new())
+                .0
+                .starts_with("POST\n/model/a%253A0/converse\n\n")
+        );
         assert_eq!(host(&request).unwrap(), "bedrock-runtime.eu-west-1.amazonaws.com");
     }
 

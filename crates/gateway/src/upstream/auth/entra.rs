@@ -15,7 +15,11 @@ pub(super) fn errand(client: &EntraClient<'_>, authority: &str, scope: &str) -> 
         ("scope", scope),
     ];
     Errand {
-        url: format!("{}/{}/oauth2/v2.0/token", authority.trim_end_matches('/'), client.tenant),
+        url: format!(
+            "{}/{}/oauth2/v2.0/token",
+            authority.trim_end_matches('/'),
+            client.tenant
+        ),
         form: form(&fields),
     }
 }
@@ -31,7 +35,10 @@ mod tests {
         let secret = Secret::new("contoso.com:app-1:s/e");
         let client = EntraClient::read(&secret).unwrap().unwrap();
         let errand = errand(&client, "https://login.microsoftonline.com/", "https://x/.default");
-        assert_eq!(errand.url, "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token");
+        assert_eq!(
+            errand.url,
+            "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token"
+        );
         assert_eq!(
             errand.form,
             "grant_type=client_credentials&client_id=app-1&client_secret=s%2Fe&scope=https%3A%2F%2Fx%2F.default"

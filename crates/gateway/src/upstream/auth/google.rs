@@ -23,7 +23,10 @@ const NO_KEY: &str = "holds a `private_key` that is no RSA key in PKCS#8";
 /// What to send to get a token.
 pub(super) fn errand(account: &ServiceAccount, scope: &str, now: Timestamp) -> Result<Errand, &'static str> {
     let claim = claim(account, scope, now)?;
-    let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &claim)];
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+        ("assertion", &claim),
+    ];
     Ok(Errand {
         url: account.token_uri.clone(),
         form: form(&fields),
@@ -45,8 +48,13 @@ fn claim(account: &ServiceAccount, scope: &str, now: Timestamp) -> Result<String
     let der = PrivatePkcs8KeyDer::from_pem_slice(account.private_key.expose().as_bytes()).map_err(|_| NO_KEY)?;
     let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| NO_KEY)?;
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-        .map_err(|_| NO_KEY)?;
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        signed.as_bytes(),
+        &mut signature,
+    )
+    .map_err(|_| NO_KEY)?;
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
@@ -68,7 +76,8 @@ mod tests {
             "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
             STANDARD.encode(der.as_ref())
         );
-        let file = json!({"client_email": "a@p.iam", "private_key": pem, "private_key_id": "k1", "token_uri": "http://t/"});
+        let file =
+            json!({"client_email": "a@p.iam", "private_key": pem, "private_key_id": "k1", "token_uri": "http://t/"});
         ServiceAccount::read(&Secret::new(file.to_string())).unwrap().unwrap()
     }
 
@@ -93,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_bad_key_is_told_without_it() {
-        let file = json!({"client_email": "a", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"});
+        let file =
+            json!({"client_email": "a", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"});
         let account = ServiceAccount::read(&Secret::new(file.to_string())).unwrap().unwrap();
         assert_eq!(errand(&account, "s", Timestamp::default()).unwrap_err(), NO_KEY);
     }

@@ -84,7 +84,11 @@ pub(super) async fn token(
     if let Some(token) = slot.good(now) {
         return Ok(token.header.clone());
     }
-    if let Some(refusal) = slot.refusal.load_full().filter(|refusal| now.since(refusal.0) < TOKEN_REFUSED_FOR) {
+    if let Some(refusal) = slot
+        .refusal
+        .load_full()
+        .filter(|refusal| now.since(refusal.0) < TOKEN_REFUSED_FOR)
+    {
         return Err(refusal.1.clone());
     }
     slot.fetch(gateway, upstream, credential, now).await
@@ -100,15 +104,22 @@ fn renew(gateway: &Arc<Inner>, upstream: &Arc<Upstream>, credential: &Arc<Creden
     tokio::spawn(async move {
         let Ok(_turn) = slot.fetching.try_lock() else { return };
         let now = gateway.clock.now();
-        let refused = slot.refusal.load().as_ref().is_some_and(|refusal| now.since(refusal.0) < TOKEN_REFUSED_FOR);
+        let refused = slot
+            .refusal
+            .load()
+            .as_ref()
+            .is_some_and(|refusal| now.since(refusal.0) < TOKEN_REFUSED_FOR);
         let is_fresh = slot.token.load().as_ref().is_some_and(|token| now < token.fresh_until);
         if refused || is_fresh {
             return;
         }
         if let Err(failure) = slot.fetch(&gateway, &upstream, &credential, now).await {
             tracing::warn!(
-                upstream = upstream.name, credential = credential.name, class = failure.class.name(),
-                detail = failure.detail, "a token could not be renewed"
+                upstream = upstream.name,
+                credential = credential.name,
+                class = failure.class.name(),
+                detail = failure.detail,
+                "a token could not be renewed"
             );
         }
     });
@@ -136,7 +147,11 @@ impl Tokens {
                 return Arc::clone(slots);
             }
             placed = Arc::clone(&fresh);
-            let mut slots = if slots.len() < TOKENS_MAX { (**slots).clone() } else { HashMap::new() };
+            let mut slots = if slots.len() < TOKENS_MAX {
+                (**slots).clone()
+            } else {
+                HashMap::new()
+            };
             slots.insert(credential.id, Arc::clone(&fresh));
             Arc::new(slots)
         });
@@ -201,7 +216,10 @@ async fn ask(gateway: &Inner, upstream: &Upstream, errand: Errand) -> Result<(St
     let response = gateway.client.send(upstream, request).await?;
     let (head, body) = response.into_parts();
     let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::new(FailureClass::Reset, format!("the token endpoint's answer broke off: {error}"))
+        Failure::new(
+            FailureClass::Reset,
+            format!("the token endpoint's answer broke off: {error}"),
+        )
     };
     let body = Limited::new(body, TOKEN_BODY_MAX).collect().await.map_err(broken)?;
     Ok((head.status, body.to_bytes()))
@@ -217,15 +235,22 @@ fn read(status: StatusCode, body: &[u8], now: Timestamp) -> Result<Token, Failur
             400..=499 => FailureClass::Auth,
             _ => FailureClass::Server,
         };
-        let is_word = |word: &&str| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let word = answer["error"].as_str().filter(is_word).unwrap_or("no reason that can be shown");
+        let is_word =
+            |word: &&str| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let word = answer["error"]
+            .as_str()
+            .filter(is_word)
+            .unwrap_or("no reason that can be shown");
         return Err(Failure {
             status: Some(status.as_u16()),
             ..Failure::new(class, format!("the token endpoint refused the credential: {word}"))
         });
     }
     let nonsense = || Failure::new(FailureClass::Nonsense, "the token endpoint's answer has no token");
-    let text = answer["access_token"].as_str().filter(|text| !text.is_empty()).ok_or_else(nonsense)?;
+    let text = answer["access_token"]
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(nonsense)?;
     let mut header = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| nonsense())?;
     header.set_sensitive(true);
     // Entra's older endpoint writes the figure in quotes.
@@ -246,7 +271,9 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
     fn class(status: u16, body: &str) -> FailureClass {
-        read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), NOW).unwrap_err().class
+        read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), NOW)
+            .unwrap_err()
+            .class
     }
 
     #[test]
@@ -262,13 +289,23 @@ mod tests {
     #[test]
     fn refusals_are_the_credentials() {
         assert_eq!(class(400, r#"{"error":"invalid_grant"}"#), FailureClass::Auth);
-        assert_eq!(class(401, r#"{"error":"invalid_client","error_description":"secret x"}"#), FailureClass::Auth);
+        assert_eq!(
+            class(401, r#"{"error":"invalid_client","error_description":"secret x"}"#),
+            FailureClass::Auth
+        );
         assert_eq!(class(429, ""), FailureClass::RateLimited);
         assert_eq!(class(503, "<html>"), FailureClass::Server);
         assert_eq!(class(200, "{}"), FailureClass::Nonsense);
         assert_eq!(class(200, "{\"access_token\":\"a\\nb\"}"), FailureClass::Nonsense);
-        let failure = read(StatusCode::UNAUTHORIZED, br#"{"error":"invalid_client","error_description":"secret x"}"#, NOW);
+        let failure = read(
+            StatusCode::UNAUTHORIZED,
+            br#"{"error":"invalid_client","error_description":"secret x"}"#,
+            NOW,
+        );
         let detail = failure.unwrap_err().detail;
-        assert!(detail.contains("invalid_client") && !detail.contains("secret x"), "{detail}");
+        assert!(
+            detail.contains("invalid_client") && !detail.contains("secret x"),
+            "{detail}"
+        );
     }
 }

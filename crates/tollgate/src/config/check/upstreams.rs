@@ -1,7 +1,7 @@
 //! Checks of providers and upstreams: where calls go and by which secrets.
 
-use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
 use domain::cloud::ServiceAccount;
+use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
 use domain::provider::AuthScheme;
 use domain::{Dialect, Provider, catalog};
 use http::uri::Authority;
@@ -79,7 +79,11 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
         }
         check_egress(upstream, mistakes);
         check_timeouts(upstream, &decl.timeouts, mistakes);
-        check_credentials(upstream, provider.map_or(AuthScheme::Bearer, |provider| provider.auth), mistakes);
+        check_credentials(
+            upstream,
+            provider.map_or(AuthScheme::Bearer, |provider| provider.auth),
+            mistakes,
+        );
     }
 }
 
@@ -87,7 +91,10 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
 fn provider_of<'a>(decl: &UpstreamDecl, own: &[&'a Provider]) -> Option<&'a Provider> {
     let name = decl.provider.as_deref();
     let name = name.or((decl.dialect == Some(Dialect::BedrockConverse)).then_some("bedrock"))?;
-    let own = own.iter().copied().find(|provider| provider.name.eq_ignore_ascii_case(name));
+    let own = own
+        .iter()
+        .copied()
+        .find(|provider| provider.name.eq_ignore_ascii_case(name));
     own.or_else(|| catalog::provider(name).map(|provider| &**provider))
 }
 

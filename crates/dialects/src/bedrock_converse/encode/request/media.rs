@@ -32,9 +32,13 @@ impl Names {
 
 /// Letters, digits, single spaces, hyphens, parentheses and square brackets are possible.
 fn plain(name: &str) -> String {
-    let kept = name
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) { letter } else { ' ' });
+    let kept = name.chars().map(|letter| {
+        if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) {
+            letter
+        } else {
+            ' '
+        }
+    });
     let words: String = kept.collect();
     let words: Vec<&str> = words.split_whitespace().collect();
     words.join(" ").chars().take(NAME_MAX).collect()
@@ -42,7 +46,11 @@ fn plain(name: &str) -> String {
 
 /// Writes media as a block.
 pub(super) fn block(media: Media, names: &mut Names, losses: &mut Losses) -> Result<Value, BadRequest> {
-    losses.note_if(media.detail.is_some(), "detail", "the target looks as closely as it likes");
+    losses.note_if(
+        media.detail.is_some(),
+        "detail",
+        "the target looks as closely as it likes",
+    );
     let kind = match media.kind {
         MediaKind::Image => "image",
         MediaKind::Audio => "audio",
@@ -51,7 +59,7 @@ pub(super) fn block(media: Media, names: &mut Names, losses: &mut Losses) -> Res
     };
     let mut inner = Map::new();
     inner.insert("format".to_owned(), format(&media)?.into());
-    inner.insert("source".to_owned(), source(media.source, &media.mime)?);
+    inner.insert("source".to_owned(), source(media.source)?);
     Ok(json!({kind: inner}))
 }
 
@@ -59,9 +67,13 @@ fn document(media: Media, names: &mut Names) -> Result<Value, BadRequest> {
     let mut inner = Map::new();
     inner.insert("format".to_owned(), format(&media)?.into());
     inner.insert("name".to_owned(), names.of(media.name.as_deref()).into());
-    inner.insert("source".to_owned(), source(media.source, &media.mime)?);
+    inner.insert("source".to_owned(), source(media.source)?);
     put(&mut inner, "context", media.context.map(Value::from));
-    put(&mut inner, "citations", media.cite.filter(|cite| *cite).map(|_| json!({"enabled": true})));
+    put(
+        &mut inner,
+        "citations",
+        media.cite.filter(|cite| *cite).map(|_| json!({"enabled": true})),
+    );
     Ok(json!({"document": inner}))
 }
 
@@ -86,10 +98,10 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
         (MediaKind::Document, "text/markdown") => "md",
         // Whatever else is text can be read as such.
         (MediaKind::Document, _) if mime.starts_with("text/") || mime == "application/json" => "txt",
-        (MediaKind::Video, "" | "video/mp4") => "mp4",
+        (MediaKind::Video, "" | "video/mp4") | (MediaKind::Audio, "audio/mp4") => "mp4",
         (MediaKind::Video, "video/quicktime") => "mov",
         (MediaKind::Video, "video/x-matroska") => "mkv",
-        (MediaKind::Video, "video/webm") => "webm",
+        (MediaKind::Video, "video/webm") | (MediaKind::Audio, "audio/webm") => "webm",
         (MediaKind::Video, "video/x-flv") => "flv",
         (MediaKind::Video, "video/mpeg" | "video/mpg") => "mpeg",
         (MediaKind::Video, "video/x-ms-wmv") => "wmv",
@@ -100,8 +112,6 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
         (MediaKind::Audio, "audio/aac") => "aac",
         (MediaKind::Audio, "audio/ogg") => "ogg",
         (MediaKind::Audio, "audio/opus") => "opus",
-        (MediaKind::Audio, "audio/webm") => "webm",
-        (MediaKind::Audio, "audio/mp4") => "mp4",
         _ => {
             let problem = format!("the target takes no media of the type `{mime}`; convert it");
             return Err(BadRequest::new("messages", problem));
@@ -109,7 +119,7 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
     })
 }
 
-fn source(source: Source, mime: &str) -> Result<Value, BadRequest> {
+fn source(source: Source) -> Result<Value, BadRequest> {
     match source {
         Source::Base64(data) => Ok(json!({"bytes": data})),
         Source::Url(url) if url.starts_with("s3://") => Ok(json!({"s3Location": {"uri": url}})),
@@ -123,7 +133,7 @@ fn source(source: Source, mime: &str) -> Result<Value, BadRequest> {
         }
         Source::Url(_) => Err(BadRequest::new(
             "messages",
-            format!("the target takes media of the type `{mime}` only as data or from S3; send them in base64"),
+            "the target takes media only as data or from S3; send them in base64",
         )),
         Source::File(_) => Err(BadRequest::new(
             "messages",

@@ -25,8 +25,13 @@ pub(super) struct Told {
 impl Told {
     /// A cache point behind everything.
     pub(super) fn cache_end(&mut self, mark: Option<&CacheMark>, family: Family, losses: &mut Losses) {
-        let Some(point) = cache_point(mark, family, losses) else { return };
-        let content = self.messages.last_mut().and_then(|last| last.get_mut("content")?.as_array_mut());
+        let Some(point) = cache_point(mark, family, losses) else {
+            return;
+        };
+        let content = self
+            .messages
+            .last_mut()
+            .and_then(|last| last.get_mut("content")?.as_array_mut());
         if let Some(content) = content {
             content.push(point);
         }
@@ -52,14 +57,22 @@ impl Told {
 pub(super) fn conversation(messages: Vec<Message>, family: Family, losses: &mut Losses) -> Result<Told, BadRequest> {
     let (mut told, mut names) = (Told::default(), Names::default());
     for message in messages {
-        losses.note_if(message.name.is_some(), "messages[].name", "the format has no names of participants");
+        losses.note_if(
+            message.name.is_some(),
+            "messages[].name",
+            "the format has no names of participants",
+        );
         for name in message.extra.members.keys() {
             losses.note(format!("messages[].{name}"), "only the client's format has it");
         }
         match message.role {
             Role::System | Role::Developer => {
                 let is_late = !told.messages.is_empty();
-                losses.note_if(is_late, "system: place", "instructions stand before the conversation in this format");
+                losses.note_if(
+                    is_late,
+                    "system: place",
+                    "instructions stand before the conversation in this format",
+                );
                 instructions(message.parts, family, &mut told.system, losses);
             }
             Role::User => {
@@ -85,7 +98,11 @@ pub(super) fn cache_point(mark: Option<&CacheMark>, family: Family, losses: &mut
     let mut point = Map::new();
     point.insert("type".to_owned(), "default".into());
     let ttl = mark.ttl.clone().filter(|_| matches!(family, Family::Claude(_)));
-    losses.note_if(mark.ttl.is_some() && ttl.is_none(), "cache_control.ttl", "the model has one life for all");
+    losses.note_if(
+        mark.ttl.is_some() && ttl.is_none(),
+        "cache_control.ttl",
+        "the model has one life for all",
+    );
     put(&mut point, "ttl", ttl.map(Value::from));
     Some(json!({"cachePoint": point}))
 }
@@ -108,7 +125,7 @@ fn user(parts: Vec<Part>, family: Family, names: &mut Names, losses: &mut Losses
     for part in parts {
         unsaid(&part, losses);
         match part.content {
-            Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(text)),
+            Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(&text)),
             Content::Media(media) => blocks.push(media::block(media, names, losses)?),
             Content::ToolResult(result) => blocks.push(tool_result(result, family, names, losses)?),
             Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
@@ -127,7 +144,9 @@ fn user(parts: Vec<Part>, family: Family, names: &mut Names, losses: &mut Losses
 /// A document must have a text beside it; its name is the least that can be said.
 fn introduce(blocks: &mut Vec<Value>) {
     let has_text = blocks.iter().any(|block| block.get("text").is_some());
-    let document = blocks.iter().find_map(|block| block.pointer("/document/name")?.as_str());
+    let document = blocks
+        .iter()
+        .find_map(|block| block.pointer("/document/name")?.as_str());
     if let (false, Some(name)) = (has_text, document) {
         let text = json!({"text": name});
         blocks.insert(0, text);
@@ -135,7 +154,7 @@ fn introduce(blocks: &mut Vec<Value>) {
 }
 
 /// Blank texts are refused.
-fn text_block(text: String) -> Option<Value> {
+fn text_block(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({"text": text}))
 }
 
@@ -152,11 +171,15 @@ fn assistant(
         unsaid(&part, losses);
         match part.content {
             Content::Text { text, citations } => {
-                losses.note_if(!citations.is_empty(), "citations", "those of earlier answers are not sent back");
-                blocks.extend(text_block(text));
+                losses.note_if(
+                    !citations.is_empty(),
+                    "citations",
+                    "those of earlier answers are not sent back",
+                );
+                blocks.extend(text_block(&text));
             }
-            Content::Refusal(text) => blocks.extend(text_block(text)),
-            Content::Thinking(thinking) => blocks.extend(reasoning(thinking, losses)),
+            Content::Refusal(text) => blocks.extend(text_block(&text)),
+            Content::Thinking(thinking) => blocks.extend(reasoning(&thinking, losses)),
             Content::ToolCall(call) => {
                 calls = true;
                 if !told.called.contains(&call.name) {
@@ -172,20 +195,23 @@ fn assistant(
             blocks.extend(cache_point(part.cache.as_ref(), family, losses));
         }
     }
-    let thought = blocks.first().is_some_and(|block| block.get("reasoningContent").is_some());
+    let thought = blocks
+        .first()
+        .is_some_and(|block| block.get("reasoningContent").is_some());
     told.calls_unthought = calls && !thought;
     told.say("assistant", blocks);
     Ok(())
 }
 
 /// Reasoning goes back only under the seal that Bedrock itself put on it.
-fn reasoning(thinking: Thinking, losses: &mut Losses) -> Option<Value> {
-    let seal = thinking.signature.as_ref().and_then(|seal| seal.for_upstream(domain::Dialect::BedrockConverse));
+fn reasoning(thinking: &Thinking, losses: &mut Losses) -> Option<Value> {
+    let seal = thinking
+        .signature
+        .as_ref()
+        .and_then(|seal| seal.for_upstream(domain::Dialect::BedrockConverse));
     match seal {
         Some(seal) if thinking.redacted => Some(json!({"reasoningContent": {"redactedContent": seal}})),
-        Some(seal) => {
-            Some(json!({"reasoningContent": {"reasoningText": {"text": thinking.text, "signature": seal}}}))
-        }
+        Some(seal) => Some(json!({"reasoningContent": {"reasoningText": {"text": thinking.text, "signature": seal}}})),
         None => {
             losses.note("thinking", "reasoning without the target's own seal is not taken back");
             None
@@ -201,7 +227,10 @@ fn tool_use(call: ToolCall, losses: &mut Losses) -> Value {
         Ok(input @ Value::Object(_)) if !call.custom => input,
         _ if call.custom => json!({"input": call.arguments}),
         _ => {
-            losses.note("tool_calls[].arguments", "they are no JSON object and were sent as a text in one");
+            losses.note(
+                "tool_calls[].arguments",
+                "they are no JSON object and were sent as a text in one",
+            );
             json!({"arguments": call.arguments})
         }
     };
@@ -212,7 +241,13 @@ fn tool_use(call: ToolCall, losses: &mut Losses) -> Value {
 fn tool_id(id: &str) -> String {
     let plain: String = id
         .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || "_-".contains(letter) { letter } else { '_' })
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() || "_-".contains(letter) {
+                letter
+            } else {
+                '_'
+            }
+        })
         .collect();
     if plain.len() <= ID_MAX && plain == id && !id.is_empty() {
         return plain;
@@ -231,7 +266,7 @@ fn tool_result(
     let mut content = Vec::with_capacity(result.parts.len());
     for part in result.parts {
         match part.content {
-            Content::Text { text, .. } => content.extend(text_block(text)),
+            Content::Text { text, .. } => content.extend(text_block(&text)),
             Content::Media(media) => content.push(media::block(media, names, losses)?),
             Content::Native { value, .. } => content.push(json!({"text": value.to_string()})),
             _ => losses.note("tool_result", "something in it is neither text nor media"),
@@ -252,9 +287,13 @@ fn tool_result(
 
 /// Results come before anything else that is said in their turn. A cache point stays behind its block.
 fn results_first(message: &mut Value) {
-    let Some(content) = message.get_mut("content").and_then(Value::as_array_mut) else { return };
+    let Some(content) = message.get_mut("content").and_then(Value::as_array_mut) else {
+        return;
+    };
     let is_result = |block: &Value| block.get("toolResult").is_some();
-    let first_other = content.iter().position(|block| !is_result(block) && block.get("cachePoint").is_none());
+    let first_other = content
+        .iter()
+        .position(|block| !is_result(block) && block.get("cachePoint").is_none());
     let last_result = content.iter().rposition(is_result);
     if !matches!((first_other, last_result), (Some(other), Some(result)) if other < result) {
         return;
@@ -271,7 +310,11 @@ fn results_first(message: &mut Value) {
 }
 
 fn unsaid(part: &Part, losses: &mut Losses) {
-    losses.note_if(part.signature.is_some(), "thought_signature", "the target has no place for it");
+    losses.note_if(
+        part.signature.is_some(),
+        "thought_signature",
+        "the target has no place for it",
+    );
     for name in part.extra.members.keys() {
         losses.note(format!("content[].{name}"), "only the client's format has it");
     }

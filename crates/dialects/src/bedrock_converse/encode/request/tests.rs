@@ -4,8 +4,8 @@ use domain::{Dialect, provider::Quirks};
 
 use super::*;
 use crate::hub::{
-    CacheMark, Content, Effort, Media, MediaKind, Message, Part, Reasoning, Role, Signature, Source, Thinking, ThinkingBudget,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    CacheMark, Content, Effort, Media, MediaKind, Message, Part, Reasoning, Role, Signature, Source, Thinking,
+    ThinkingBudget, Tool, ToolCall, ToolChoice, ToolResult,
 };
 
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
@@ -20,7 +20,14 @@ fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRe
     };
     let mut losses = Losses::default();
     let body = request(request_, &target, &mut losses)?;
-    Ok((body, losses.into_vec().into_iter().map(|loss| loss.what.into_owned()).collect()))
+    Ok((
+        body,
+        losses
+            .into_vec()
+            .into_iter()
+            .map(|loss| loss.what.into_owned())
+            .collect(),
+    ))
 }
 
 fn told(request: Request) -> (Value, Vec<String>) {
@@ -74,7 +81,9 @@ fn function(name: &str) -> Tool {
         description: Some(String::new()),
         schema: None,
         strict: Some(true),
-        cache: Some(CacheMark { ttl: Some("1h".to_owned()) }),
+        cache: Some(CacheMark {
+            ttl: Some("1h".to_owned()),
+        }),
         extra: Extra::default(),
     }
 }
@@ -116,10 +125,17 @@ fn tools_and_their_results() {
     let picture = media(MediaKind::Image, Source::Base64("aGk=".to_owned()), "image/jpeg");
     let mut question = asks(vec![
         says(Role::User, "q"),
-        Message::new(Role::Assistant, vec![call("call|1", r#"{"a":1}"#), call("c2", ""), call("c3", "oops")]),
+        Message::new(
+            Role::Assistant,
+            vec![call("call|1", r#"{"a":1}"#), call("c2", ""), call("c3", "oops")],
+        ),
         Message::new(
             Role::User,
-            vec![Part::text("and"), result("call|1", vec![Part::text("no"), picture]), result("c2", vec![])],
+            vec![
+                Part::text("and"),
+                result("call|1", vec![Part::text("no"), picture]),
+                result("c2", vec![]),
+            ],
         ),
     ]);
     question.tools = vec![function("f"), function("g")];
@@ -173,9 +189,17 @@ fn a_conversation_with_calls_declares_them_even_if_none_may_be_called() {
 #[test]
 fn media_are_bytes_or_in_s3() {
     let documents = vec![
-        media(MediaKind::Document, Source::Base64("JVBERi0=".to_owned()), "application/pdf"),
+        media(
+            MediaKind::Document,
+            Source::Base64("JVBERi0=".to_owned()),
+            "application/pdf",
+        ),
         media(MediaKind::Document, Source::Text("hi".to_owned()), "text/plain"),
-        media(MediaKind::Video, Source::Url("s3://bucket/film".to_owned()), "video/quicktime"),
+        media(
+            MediaKind::Video,
+            Source::Url("s3://bucket/film".to_owned()),
+            "video/quicktime",
+        ),
     ];
     let (body, _) = told(asks(vec![Message::new(Role::User, documents)]));
     assert_eq!(
@@ -237,27 +261,63 @@ fn thinking_is_said_in_the_makers_words() {
     };
     let tokens = |tokens| Some(ThinkingBudget::Tokens(tokens));
     for (model, wish, expected) in [
-        (CLAUDE, wish(None, tokens(2_000)), json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})),
-        (CLAUDE, wish(Some(Effort::Low), None), json!({"thinking": {"type": "enabled", "budget_tokens": 1024}})),
-        (CLAUDE, wish(None, tokens(9_000)), json!({"thinking": {"type": "enabled", "budget_tokens": 3999}})),
+        (
+            CLAUDE,
+            wish(None, tokens(2_000)),
+            json!({"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+        ),
+        (
+            CLAUDE,
+            wish(Some(Effort::Low), None),
+            json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        ),
+        (
+            CLAUDE,
+            wish(None, tokens(9_000)),
+            json!({"thinking": {"type": "enabled", "budget_tokens": 3999}}),
+        ),
         (CLAUDE, wish(Some(Effort::None), None), Value::Null),
-        ("anthropic.claude-sonnet-4-6", wish(Some(Effort::Max), None),
-            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}})),
-        ("anthropic.claude-sonnet-4-6", wish(None, tokens(2_000)),
-            json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})),
-        ("anthropic.claude-opus-5", wish(None, tokens(2_000)),
-            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}})),
-        ("anthropic.claude-3-haiku-20240307-v1:0", wish(None, tokens(2_000)), Value::Null),
-        ("us.amazon.nova-2-lite-v1:0", wish(Some(Effort::High), None),
-            json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}})),
-        ("openai.gpt-oss-120b-1:0", wish(Some(Effort::High), None), json!({"reasoning_effort": "high"})),
+        (
+            "anthropic.claude-sonnet-4-6",
+            wish(Some(Effort::Max), None),
+            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}),
+        ),
+        (
+            "anthropic.claude-sonnet-4-6",
+            wish(None, tokens(2_000)),
+            json!({"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+        ),
+        (
+            "anthropic.claude-opus-5",
+            wish(None, tokens(2_000)),
+            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
+        ),
+        (
+            "anthropic.claude-3-haiku-20240307-v1:0",
+            wish(None, tokens(2_000)),
+            Value::Null,
+        ),
+        (
+            "us.amazon.nova-2-lite-v1:0",
+            wish(Some(Effort::High), None),
+            json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
+        ),
+        (
+            "openai.gpt-oss-120b-1:0",
+            wish(Some(Effort::High), None),
+            json!({"reasoning_effort": "high"}),
+        ),
         ("meta.llama3", wish(Some(Effort::High), None), Value::Null),
     ] {
         let mut question = asks(vec![says(Role::User, "q")]);
         question.max_output = Some(4_000);
         question.reasoning = Some(wish);
         let (body, _) = told_to(model, question).unwrap();
-        assert_eq!(body.get("additionalModelRequestFields").unwrap_or(&Value::Null), &expected, "{model}");
+        assert_eq!(
+            body.get("additionalModelRequestFields").unwrap_or(&Value::Null),
+            &expected,
+            "{model}"
+        );
     }
 }
 
@@ -284,7 +344,9 @@ fn claude_does_not_think_where_it_would_be_refused() {
 #[test]
 fn schemas_caches_and_what_is_only_bedrocks() {
     let mut question = asks(vec![says(Role::User, "q")]);
-    question.messages[0].parts[0].cache = Some(CacheMark { ttl: Some("1h".to_owned()) });
+    question.messages[0].parts[0].cache = Some(CacheMark {
+        ttl: Some("1h".to_owned()),
+    });
     question.format = Some(OutputFormat::Schema {
         name: Some("n".to_owned()),
         description: None,
@@ -295,12 +357,18 @@ fn schemas_caches_and_what_is_only_bedrocks() {
         origin: Some(Dialect::OpenaiChat),
         members: Map::from_iter([
             ("guardrailConfig".to_owned(), json!({"guardrailIdentifier": "g"})),
-            ("additionalModelRequestFields".to_owned(), json!({"anthropic_beta": ["x"]})),
+            (
+                "additionalModelRequestFields".to_owned(),
+                json!({"anthropic_beta": ["x"]}),
+            ),
             ("prediction".to_owned(), json!({})),
         ]),
     };
     let (body, losses) = told(question.clone());
-    assert_eq!(body["messages"][0]["content"][1], json!({"cachePoint": {"type": "default", "ttl": "1h"}}));
+    assert_eq!(
+        body["messages"][0]["content"][1],
+        json!({"cachePoint": {"type": "default", "ttl": "1h"}})
+    );
     assert_eq!(
         body["outputConfig"],
         json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{\"type\":\"object\"}", "name": "n"}}}})
@@ -311,4 +379,107 @@ fn schemas_caches_and_what_is_only_bedrocks() {
     let (body, losses) = told_to("meta.llama3", question).unwrap();
     assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), 1);
     assert_eq!(losses, ["cache_control", "prediction"]);
+}
+
+/// What Bedrock demands of every conversation.
+fn assert_sound(id: &str, body: &Value) {
+    let messages = body["messages"].as_array().unwrap();
+    let mut last = "";
+    let mut uses_tools = false;
+    for message in messages {
+        let role = message["role"].as_str().unwrap();
+        assert_ne!(role, last, "{id}: turns must alternate");
+        last = role;
+        let content = message["content"].as_array().unwrap();
+        assert!(!content.is_empty(), "{id}: an empty turn");
+        for block in content {
+            let blank = block["text"].as_str().is_some_and(|text| text.trim().is_empty());
+            assert!(!blank, "{id}: a blank text");
+            uses_tools |= block.get("toolUse").is_some() || block.get("toolResult").is_some();
+            if let Some(call) = block.get("toolUse") {
+                assert!(call["input"].is_object(), "{id}: {call}");
+                let name = call["toolUseId"].as_str().unwrap();
+                let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+                assert!(
+                    (1..=64).contains(&name.len()) && name.chars().all(plain),
+                    "{id}: {name}"
+                );
+            }
+        }
+    }
+    assert!(
+        !uses_tools || body.get("toolConfig").is_some(),
+        "{id}: calls without declarations"
+    );
+    assert!(body.get("model").is_none() && body.get("stream").is_none(), "{id}");
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "recordings are files, found by the environment"
+)]
+fn recorded_requests_of_every_format_are_told_soundly() {
+    let named = std::env::var_os("TOLLGATE_RECORDINGS").map(std::path::PathBuf::from);
+    let beside = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/recordings");
+    let folder = named.unwrap_or(beside);
+    let (mut told, mut refused) = (0, Vec::new());
+    for (file, dialect) in [
+        ("openai-chat", Dialect::OpenaiChat),
+        ("openai-responses", Dialect::OpenaiResponses),
+        ("anthropic-messages", Dialect::AnthropicMessages),
+        ("gemini", Dialect::Gemini),
+    ] {
+        let Ok(text) = std::fs::read_to_string(folder.join(format!("{file}.jsonl"))) else {
+            println!("no recordings at {}: nothing tested", folder.display());
+            return;
+        };
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let (id, body) = (line["id"].as_str().unwrap(), line["request"]["body"]["text"].as_str());
+            let Some(body) = body.filter(|_| line["response"]["status"] == 200) else {
+                continue;
+            };
+            let asked = crate::translate::Asked {
+                surface: domain::Surface::new(domain::Operation::Chat, dialect),
+                model: "m",
+                stream: false,
+                json_array: false,
+                id: "x",
+                created: 0,
+            };
+            let Ok(question) = crate::translate::Question::read(&asked, body.as_bytes()) else {
+                continue;
+            };
+            for model in [CLAUDE, "us.amazon.nova-2-lite-v1:0", "meta.llama3-3-70b-instruct-v1:0"] {
+                let quirks = Quirks::default();
+                let target = Target {
+                    model,
+                    max_output: 0,
+                    include_usage: false,
+                    quirks: &quirks,
+                };
+                match question.encode(Dialect::BedrockConverse, &target) {
+                    Ok(encoded) => {
+                        told += 1;
+                        assert_sound(id, &serde_json::from_slice(&encoded.body).unwrap());
+                    }
+                    Err(error) => refused.push(format!("{id}: {error}")),
+                }
+            }
+        }
+    }
+    println!("{told} told, {} refused: {refused:#?}", refused.len());
+    assert!(told > 500, "only {told} were told");
+    let known = [
+        "only as data or from S3",
+        "does not have the client's files",
+        "no media of the type",
+        "keeps no answers",
+    ];
+    let strange: Vec<_> = refused
+        .iter()
+        .filter(|why| !known.iter().any(|known| why.contains(known)))
+        .collect();
+    assert!(strange.is_empty(), "{strange:#?}");
 }

@@ -14,7 +14,12 @@ const BUDGET_MIN: u64 = 1_024;
 const UNKNOWN: &str = "how the model is told to think is not known";
 
 /// Writes what Converse itself has no words for. What a thinking model does not take is taken out of the request.
-pub(super) fn additional(request: &mut Request, told: &Told, family: Family, losses: &mut Losses) -> Map<String, Value> {
+pub(super) fn additional(
+    request: &mut Request,
+    told: &Told,
+    family: Family,
+    losses: &mut Losses,
+) -> Map<String, Value> {
     let mut fields = Map::new();
     let top_k = request.sampling.top_k.take();
     let wish = request.reasoning.take();
@@ -24,7 +29,11 @@ pub(super) fn additional(request: &mut Request, told: &Told, family: Family, los
             let is_thinking = thinking.as_ref().is_some_and(|fields| fields.contains_key("thinking"));
             fields.extend(thinking.unwrap_or_default());
             if is_thinking {
-                let is_lost = request.sampling.temperature.take().is_some_and(|heat| heat.as_f64() != Some(1.0));
+                let is_lost = request
+                    .sampling
+                    .temperature
+                    .take()
+                    .is_some_and(|heat| heat.as_f64() != Some(1.0));
                 losses.note_if(is_lost, "temperature", "the model takes none while it thinks");
                 losses.note_if(top_k.is_some(), "top_k", "the model takes none while it thinks");
             } else if let Some(top_k) = top_k {
@@ -44,7 +53,11 @@ pub(super) fn additional(request: &mut Request, told: &Told, family: Family, los
         }
         Family::Other => {
             losses.note_if(top_k.is_some(), "top_k", "how the model is told is not known");
-            losses.note_if(wish.is_some_and(|wish| effort(&wish) != Some(Effort::None)), "thinking", UNKNOWN);
+            losses.note_if(
+                wish.is_some_and(|wish| effort(&wish) != Some(Effort::None)),
+                "thinking",
+                UNKNOWN,
+            );
         }
     }
     fields
@@ -74,7 +87,8 @@ fn claude(
     told: &Told,
     losses: &mut Losses,
 ) -> Option<Map<String, Value>> {
-    let is_off = wish.budget == Some(ThinkingBudget::Off) || (wish.budget.is_none() && wish.effort == Some(Effort::None));
+    let is_off =
+        wish.budget == Some(ThinkingBudget::Off) || (wish.budget.is_none() && wish.effort == Some(Effort::None));
     if is_off || (wish.budget.is_none() && wish.effort.is_none()) {
         return None;
     }
@@ -82,7 +96,10 @@ fn claude(
         losses.note("thinking", "the model cannot think");
         return None;
     }
-    if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })) {
+    if matches!(
+        request.tool_choice,
+        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
+    ) {
         losses.note("thinking", "the model does not think where it must use a tool");
         return None;
     }
@@ -90,20 +107,30 @@ fn claude(
         Some(ThinkingBudget::Tokens(tokens)) => tokens,
         _ => wish.effort.unwrap_or(Effort::Medium).budget(),
     };
-    let by_words = generation >= TAKES_NO_BUDGET || (generation >= ADAPTS && !matches!(wish.budget, Some(ThinkingBudget::Tokens(_))));
+    let by_words = generation >= TAKES_NO_BUDGET
+        || (generation >= ADAPTS && !matches!(wish.budget, Some(ThinkingBudget::Tokens(_))));
     if by_words {
         return Some(adaptive(wish));
     }
     if told.calls_unthought {
-        losses.note("thinking", "the last turn calls tools without sealed reasoning, which the model then refuses");
+        losses.note(
+            "thinking",
+            "the last turn calls tools without sealed reasoning, which the model then refuses",
+        );
         return None;
     }
-    let budget = request.max_output.map_or(tokens, |most| tokens.min(most.saturating_sub(1))).max(BUDGET_MIN);
+    let budget = request
+        .max_output
+        .map_or(tokens, |most| tokens.min(most.saturating_sub(1)))
+        .max(BUDGET_MIN);
     if request.max_output.is_some_and(|most| most <= budget) {
         losses.note("thinking", "the bound on the output leaves no room for it");
         return None;
     }
-    Some(Map::from_iter([("thinking".to_owned(), json!({"type": "enabled", "budget_tokens": budget}))]))
+    Some(Map::from_iter([(
+        "thinking".to_owned(),
+        json!({"type": "enabled", "budget_tokens": budget}),
+    )]))
 }
 
 /// Claude decides how much; an effort is a hint.
@@ -127,7 +154,14 @@ fn nova(wish: &Reasoning, generation: u32, losses: &mut Losses) -> Option<(Strin
         losses.note("thinking", "the model cannot think");
         return None;
     }
-    losses.note_if(effort > Effort::Medium, "thinking", "more than a medium effort would take no bound on the output");
+    losses.note_if(
+        effort > Effort::Medium,
+        "thinking",
+        "more than a medium effort would take no bound on the output",
+    );
     let word = three(effort.min(Effort::Medium));
-    Some(("reasoningConfig".to_owned(), json!({"type": "enabled", "maxReasoningEffort": word})))
+    Some((
+        "reasoningConfig".to_owned(),
+        json!({"type": "enabled", "maxReasoningEffort": word}),
+    ))
 }

@@ -1,4 +1,5 @@
-//! Tools.
+//! `toolConfig`: what the model may use, and whether it must. There is no word for "none of them", and a conversation that
+//! has calls in it is refused without declarations.
 
 use serde_json::{Map, Value, json};
 
@@ -86,12 +87,19 @@ fn offer(tool: Tool, family: Family, tools: &mut Vec<Value>, losses: &mut Losses
             }
             let strict = strict.filter(|strict| *strict);
             let is_claude = matches!(family, Family::Claude(_));
-            losses.note_if(strict.is_some() && !is_claude, "tools[].strict", "the model is not known to keep to schemas");
+            losses.note_if(
+                strict.is_some() && !is_claude,
+                "tools[].strict",
+                "the model is not known to keep to schemas",
+            );
             tools.push(specified(name, description, schema, strict.filter(|_| is_claude)));
             tools.extend(tool_cache(cache.as_ref(), family, losses));
         }
         Tool::Custom { name, description, .. } => {
-            losses.note("tools: custom", "the format has no free text as input; it is asked for as `input` in JSON");
+            losses.note(
+                "tools: custom",
+                "the format has no free text as input; it is asked for as `input` in JSON",
+            );
             let schema = json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]});
             tools.push(specified(name, description, Some(schema), None));
         }
@@ -121,7 +129,11 @@ fn specified(name: String, description: Option<String>, schema: Option<Value>, s
     let mut spec = Map::new();
     spec.insert("name".to_owned(), name.into());
     // An empty one is refused.
-    put(&mut spec, "description", description.filter(|text| !text.is_empty()).map(Value::from));
+    put(
+        &mut spec,
+        "description",
+        description.filter(|text| !text.is_empty()).map(Value::from),
+    );
     let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
     spec.insert("inputSchema".to_owned(), json!({"json": schema}));
     put(&mut spec, "strict", strict.map(Value::from));
