@@ -55,7 +55,7 @@ pub(crate) async fn forward(
     let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
-    let readied = auth::ready(gateway, &upstream, credential).await.map_err(|failure| {
+    let readied = auth::ready(gateway, upstream, credential).await.map_err(|failure| {
         tracing::warn!(
             upstream = upstream.name,
             detail = failure.detail,

@@ -198,6 +198,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         base_url: String::new(),
         origin: Origin::Operator,
         auth: provider.auth,
+        variables: provider.variables.clone(),
         surfaces: provider.surfaces.clone(),
         priority: 0,
         weight: 1,
@@ -206,6 +207,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         models: Vec::new(),
         headers: Vec::new(),
         params: Vec::new(),
+        surface_params: std::collections::BTreeMap::new(),
         proxy: None,
         ca: None,
         timeouts: Timeouts {
