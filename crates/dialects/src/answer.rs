@@ -81,6 +81,8 @@ pub enum UsageReport {
         raw: String,
         /// What is wrong with it.
         why: &'static str,
+        /// The figures as far as they can be true, which a client of another format is told.
+        nearest: Option<Usage>,
     },
 }
 

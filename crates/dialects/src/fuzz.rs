@@ -75,6 +75,7 @@ fn retold_request(surface: Surface, target: Dialect, body: &[u8]) {
     let there = Target {
         model: "there",
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };

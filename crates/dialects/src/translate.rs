@@ -18,6 +18,7 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod coder;
 mod count;
 mod embeddings;
+mod fit;
 
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
@@ -30,6 +31,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// The most tokens that it can generate; 0: not known.
     pub max_output: u64,
+    /// Whether it thinks before it answers; `None`: not known.
+    pub thinks: Option<bool>,
     /// Whether a chat stream is to be asked for its usage (`stream_options.include_usage`).
     pub include_usage: bool,
     /// What is particular to the provider.
@@ -153,7 +156,7 @@ impl Question {
         let told = match &self.asked {
             Kind::Conversation(_) => return translate_answer(from, to, body, report, &self.reply),
             Kind::Count(_) => count_answer(to, count::read(from, body)?),
-            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, possible(report), &self.reply)?,
+            Kind::Texts(texts) => embeddings::answer(from, to, body, texts, told_usage(&report.usage), &self.reply)?,
         };
         Ok(Encoded {
             body: told.to_string().into(),
@@ -187,13 +190,15 @@ fn written(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
-    match dialect {
+    let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
         Dialect::AnthropicMessages => anthropic_messages::encode::request(request, target, losses),
         Dialect::Gemini => gemini::encode::request(request, target, losses),
         Dialect::BedrockConverse => bedrock_converse::encode::request(request, target, losses),
-    }
+    }?;
+    fit::fit(&mut body, target, losses);
+    Ok(body)
 }
 
 /// Translates a whole answer to a conversation.
@@ -211,7 +216,7 @@ pub(crate) fn translate_answer(
         Dialect::Gemini => gemini::decode::answer(body),
         Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
     }?;
-    answer.usage = possible(report);
+    answer.usage = told_usage(&report.usage);
     answer.service_tier.clone_from(&report.service_tier);
     let mut losses = Losses::default();
     let told = match to {
@@ -227,10 +232,12 @@ pub(crate) fn translate_answer(
     })
 }
 
-const fn possible(report: &Report) -> Option<Usage> {
-    match report.usage {
-        UsageReport::Possible(usage) => Some(usage),
-        UsageReport::None | UsageReport::Impossible { .. } => None,
+/// What the client is told of the usage. Figures that cannot be true are not billed, but told as far as they can be.
+const fn told_usage(report: &UsageReport) -> Option<Usage> {
+    match report {
+        UsageReport::Possible(usage) => Some(*usage),
+        UsageReport::Impossible { nearest, .. } => *nearest,
+        UsageReport::None => None,
     }
 }
 
@@ -426,11 +433,11 @@ impl Translation {
     /// What is billed is what is told: usage and tier come from the tap, not from the decoders.
     fn note_usage(&mut self) {
         let seen = self.tap.seen();
-        if let UsageReport::Possible(usage) = &seen.usage
-            && self.usage != Some(*usage)
+        if let Some(usage) = told_usage(&seen.usage)
+            && self.usage != Some(usage)
         {
-            self.usage = Some(*usage);
-            self.events.push(Event::Usage(*usage));
+            self.usage = Some(usage);
+            self.events.push(Event::Usage(usage));
         }
         if seen.service_tier != self.tier {
             self.tier.clone_from(&seen.service_tier);

@@ -118,8 +118,28 @@ pub(crate) fn judge(tally: &Tally, raw: &[u8], normal: fn(&Tally) -> Result<Usag
         Err(why) => UsageReport::Impossible {
             raw: shortened(raw),
             why,
+            nearest: nearest(tally, normal),
         },
     }
+}
+
+/// What can be true of figures that cannot: those that are counts, and parts that are at most the whole.
+fn nearest(tally: &Tally, normal: fn(&Tally) -> Result<Usage, &'static str>) -> Option<Usage> {
+    let mut counts = *tally;
+    for figure in counts.figures_mut() {
+        if *figure == Figure::Bad {
+            *figure = Figure::Absent;
+        }
+    }
+    let read = |tally: &Tally| normal(tally).and_then(plausible).ok();
+    read(&counts).or_else(|| {
+        let (input, output) = (counts.input.or_zero(), counts.output.or_zero());
+        let cached = counts.cached.or_zero().min(input);
+        counts.cached = Figure::Is(cached);
+        counts.written = Figure::Is(counts.written.or_zero().min(input - cached));
+        counts.reasoning = Figure::Is(counts.reasoning.or_zero().min(output));
+        read(&counts)
+    })
 }
 
 /// What holds for usage in normal form, wherever it comes from.

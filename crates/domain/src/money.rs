@@ -101,14 +101,12 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
         let dollar = NANOS_PER_DOLLAR as u64;
+        let (mut decimals, mut shown) = (magnitude % dollar, 9);
+        while shown > 2 && decimals % 10 == 0 {
+            (decimals, shown) = (decimals / 10, shown - 1);
+        }
         let sign = if self.0 < 0 { "-" } else { "" };
-        let decimals = format!("{:09}", magnitude % dollar);
-        let shown = decimals.trim_end_matches('0').len().max(2);
-        f.pad(&format!(
-            "{sign}{}.{}",
-            magnitude / dollar,
-            decimals.get(..shown).unwrap_or("00")
-        ))
+        f.pad(&format!("{sign}{}.{decimals:0shown$}", magnitude / dollar))
     }
 }
 

@@ -119,7 +119,7 @@ pub struct Provider {
 #[serde(deny_unknown_fields, default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about a provider, not a state"
+    reason = "each is a switch of the catalog, and none excludes another"
 )]
 pub struct Quirks {
     /// Chat: the bound on the output is `max_completion_tokens`; others know only `max_tokens`.
@@ -128,8 +128,12 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: Gemini's seals of tool calls are taken back as `extra_content`; others refuse the member.
+    pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.
     pub text_parts: bool,
+    /// Members that its models which think answer with an error: left out for those that the catalog knows to think.
+    pub thinking_models_refuse: Vec<String>,
     /// Members of a request that it answers with an error: left out, and noted as lost.
     pub unsupported: Vec<String>,
 }

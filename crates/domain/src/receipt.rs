@@ -1,5 +1,7 @@
 //! The record of one finished call: what the journal keeps, the ledger books and `audit` proves.
 
+mod text;
+
 use serde::{Deserialize, Serialize};
 
 use crate::money::nanos;

@@ -240,4 +240,6 @@ pub struct Target {
     pub context: u64,
     /// Largest answer in tokens; 0 where not known.
     pub max_output: u64,
+    /// Whether the model thinks before it answers; `None`: the catalog does not know it.
+    pub thinks: Option<bool>,
 }

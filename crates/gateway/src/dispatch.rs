@@ -21,6 +21,7 @@ use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
+use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::path;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
@@ -82,7 +83,7 @@ pub(crate) struct Streamed {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// An upstream; and what was read ahead of it.
-    Upstream(hyper::body::Incoming, Option<Bytes>),
+    Upstream(UpstreamBody, Option<Bytes>),
     /// The built-in demonstration.
     Demo(demo::Script),
 }
@@ -435,7 +436,7 @@ async fn refused(
     served: Surface,
     credential: &Credential,
     head: &http::response::Parts,
-    body: hyper::body::Incoming,
+    body: UpstreamBody,
 ) -> Result<(HeaderMap, Answer), Failure> {
     let body = collect(Source::Upstream(body, None), ERROR_BODY_MAX, Overflow::Cut).await?;
     let status = head.status.as_u16();

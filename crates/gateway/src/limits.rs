@@ -47,6 +47,10 @@ pub(crate) const IDLE_PER_HOST_MAX: usize = 1_024;
 /// a request rarely meets a connection that is being closed.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// How often idle upstream connections are looked through for ones that the upstream has closed: soon enough that their
+/// sockets are not many, seldom enough to cost nothing.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// Addresses of one name that are tried, in order.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
-use domain::{FaultKind, Receipt};
+use domain::{FailureClass, FaultKind, Receipt};
+use hashbrown::{Equivalent, HashMap};
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +41,35 @@ struct CodeLabels {
     code: &'static str,
 }
 
+/// Which calls are counted together, without owning the upstream's name: looking up allocates nothing.
+#[derive(Hash)]
+struct Alike<'a> {
+    operation: &'static str,
+    dialect: &'static str,
+    upstream: &'a str,
+    ending: &'static str,
+    status: u16,
+}
+
+impl Equivalent<CallLabels> for Alike<'_> {
+    fn equivalent(&self, labels: &CallLabels) -> bool {
+        self.status == labels.status
+            && self.upstream == labels.upstream
+            && self.operation == labels.operation
+            && self.dialect == labels.dialect
+            && self.ending == labels.ending
+    }
+}
+
+/// The counters of such calls, found by one look-up instead of one for each of them.
+struct Counters {
+    calls: Counter,
+    served: OnceLock<Counter>,
+    tokens: [OnceLock<Counter>; TOKEN_KINDS.len()],
+}
+
+const TOKEN_KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
+
 /// Seconds: from a cache hit to the longest reasoning.
 const DURATION_BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 
@@ -53,6 +85,7 @@ pub(crate) struct Metrics {
     uncollected_nanos: Counter,
     duration: Histogram,
     first_content: Histogram,
+    by_likeness: RwLock<HashMap<CallLabels, Arc<Counters>>>,
     open: Gauge,
     backlog: Gauge,
     held_nanos: Gauge<i64, AtomicI64>,
@@ -78,6 +111,7 @@ impl Metrics {
             uncollected_nanos: Counter::default(),
             duration: Histogram::new(DURATION_BUCKETS),
             first_content: Histogram::new(DURATION_BUCKETS),
+            by_likeness: RwLock::default(),
             open: Gauge::default(),
             backlog: Gauge::default(),
             held_nanos: Gauge::default(),
@@ -141,42 +175,35 @@ impl Metrics {
     pub(crate) fn call_ended(&self, receipt: &Receipt, upstream: Option<&str>) {
         self.open.dec();
         let upstream = upstream.unwrap_or("");
-        self.calls
-            .get_or_create(&CallLabels {
-                operation: receipt.operation.name(),
-                dialect: receipt.dialect.name(),
-                upstream: upstream.to_owned(),
-                ending: receipt.ending.name(),
-                status: receipt.status,
-            })
-            .inc();
+        let counters = self.counters(&Alike {
+            operation: receipt.operation.name(),
+            dialect: receipt.dialect.name(),
+            upstream,
+            ending: receipt.ending.name(),
+            status: receipt.status,
+        });
+        counters.calls.inc();
         for attempt in &receipt.attempts {
-            let result = attempt.failure.map_or("served", domain::FailureClass::name);
-            let labels = AttemptLabels {
-                upstream: attempt.upstream_name.clone(),
-                result,
+            match attempt.failure {
+                None if attempt.upstream_name == upstream => {
+                    let served = || self.attempts_with(upstream, None);
+                    counters.served.get_or_init(served).inc()
+                }
+                failure => self.attempts_with(&attempt.upstream_name, failure).inc(),
             };
-            self.attempts.get_or_create(&labels).inc();
         }
-        self.usage
-            .get_or_create(&CodeLabels {
-                code: receipt.usage_source.name(),
-            })
-            .inc();
+        let code = receipt.usage_source.name();
+        self.usage.get_or_create(&CodeLabels { code }).inc();
         let usage = &receipt.usage;
-        for (kind, count) in [
-            ("input", usage.input),
-            ("cache_read", usage.cache_read),
-            ("cache_write", usage.cache_write_5m + usage.cache_write_1h),
-            ("output", usage.output),
-        ] {
+        let counts = [
+            usage.input,
+            usage.cache_read,
+            usage.cache_write_5m + usage.cache_write_1h,
+            usage.output,
+        ];
+        for ((kind, count), counter) in TOKEN_KINDS.into_iter().zip(counts).zip(&counters.tokens) {
             if count > 0 {
-                self.tokens
-                    .get_or_create(&TokenLabels {
-                        upstream: upstream.to_owned(),
-                        kind,
-                    })
-                    .inc_by(count);
+                counter.get_or_init(|| self.tokens_of(upstream, kind)).inc_by(count);
             }
         }
         self.charged_nanos.inc_by(receipt.charged.nanos().max(0) as u64);
@@ -185,6 +212,38 @@ impl Metrics {
         if let Some(first) = receipt.first_content_ms {
             self.first_content.observe(f64::from(first) / 1_000.0);
         }
+    }
+
+    fn counters(&self, alike: &Alike<'_>) -> Arc<Counters> {
+        if let Some(counters) = self.by_likeness.read().get(alike) {
+            return Arc::clone(counters);
+        }
+        let labels = CallLabels {
+            operation: alike.operation,
+            dialect: alike.dialect,
+            upstream: alike.upstream.to_owned(),
+            ending: alike.ending,
+            status: alike.status,
+        };
+        let fresh = || {
+            Arc::new(Counters {
+                calls: self.calls.get_or_create_owned(&labels),
+                served: OnceLock::new(),
+                tokens: Default::default(),
+            })
+        };
+        Arc::clone(self.by_likeness.write().entry(labels.clone()).or_insert_with(fresh))
+    }
+
+    fn attempts_with(&self, upstream: &str, failure: Option<FailureClass>) -> Counter {
+        let result = failure.map_or("served", FailureClass::name);
+        let upstream = upstream.to_owned();
+        self.attempts.get_or_create_owned(&AttemptLabels { upstream, result })
+    }
+
+    fn tokens_of(&self, upstream: &str, kind: &'static str) -> Counter {
+        let upstream = upstream.to_owned();
+        self.tokens.get_or_create_owned(&TokenLabels { upstream, kind })
     }
 
     /// Counts a refusal that never became a call, or that ended one.

@@ -23,6 +23,7 @@ use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
 use crate::upstream::auth;
 use crate::upstream::confidence;
+use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
@@ -104,7 +105,7 @@ pub(crate) async fn forward(
 async fn relay(
     upstream: &Upstream,
     credential: &Credential,
-    response: Response<Incoming>,
+    response: Response<UpstreamBody>,
 ) -> Result<Response<Body>, Fault> {
     let status = response.status();
     // The provider's text about our credential may show parts of it.

@@ -27,7 +27,7 @@ use crate::inbound::{CallPath, Inbound};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
-use crate::{count, listing, operate, passthrough};
+use crate::{count, headers, listing, operate, passthrough};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -43,19 +43,20 @@ pub(crate) async fn answer(
         return preflight;
     }
     let (dialect, inbound) = Inbound::read(&head);
+    // What is no call is boxed: this future has room for the largest of them.
     let result = match inbound {
         Ok(Inbound::Call(path)) => call(gateway, path, head, body, peer, started).await,
         Ok(Inbound::Models(dialect)) => listing::list(gateway, dialect, &head, peer),
         Ok(Inbound::ModelCard(dialect, name)) => listing::card(gateway, dialect, &name, &head, peer),
         Ok(Inbound::Passthrough(dialect, path)) => {
-            passthrough::forward(gateway, dialect, &path, head, body, peer, started).await
+            Box::pin(passthrough::forward(gateway, dialect, &path, head, body, peer, started)).await
         }
         Ok(Inbound::Live) => Ok(operate::live(gateway)),
         Ok(Inbound::Ready) => Ok(operate::ready(gateway)),
         Ok(Inbound::Metrics) => operate::metrics(gateway, &head),
         Ok(Inbound::Control) => {
             let address = client_address(gateway, &head, peer);
-            Ok(control_plane(control, address, Request::from_parts(head, body)).await)
+            Ok(Box::pin(control_plane(control, address, Request::from_parts(head, body))).await)
         }
         Err(fault) => Err(fault),
     };
@@ -125,9 +126,9 @@ async fn stream(call: Call) -> Response<Body> {
     } else {
         "text/event-stream"
     };
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert("x-request-id", request_id(id));
+    let head = response.headers_mut();
+    head.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    head.insert(&headers::REQUEST_ID, request_id(id));
     response
 }
 
@@ -142,10 +143,10 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
         return failed(call, &Fault::new(FaultKind::Internal, "the answer has no target"));
     };
     let mut headers = std::mem::take(&mut exchange.headers);
-    headers.insert("x-request-id", request_id(call.settlement.call));
-    headers.insert("x-tollgate-attempts", HeaderValue::from(exchange.tries));
+    headers.insert(&headers::REQUEST_ID, request_id(call.settlement.call));
+    headers.insert(&headers::ATTEMPTS, HeaderValue::from(exchange.tries));
     if let Ok(name) = HeaderValue::try_from(&target.upstream.name) {
-        headers.insert("x-tollgate-upstream", name);
+        headers.insert(&headers::UPSTREAM, name);
     }
     let (status, body) = match std::mem::replace(&mut exchange.answer, Answer::Taken) {
         Answer::Taken => return failed(call, &Fault::new(FaultKind::Internal, "the answer was taken already")),
@@ -188,7 +189,7 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
                         return failed(call, &unrecorded());
                     }
                     if let Ok(cost) = HeaderValue::try_from(settled.charged.to_string()) {
-                        headers.insert("x-tollgate-cost", cost);
+                        headers.insert(&headers::COST, cost);
                     }
                 }
             }
@@ -207,7 +208,7 @@ fn failed(mut call: Call, fault: &Fault) -> Response<Body> {
     let id = request_id(call.settlement.call);
     let mut response = refuse(call.dialect(), fault, id.to_str().unwrap_or_default());
     let attempts = HeaderValue::from(call.settlement.attempts.len());
-    response.headers_mut().insert("x-tollgate-attempts", attempts);
+    response.headers_mut().insert(&headers::ATTEMPTS, attempts);
     call.settlement.abandon(response.status().as_u16(), fault);
     response
 }
@@ -217,25 +218,10 @@ pub(crate) fn request_id(call: CallId) -> HeaderValue {
     HeaderValue::from_str(call.0.hyphenated().encode_lower(&mut buffer)).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// The usual headers of rate limits, in `OpenAI`'s names, for keys that have limits.
+/// The state of the key's limits, for keys that have limits of the kind that can be paced.
 fn add_limits(gateway: &Inner, key: &Key, headers: &mut HeaderMap) {
-    if key.id == KeyId::MASTER || (key.limits.rpm == 0 && key.limits.tpm == 0) {
-        return;
-    }
-    let state = gateway.limiter(key.id).state(&key.limits, gateway.clock.now());
-    for (dimension, name) in [(state.requests, "requests"), (state.tokens, "tokens")] {
-        let Some(dimension) = dimension else { continue };
-        let reset = format!("{}ms", dimension.reset.as_millis());
-        let values = [
-            ("limit", dimension.limit.to_string()),
-            ("remaining", dimension.remaining.to_string()),
-            ("reset", reset),
-        ];
-        for (kind, value) in values {
-            let name = http::HeaderName::try_from(format!("x-ratelimit-{kind}-{name}"));
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
-                headers.insert(name, value);
-            }
-        }
+    if key.id != KeyId::MASTER && (key.limits.rpm != 0 || key.limits.tpm != 0) {
+        let state = gateway.limiter(key.id).state(&key.limits, gateway.clock.now());
+        headers::add_limits(&state, headers);
     }
 }

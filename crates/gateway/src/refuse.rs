@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
+use crate::headers;
 
 /// Renders a fault in the caller's dialect.
 pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Response<Body> {
@@ -16,7 +17,7 @@ pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Respo
         if dialect == Dialect::AnthropicMessages {
             response.headers_mut().insert("request-id", id.clone());
         }
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(&headers::REQUEST_ID, id);
     }
     if let Some(wait) = fault.retry_after {
         let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{DRAIN_LIMIT, Gateway};
 use crate::limits::{CLIENT_UNREAD_MAX, CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
 use crate::pipeline;
-use crate::repoll::Repoll;
+use crate::selfwake::Repoll;
 
 /// How to serve.
 #[derive(Debug)]
@@ -113,7 +113,9 @@ fn connection(
 > {
     let service = service_fn(move |request| {
         let (gateway, control) = (gateway.clone(), Arc::clone(&control));
-        async move { Ok(pipeline::answer(&gateway.inner, &control, request, peer.ip()).await) }
+        // In a box of its own that is gone once the answer has begun: hyper keeps room for this future as long as
+        // the connection lives, and a stream may be open for minutes.
+        async move { Ok(Box::pin(pipeline::answer(&gateway.inner, &control, request, peer.ip())).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

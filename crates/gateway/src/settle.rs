@@ -192,9 +192,7 @@ impl Settlement {
         self.cover_reported(outcome);
         let charge = self.charge(outcome);
         let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
-        let appended = serde_json::to_vec(&receipt)
-            .map_err(|error| error.to_string())
-            .and_then(|record| self.gateway.journal.append(&record).map_err(|error| error.to_string()));
+        let appended = self.gateway.journal.append(&receipt.to_json());
         self.gateway.metrics.call_ended(
             &receipt,
             outcome.served.as_ref().map(|served| &*served.target.upstream.name),
@@ -213,7 +211,7 @@ impl Settlement {
             }
             Err(error) => {
                 self.hold = None;
-                tracing::error!(call = %self.call, error, receipt = ?receipt, "a receipt could not be journalled");
+                tracing::error!(call = %self.call, %error, receipt = ?receipt, "a receipt could not be journalled");
                 Err(unrecorded())
             }
         }

@@ -49,6 +49,7 @@ pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Enc
     let told = dialects::Target {
         model: &target.model,
         max_output: target.max_output,
+        thinks: target.thinks,
         include_usage: provider.include_usage,
         quirks: &provider.quirks,
     };

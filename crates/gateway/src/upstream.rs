@@ -5,9 +5,12 @@ pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod confidence;
 pub(crate) mod connector;
+pub(crate) mod incoming;
+mod link;
 pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod resolve;
+mod shelf;
 mod stream;
 mod tls;
 

@@ -261,6 +261,9 @@ fn block(provider: &str, name: &str, entry: &Entry) -> anyhow::Result<String> {
             writeln!(text, "{field} = {count}")?;
         }
     }
+    if entry.raw("supports_reasoning") == Some("true") {
+        writeln!(text, "thinks = true")?;
+    }
     if let Some(price) = Price::of(entry)? {
         write_price(&mut text, &price)?;
     }

@@ -87,6 +87,8 @@ export async function startUpstream() {
             await control('POST', '/__script', { default: behaviour });
             await control('DELETE', '/__received');
         },
+        /** From now on calls meet the first of these rules that fits them. */
+        rules: (rules) => control('POST', '/__script', { rules }),
         /** What came since then, without lists of models: a gateway may ask for them by itself. */
         async received() {
             const { calls } = await control('GET', '/__received');
@@ -96,9 +98,9 @@ export async function startUpstream() {
 }
 
 /** Starts a gateway in front of `upstream`, or without configuration; it ends with the tests of this file. */
-export async function startTollgate(upstream) {
+export async function startTollgate(upstream, configured = config) {
     const dir = mkdtempSync(join(tmpdir(), 'tollgate-sdk-'));
-    if (upstream) writeFileSync(join(dir, 'tollgate.yaml'), config(upstream.url));
+    if (upstream) writeFileSync(join(dir, 'tollgate.yaml'), configured(upstream.url));
     const port = await freePort();
     // An `OPENAI_API_KEY` of the developer must not become an upstream.
     const env = { PATH: process.env.PATH, HOME: dir, TOLLGATE_SERVER__LISTEN: `127.0.0.1:${port}` };

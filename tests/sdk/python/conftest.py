@@ -7,6 +7,7 @@ import pytest
 
 from scripted import Scripted
 from tollgate import Tollgate
+from translation import world
 
 # Keys of the configured gateway. Each limited key allows one call a minute, so each test that wants a 429 has its own.
 KEY = "sk-tg-sdk-alice-0123456789abcdef0123456789"
@@ -94,6 +95,15 @@ def gateway_process(upstream_process):
         yield tollgate
 
 
+@pytest.fixture(scope="session")
+def translating(upstream_process):
+    """A gateway with one upstream of each format, all of which serve every name."""
+    if DIRECT:
+        pytest.skip("is about the gateway")
+    with Tollgate(world.config(upstream_process.url, KEY)) as tollgate:
+        yield tollgate
+
+
 @pytest.fixture
 def own_gateway(upstream):
     """A gateway of this test's own, for what leaves marks."""
@@ -122,7 +132,16 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
-        for name in ("gateway_process", "newcomer"):
+        for name in ("gateway_process", "newcomer", "translating"):
             if isinstance(tollgate := item.funcargs.get(name), Tollgate):
                 report.sections.append((f"{name}: the end of stderr", tollgate.logged()[-3000:]))
 
+
+
+TABLES: list[str] = []
+"""Filled by the tests, printed after them."""
+
+
+def pytest_terminal_summary(terminalreporter):
+    for table in TABLES:
+        terminalreporter.write_line(f"\n{table}")

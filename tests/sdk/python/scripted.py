@@ -62,6 +62,15 @@ class Scripted:
         """From now on every call gets just these bytes."""
         self.follow(reply={"raw": {"status": status, "headers": [["content-type", content_type]], "body": {"text": body}}})
 
+    def rules(self, rules: list):
+        """From now on calls meet the first of these rules that fits them, and what was received so far is forgotten."""
+        self._control("POST", "/__script", {"rules": rules})
+        self.forget()
+
+    def forget(self):
+        """What was received so far."""
+        self._control("DELETE", "/__received")
+
     def received(self) -> list[Received]:
         """What came since the script was last changed, model lists left out: a gateway may ask for them by itself."""
         calls = self._control("GET", "/__received")["calls"]

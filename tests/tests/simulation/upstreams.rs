@@ -168,6 +168,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             price: None,
             context: 0,
             max_output: 0,
+            thinks: None,
         });
     }
     (
@@ -198,8 +199,9 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         base_url: String::new(),
         origin: Origin::Operator,
         auth: provider.auth,
-        variables: provider.variables.clone(),
         surfaces: provider.surfaces.clone(),
+        surface_params: provider.surfaces.keys().map(|surface| (*surface, Vec::new())).collect(),
+        variables: provider.variables.clone(),
         priority: 0,
         weight: 1,
         strategy: strategy(rng),
@@ -207,7 +209,6 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         models: Vec::new(),
         headers: Vec::new(),
         params: Vec::new(),
-        surface_params: std::collections::BTreeMap::new(),
         proxy: None,
         ca: None,
         timeouts: Timeouts {

@@ -22,6 +22,7 @@ pub(super) fn told(request: Request, model: &str, max_output: u64) -> (Value, Ve
     let target = Target {
         model,
         max_output,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };

@@ -34,7 +34,8 @@ const OTHERS: [&str; 12] = [
 /// Reads a `finishReason`. A tool call ends with `STOP` too, so that must be known besides.
 pub(crate) fn read(word: &str, has_call: bool) -> Stop {
     let reason = match word {
-        "STOP" if has_call => StopReason::Tool,
+        // The second: a call of a tool that was not declared. It is told, and the client can say so to the model.
+        "STOP" | "UNEXPECTED_TOOL_CALL" if has_call => StopReason::Tool,
         "STOP" => StopReason::End,
         "MAX_TOKENS" => StopReason::Length,
         _ if FILTERS.contains(&word) => StopReason::Filter,

@@ -3,8 +3,12 @@
 //! A provider accepts back only what it sealed itself, so a seal always carries whose it is. Formats have one field for a
 //! seal and no place for its origin; where a seal travels through a foreign format it is wrapped in a prefix that names
 //! the origin. A client sends back what it got, and the wrapped seal comes home. A seal without the prefix is of the
-//! format that it stands in.
+//! format that it stands in. Gemini's field holds bytes: its SDKs refuse what is not base64, and write it anew in the
+//! alphabet that they like better; so there the wrapped seal is in base64, and read in either alphabet.
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use domain::Dialect;
 
 /// A provider's seal. Opaque.
@@ -18,30 +22,48 @@ pub(crate) struct Signature {
 
 /// Begins a seal that travels through a foreign format. Base64 and its URL-safe form have no colon.
 const WRAPPED: &str = "tollgate:";
+/// The same in base64, of any alphabet.
+const WRAPPED_IN_BASE64: &str = "dG9sbGdhdGU6";
+
+/// Base64 with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 impl Signature {
     /// A seal read from a field of `dialect`.
     pub(crate) fn read(dialect: Dialect, text: &str) -> Self {
-        let unwrapped = text.strip_prefix(WRAPPED).and_then(|rest| {
-            let (name, value) = rest.split_once(':')?;
-            let origin = Dialect::ALL.into_iter().find(|known| known.name() == name)?;
-            Some(Self {
-                origin,
-                value: value.to_owned(),
-            })
-        });
+        let unwrapped = if text.starts_with(WRAPPED_IN_BASE64) {
+            decoded(text).as_deref().and_then(Self::unwrap)
+        } else {
+            Self::unwrap(text)
+        };
         unwrapped.unwrap_or_else(|| Self {
             origin: dialect,
             value: text.to_owned(),
         })
     }
 
+    fn unwrap(text: &str) -> Option<Self> {
+        let (name, value) = text.strip_prefix(WRAPPED)?.split_once(':')?;
+        let origin = Dialect::ALL.into_iter().find(|known| known.name() == name)?;
+        Some(Self {
+            origin,
+            value: value.to_owned(),
+        })
+    }
+
     /// The seal as it is written into an *answer* of `dialect`, to a client that will send it back.
     pub(crate) fn for_client(&self, dialect: Dialect) -> String {
         if self.origin == dialect {
-            self.value.clone()
+            return self.value.clone();
+        }
+        let wrapped = format!("{WRAPPED}{}:{}", self.origin.name(), self.value);
+        if dialect == Dialect::Gemini {
+            BASE64.encode(wrapped)
         } else {
-            format!("{WRAPPED}{}:{}", self.origin.name(), self.value)
+            wrapped
         }
     }
 
@@ -51,9 +73,29 @@ impl Signature {
     }
 }
 
+fn decoded(text: &str) -> Option<String> {
+    let spelled = text.replace('-', "+").replace('_', "/");
+    String::from_utf8(BASE64.decode(spelled).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn geminis_clients_get_base64_and_may_spell_it_anew() {
+        let seal = Signature {
+            origin: Dialect::AnthropicMessages,
+            value: "EqQBCkYIBxgC/+=>>>???".to_owned(),
+        };
+        let wrapped = seal.for_client(Dialect::Gemini);
+        assert!(BASE64.decode(&wrapped).is_ok(), "{wrapped}");
+        let respelled = wrapped.replace('+', "-").replace('/', "_");
+        assert_ne!(wrapped, respelled);
+        for sent_back in [wrapped.as_str(), &respelled, respelled.trim_end_matches('=')] {
+            assert_eq!(Signature::read(Dialect::Gemini, sent_back), seal);
+        }
+    }
 
     #[test]
     fn a_seal_comes_home_through_any_format() {

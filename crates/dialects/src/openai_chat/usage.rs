@@ -181,4 +181,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn impossible_figures_are_told_as_far_as_they_can_be_true() {
+        let text = r#"{"prompt_tokens":293,"completion_tokens":58,"prompt_tokens_details":{"cached_tokens":387}}"#;
+        let UsageReport::Impossible { nearest, .. } = report(text) else {
+            panic!("{text} is possible");
+        };
+        let nearest = nearest.unwrap();
+        assert_eq!((nearest.prompt(), nearest.cache_read, nearest.output), (293, 293, 58));
+    }
 }

@@ -18,6 +18,7 @@ fn target(quirks: &domain::provider::Quirks) -> Target<'_> {
     Target {
         model: "up",
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks,
     }

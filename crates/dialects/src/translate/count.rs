@@ -97,6 +97,7 @@ mod tests {
         let target = Target {
             model: "m",
             max_output: 0,
+            thinks: None,
             include_usage: false,
             quirks: &quirks,
         };

@@ -20,6 +20,8 @@ pub struct ModelFacts {
     pub max_output: u64,
     /// `chat`, `embedding` and the like, as the source says.
     pub mode: String,
+    /// Whether it thinks before it answers.
+    pub thinks: bool,
     /// Its list price; `None` where the source gives none.
     pub price: Option<Price>,
 }
@@ -34,10 +36,10 @@ pub struct ModelCatalog {
     by_name: HashMap<String, usize>,
 }
 
+/// What `models.toml` says before its blocks.
 #[derive(Deserialize)]
-struct Table {
+struct Head {
     source: String,
-    model: Vec<Row>,
 }
 
 /// One block of `models.toml`. Prices are strings of dollars per million tokens.
@@ -52,6 +54,8 @@ struct Row {
     context: u64,
     #[serde(default)]
     max_output: u64,
+    #[serde(default)]
+    thinks: bool,
     #[serde(default)]
     price: Option<RatesRow>,
     #[serde(default)]
@@ -109,15 +113,20 @@ impl From<RatesRow> for Rates {
 impl ModelCatalog {
     /// The table that is compiled in.
     pub(super) fn builtin() -> Self {
-        let table: Table = toml::from_str(include_str!("models.toml")).expect("models.toml is parsed in a test");
-        let models: Vec<ModelFacts> = table.model.into_iter().map(facts).collect();
+        const PARSED: &str = "models.toml is parsed in a test";
+        // Block by block: a document of them all would take megabytes for a moment, and the allocator keeps them.
+        let mut blocks = include_str!("models.toml").split("[[model]]");
+        let head: Head = toml::from_str(blocks.next().unwrap_or_default()).expect(PARSED);
+        let models: Vec<ModelFacts> = blocks
+            .map(|block| facts(toml::from_str(block).expect(PARSED)))
+            .collect();
         let by_name = models
             .iter()
             .enumerate()
             .map(|(at, facts)| (key(&facts.provider, &facts.name), at))
             .collect();
         Self {
-            source: table.source,
+            source: head.source,
             models,
             by_name,
         }
@@ -187,6 +196,7 @@ fn facts(row: Row) -> ModelFacts {
         context: row.context,
         max_output: row.max_output,
         mode: row.mode,
+        thinks: row.thinks,
         price,
     }
 }

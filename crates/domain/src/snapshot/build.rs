@@ -349,6 +349,7 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
         price: free.or_else(|| facts.and_then(|facts| facts.price.clone()).map(Arc::new)),
         context: facts.map_or(0, |facts| facts.context),
         max_output: facts.map_or(0, |facts| facts.max_output),
+        thinks: facts.map(|facts| facts.thinks),
         model,
     }
 }

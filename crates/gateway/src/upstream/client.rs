@@ -1,24 +1,31 @@
 //! The pooled HTTP client: one pool per kind of outbound connection.
+//!
+//! Its connections are driven by the calls that use them ([ADR 14](../../../../docs/adr/0014-calls-drive-their-connections.md)).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use domain::snapshot::{Origin, Upstream};
 use domain::{Failure, FailureClass};
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Response, Uri};
 use parking_lot::RwLock;
 
 use super::address::AddressRules;
 use super::connector::{Connector, Egress};
+use super::incoming::UpstreamBody;
+use super::link::{Link, Sent};
 use super::resolve::Resolve;
-use crate::limits::{EGRESS_MAX, IDLE_PER_HOST_MAX, IDLE_TIMEOUT};
+use super::shelf::{Place, Shelf};
+use crate::limits::EGRESS_MAX;
 
-type Pool = Client<Connector, Full<Bytes>>;
+/// Connections of one kind of egress: how they are made, and those at hand.
+#[derive(Clone, Debug)]
+struct Pool {
+    connector: Connector,
+    shelf: Arc<Shelf>,
+}
 
 /// Sends requests to upstreams.
 #[derive(Debug)]
@@ -38,35 +45,88 @@ impl UpstreamClient {
     }
 
     /// Sends a request; resolves when the answer's head is there. Redirects are answers like any other.
-    pub(crate) async fn send(
-        &self,
-        upstream: &Upstream,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn send(&self, upstream: &Upstream, request: Sent) -> Result<Response<UpstreamBody>, Failure> {
         let pool = self
-            .pool(upstream)
+            .pool_of(upstream)
             .map_err(|message| Failure::new(FailureClass::Connect, message))?;
-        pool.request(request).await.map_err(|error| failure(&error))
+        pool.send(request).await
     }
 
-    fn pool(&self, upstream: &Upstream) -> Result<Pool, String> {
+    fn pool_of(&self, upstream: &Upstream) -> Result<Pool, String> {
         let egress = EgressRef::of(upstream);
         if let Some((_, pool)) = self.pools.read().iter().find(|(known, _)| egress.is(known)) {
             return Ok(pool.clone());
         }
         let egress = egress.to_owned();
         let connector = Connector::new(egress.clone(), Arc::clone(&self.rules), Arc::clone(&self.resolver))?;
-        let pool = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        let mut pools = self.pools.write();
-        if pools.len() >= EGRESS_MAX {
-            pools.clear();
+        let pool = Pool {
+            connector,
+            shelf: Shelf::new(),
+        };
+        let mut known = self.pools.write();
+        if known.len() >= EGRESS_MAX {
+            known.clear();
         }
-        Ok(pools.entry(egress).or_insert(pool).clone())
+        Ok(known.entry(egress).or_insert(pool).clone())
     }
+}
+
+impl Pool {
+    /// Sends over an idle connection, or else a new one. A connection that turns out to be closed before anything was
+    /// sent is replaced; after that nobody knows what the upstream did, and routing decides.
+    async fn send(&self, mut request: Sent) -> Result<Response<UpstreamBody>, Failure> {
+        let target = std::mem::take(request.uri_mut());
+        let place = addressed(&mut request, &target)
+            .ok_or_else(|| Failure::new(FailureClass::Connect, "the URL of the upstream has no host"))?;
+        loop {
+            let (mut link, fresh) = match self.shelf.take(&place) {
+                Some(link) => (link, false),
+                // Connecting is rare, and its future so large that every call would carry it along.
+                None => (Box::pin(self.connect(&target)).await?, true),
+            };
+            match link.send(request).await {
+                Ok(answer) => {
+                    return Ok(answer.map(|body| UpstreamBody::new(body, link, Arc::clone(&self.shelf), place)));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !fresh => request = unsent,
+                    _ => return Err(failure(FailureClass::Reset, error.error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, target: &Uri) -> Result<Box<Link>, Failure> {
+        let stream = self.connector.connect(target).await;
+        let stream = stream.map_err(|error| failure(FailureClass::Connect, &error))?;
+        let link = Link::open(stream).await;
+        link.map_err(|error| failure(FailureClass::Connect, &error))
+    }
+}
+
+/// Writes where the request goes as HTTP/1.1 has it, in the `host` header and a path; tells the place.
+fn addressed(request: &mut Sent, target: &Uri) -> Option<Place> {
+    let place = (target.scheme()?.clone(), target.authority()?.clone());
+    if !request.headers().contains_key(HOST) {
+        let host = host(&place.0, &place.1);
+        request.headers_mut().insert(HOST, host?);
+    }
+    *request.uri_mut() = target
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"))
+        .into();
+    Some(place)
+}
+
+/// Host and port; the port that the scheme has anyway is left out.
+fn host(scheme: &Scheme, authority: &Authority) -> Option<HeaderValue> {
+    let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let text = match authority.port_u16() {
+        Some(port) if port != usual => return HeaderValue::try_from(format!("{}:{port}", authority.host())).ok(),
+        _ => authority.host(),
+    };
+    HeaderValue::from_str(text).ok()
 }
 
 /// An [`Egress`] borrowed from its upstream, so that the look-up of every call allocates nothing.
@@ -97,15 +157,10 @@ impl<'a> EgressRef<'a> {
     }
 }
 
-/// What a failed exchange means: no connection, or one that broke.
-fn failure(error: &Error) -> Failure {
-    let class = if error.is_connect() {
-        FailureClass::Connect
-    } else {
-        FailureClass::Reset
-    };
+/// Nothing came of an exchange, for this reason.
+fn failure(class: FailureClass, error: &dyn std::error::Error) -> Failure {
     let mut detail = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         detail.push_str(": ");
         detail.push_str(&inner.to_string());
@@ -113,3 +168,6 @@ fn failure(error: &Error) -> Failure {
     }
     Failure::new(class, detail)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,8 @@
 //! host name where the operator declared the upstream (the proxy may be the only one that knows it), and the checked
 //! address where it came from elsewhere.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -102,26 +100,13 @@ impl Connector {
             }),
         })
     }
-}
 
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let limit = shared.egress.connect_timeout;
-            let host = uri.host().unwrap_or_default().to_owned();
-            tokio::time::timeout(limit, shared.open(&uri))
-                .await
-                .map_err(|_| ConnectError::Timeout(host, limit))?
-        })
+    /// A connection for `uri`, within the time limit.
+    pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectError> {
+        let limit = self.shared.egress.connect_timeout;
+        let timeout = || ConnectError::Timeout(uri.host().unwrap_or_default().to_owned(), limit);
+        let opened = tokio::time::timeout(limit, self.shared.open(uri)).await;
+        opened.map_err(|_| timeout())?
     }
 }
 

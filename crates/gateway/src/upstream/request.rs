@@ -12,6 +12,7 @@ use http::{Method, Request, Uri};
 use http_body_util::Full;
 
 use super::auth::{self, Readied, Unsigned};
+use crate::headers;
 
 /// Headers of the connection, never forwarded in either direction (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -94,7 +95,7 @@ impl Outgoing<'_> {
         let uri: Uri = url
             .parse()
             .map_err(|error| format!("the URL cannot be built: {error}"))?;
-        let mut headers = headers(self.upstream, self.client_headers)?;
+        let mut headers = head(self.upstream, self.client_headers)?;
         let unsigned = Unsigned {
             method: &self.method,
             uri: &uri,
@@ -109,7 +110,7 @@ impl Outgoing<'_> {
     }
 }
 
-fn headers(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
+fn head(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in client {
@@ -137,18 +138,18 @@ fn is_ours(name: &HeaderName) -> bool {
 
 /// Takes from an upstream's answer what goes on to the client.
 pub(crate) fn relayed_headers(answer: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(answer.len() + 6);
+    let mut relayed = HeaderMap::with_capacity(answer.len() + 6);
     for (name, value) in answer {
         let text = name.as_str();
         let limits = text.starts_with("x-ratelimit-") || text.starts_with("anthropic-ratelimit-");
         if !limits && !HOP_BY_HOP.contains(name) && !NOT_RELAYED.contains(&text) && !is_ours(name) {
-            headers.append(name, value.clone());
+            relayed.append(name, value.clone());
         }
     }
-    if let Some(id) = answer.get("x-request-id") {
-        headers.insert(HeaderName::from_static("x-tollgate-upstream-request-id"), id.clone());
+    if let Some(id) = answer.get(&headers::REQUEST_ID) {
+        relayed.insert(&headers::UPSTREAM_REQUEST_ID, id.clone());
     }
-    headers
+    relayed
 }
 
 /// A query without the client's key.

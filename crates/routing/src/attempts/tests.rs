@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::FaultKind;
 use domain::declaration::{Period, Strategy};
+use domain::{Dialect, FaultKind, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
@@ -480,18 +480,43 @@ fn who_stepped_in_has_had_its_turn() {
 // ===== nothing to try =====
 
 #[test]
-fn a_model_of_another_format_is_explained() {
+fn what_is_not_translated_is_explained() {
     let claude = route(
         Strategy::RoundRobin,
         &[json!({"provider": "anthropic"}), json!({"provider": "gemini"})],
     );
-    let log = run(&claude, |_, _, _| Ok(()));
-    assert_eq!((log.fault().kind, log.tries.len()), (FaultKind::Malformed, 0));
+    let explained = |surface: Surface| {
+        let board = Board::new();
+        let plan = crate::plan(&claude, surface, &board, START, &mut rng(1));
+        match Attempts::new(plan, &Defaults::default(), at(60_000)).next(&claude, &board, START) {
+            Step::GiveUp(fault) => (fault.kind, fault.message.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (kind, message) = explained(Surface::new(Operation::Completions, Dialect::OpenaiChat));
+    assert_eq!(kind, FaultKind::Malformed);
     assert_eq!(
-        log.fault().message,
-        "model `m` is served only by upstreams that speak anthropic_messages, gemini, and this path speaks openai_chat; \
-         use a path of that format, or another model (formats are not translated yet)"
+        message,
+        "model `m` is not offered for completions by any upstream; use another model"
     );
+}
+
+#[test]
+fn a_target_that_cannot_be_told_the_request_is_passed_over_and_blamed_for_nothing() {
+    let mixed = route(Strategy::RoundRobin, &[json!({"provider": "anthropic"}), json!({})]);
+    let board = Board::new();
+    let untold = |_, upstream: usize, _| match upstream {
+        1 => Err(failure(FailureClass::Untranslatable)),
+        _ => Ok(()),
+    };
+    for _ in 0..20 {
+        let log = Call::new(&mixed, &board).run(untold);
+        assert_eq!(log.upstreams().last(), Some(&2));
+    }
+    assert!(matches!(board.upstreams(START)[0].breaker, BreakerState::Closed { .. }));
+    let alone = route(Strategy::RoundRobin, &[json!({"provider": "anthropic"})]);
+    let log = Call::new(&alone, &board).run(untold);
+    assert_eq!((log.fault().kind, log.tries.len()), (FaultKind::Malformed, 1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use domain::declaration::Strategy;
-use domain::{Dialect, FailureClass};
+use domain::{Dialect, FailureClass, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
@@ -341,12 +341,13 @@ fn parallel_calls_rotate_exactly() {
 // ===== what is set aside =====
 
 #[test]
-fn other_dialects_are_set_aside() {
+fn what_is_not_translated_is_set_aside() {
     let route = route(
         Strategy::RoundRobin,
         &[json!({"provider": "anthropic", "keys": 2}), json!({})],
     );
-    let plan = planned(&route, &Board::new(), 1);
+    let completions = Surface::new(Operation::Completions, Dialect::OpenaiChat);
+    let plan = plan(&route, completions, &Board::new(), START, &mut rng(1));
     assert_eq!(
         plan.order.as_slice(),
         [Choice {

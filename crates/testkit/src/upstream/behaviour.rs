@@ -64,7 +64,7 @@ pub struct Hold {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// An answer in the dialect of the call.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// An error in the dialect of the call.
     Refusal(Refusal),
     /// Just these bytes.
@@ -73,7 +73,7 @@ pub enum Reply {
 
 impl Default for Reply {
     fn default() -> Self {
-        Self::Answer(Answer::default())
+        Self::Answer(Box::default())
     }
 }
 
@@ -125,7 +125,7 @@ impl Behaviour {
     /// Gives this answer.
     pub fn answer(answer: Answer) -> Self {
         Self {
-            reply: Reply::Answer(answer),
+            reply: Reply::Answer(Box::new(answer)),
             ..Self::default()
         }
     }

@@ -16,8 +16,8 @@ use tracing_subscriber::{Layer, fmt};
 use crate::config::{LogFormat, Logs};
 use crate::secrets::private_dir;
 
-/// Lines that may wait for a slow writer: some megabytes.
-const LINES_MAX: usize = 16_384;
+/// Lines that may wait for a slow writer: a megabyte or so. The queues themselves take 32 bytes a line from the start.
+const LINES_MAX: usize = 4_096;
 
 const DAY: u64 = 86_400;
 

@@ -129,7 +129,8 @@ pub(super) fn end(
             "Gemini has no word for a pause; it is told as the end",
         );
     }
-    put(members, "finishReason", stop.map(words::write));
+    // Some servers give no reason at all; a candidate without one is not over.
+    members.insert("finishReason".to_owned(), stop.map_or("STOP", words::write).into());
     if let Some((result, mean)) = probabilities.and_then(logprobs::write) {
         members.insert("logprobsResult".to_owned(), result);
         put(members, "avgLogprobs", mean);

@@ -193,16 +193,12 @@ fn answered(
         is_error,
         ..
     } = result;
-    let (mut text, mut inside) = (None::<String>, Vec::new());
+    let (mut texts, mut inside) = (Vec::new(), Vec::new());
     for mut part in said {
         match part.content {
-            Content::Text { text: more, .. } | Content::Refusal(more) => match &mut text {
-                Some(text) => {
-                    text.push('\n');
-                    text.push_str(&more);
-                }
-                none => *none = Some(more),
-            },
+            Content::Text { text, .. } | Content::Refusal(text) => texts.push(text),
+            // What the client's tool said in words of its own format (`tool_reference`) is said all the same.
+            Content::Native { origin, value } if origin != Dialect::Gemini => texts.push(value.to_string()),
             Content::Media(media) if is_own || fits_inside(&media, model) => {
                 let mut members = Map::new();
                 let (field, blob) = part::blob(media, is_own, losses)?;
@@ -220,10 +216,7 @@ fn answered(
     put(&mut members, "id", Some(call.clone()).filter(|id| !id.is_empty()));
     // A result without a name is refused; where nobody knows it, the call's id is the best there is.
     members.insert("name".to_owned(), if name.is_empty() { call } else { name }.into());
-    members.insert(
-        "response".to_owned(),
-        response::write(&text.unwrap_or_default(), is_error),
-    );
+    members.insert("response".to_owned(), response::write(&texts.join("\n"), is_error));
     put(&mut members, "parts", (!inside.is_empty()).then_some(inside));
     let mut whole = Map::new();
     whole.insert("functionResponse".to_owned(), Value::Object(members));

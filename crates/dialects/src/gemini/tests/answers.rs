@@ -210,7 +210,7 @@ fn an_answer_of_others() {
         told,
         json!({
             "candidates": [{"content": {"parts": [
-                {"text": "hm", "thought": true, "thoughtSignature": "tollgate:anthropic_messages:s"},
+                {"text": "hm", "thought": true, "thoughtSignature": "dG9sbGdhdGU6YW50aHJvcGljX21lc3NhZ2VzOnM="},
                 {"text": "Größe: 2 m"},
                 {"functionCall": {"id": "a", "name": "f", "args": {"x": 1}}},
                 {"text": "no"},

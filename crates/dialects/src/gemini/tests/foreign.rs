@@ -185,6 +185,7 @@ fn media_of_others() {
     let target = Target {
         model: "gemini-3-pro",
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };
@@ -466,6 +467,7 @@ fn instructions_alone_and_quirks() {
     let target = Target {
         model: "m",
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };

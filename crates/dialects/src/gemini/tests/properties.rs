@@ -172,7 +172,7 @@ proptest! {
     fn decoders_never_panic(bodies in prop::collection::vec(any_json(), 1..4), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let (mut decoder, mut out) = (decode::StreamDecoder::default(), Vec::new());
         let quirks = domain::provider::Quirks::default();
-        let target = crate::translate::Target { model: "gemini-3-pro", max_output: 9, include_usage: true, quirks: &quirks };
+        let target = crate::translate::Target { model: "gemini-3-pro", max_output: 9, thinks: None, include_usage: true, quirks: &quirks };
         let mut losses = Losses::default();
         for body in bodies.iter().map(|body| body.to_string().into_bytes()).chain([bytes]) {
             drop(decoder.event(&body, &mut out));

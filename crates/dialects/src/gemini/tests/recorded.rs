@@ -260,6 +260,7 @@ fn requests_come_back() {
         let target = Target {
             model: &recording.model,
             max_output: 0,
+            thinks: None,
             include_usage: true,
             quirks: &quirks,
         };
@@ -427,6 +428,7 @@ fn spoiled_recordings_are_read_without_panic() {
             let target = Target {
                 model: &recording.model,
                 max_output: 9,
+                thinks: None,
                 include_usage: true,
                 quirks: &quirks,
             };

@@ -15,6 +15,7 @@ pub(super) fn write_for(model: &str, request: Request) -> (Value, Vec<String>) {
     let target = Target {
         model,
         max_output: 65_536,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };

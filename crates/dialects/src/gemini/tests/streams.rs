@@ -252,7 +252,7 @@ fn conversation() -> Vec<Event> {
 
 const PIECES: [&str; 7] = [
     r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,
-    r#"{"candidates":[{"content":{"parts":[{"text":"","thought":true,"thoughtSignature":"tollgate:anthropic_messages:c2ln"}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,
+    r#"{"candidates":[{"content":{"parts":[{"text":"","thought":true,"thoughtSignature":"dG9sbGdhdGU6YW50aHJvcGljX21lc3NhZ2VzOmMybG4="}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,
     r#"{"candidates":[{"content":{"parts":[{"text":"Es ist "}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,
     r#"{"candidates":[{"content":{"parts":[{"text":"kühl."}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,
     r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":"id_f","name":"f","args":{"x":1}}}],"role":"model"},"index":0}],"modelVersion":"g","responseId":"r"}"#,

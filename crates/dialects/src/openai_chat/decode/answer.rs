@@ -105,3 +105,32 @@ pub(super) fn stop(word: &str) -> Stop {
         ..Stop::new(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Snowflake fills what is not there with empty members.
+    #[test]
+    fn empty_members_say_nothing() {
+        let message = json!({
+            "content": "Sure!",
+            "audio": {"data": "", "expires_at": 0, "id": "", "transcript": ""},
+            "function_call": {"arguments": "", "name": ""},
+            "tool_calls": [{
+                "id": "a",
+                "type": "function",
+                "custom": {"input": "", "name": ""},
+                "function": {"arguments": "{}", "name": "f"},
+            }],
+        });
+        let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": ""}]});
+        let told = answer(body.to_string().as_bytes()).unwrap();
+        let parts = &told.choices[0].parts;
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        assert_eq!(parts[0].as_text(), Some("Sure!"));
+        assert!(matches!(&parts[1].content, Content::ToolCall(call) if call.name == "f" && !call.custom));
+    }
+}

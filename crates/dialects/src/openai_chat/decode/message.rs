@@ -84,16 +84,20 @@ pub(super) fn said(fields: &mut Fields) -> Result<Vec<Part>, BadRequest> {
             arguments: arguments(legacy.take("arguments")),
             custom: false,
         };
-        parts.push(Part::new(Content::ToolCall(call)));
+        // Snowflake answers with an empty one where there is none.
+        if !call.name.is_empty() {
+            parts.push(Part::new(Content::ToolCall(call)));
+        }
     }
     Ok(parts)
 }
 
 /// The model's voice: its data in an answer, a reference to it in a history.
 fn spoken_audio(audio: &mut Fields) -> Result<Option<Part>, BadRequest> {
-    let id = audio.text("id")?;
+    let some = |text: &String| !text.is_empty();
+    let id = audio.text("id")?.filter(some);
     let transcript = audio.text("transcript")?;
-    let source = match (audio.text("data")?, id.clone()) {
+    let source = match (audio.text("data")?.filter(some), id.clone()) {
         (Some(data), _) => Source::Base64(data),
         (None, Some(id)) => Source::File(id),
         (None, None) => return Ok(None),
@@ -114,7 +118,10 @@ fn spoken_audio(audio: &mut Fields) -> Result<Option<Part>, BadRequest> {
 
 fn tool_call(mut fields: Fields) -> Result<Part, BadRequest> {
     let id = fields.text("id")?.filter(|id| !id.is_empty());
-    let (member, input) = if fields.has("custom") {
+    // Snowflake sends both members with every call; the type tells which one counts.
+    let is_custom =
+        fields.has("custom") && (fields.text("type")?.as_deref() == Some("custom") || !fields.has("function"));
+    let (member, input) = if is_custom {
         ("custom", "input")
     } else {
         ("function", "arguments")

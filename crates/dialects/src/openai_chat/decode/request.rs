@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::message;
 use crate::hub::{
-    BadRequest, CacheMark, Effort, Extra, Fields, Hosted, HostedKind, OutputFormat, Reasoning, Request, Sampling, Tool,
-    ToolChoice, Verbosity,
+    BadRequest, CacheMark, Effort, Extra, Fields, Hosted, HostedKind, OutputFormat, Reasoning, Request, Sampling,
+    ThinkingBudget, Tool, ToolChoice, Verbosity,
 };
 
 /// In [`Request::echo`]: the client speaks of `functions`, the older word, and is answered in it.
@@ -69,7 +69,8 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, BadRequest> {
     })
 }
 
-/// `reasoning_effort`, and OpenRouter's `reasoning: {effort, max_tokens, exclude, enabled}`.
+/// `reasoning_effort`, OpenRouter's `reasoning: {effort, max_tokens, exclude, enabled}`, and `thinking: {type}` of Z.ai,
+/// Moonshot and DeepSeek.
 fn reasoning(fields: &mut Fields) -> Result<Option<Reasoning>, BadRequest> {
     let mut found = Reasoning::default();
     if let Some(word) = fields.text("reasoning_effort")? {
@@ -81,12 +82,21 @@ fn reasoning(fields: &mut Fields) -> Result<Option<Reasoning>, BadRequest> {
             found.effort = Effort::read(&word);
         }
         if let Some(tokens) = inner.count("max_tokens")? {
-            found.budget = Some(crate::hub::ThinkingBudget::Tokens(tokens));
+            found.budget = Some(ThinkingBudget::Tokens(tokens));
         }
         found.visible = inner.flag("exclude")?.map(|excluded| !excluded);
         if inner.flag("enabled")? == Some(true) && found == Reasoning::default() {
-            found.budget = Some(crate::hub::ThinkingBudget::Adaptive);
+            found.budget = Some(ThinkingBudget::Adaptive);
         }
+    }
+    if let Some(mut inner) = fields.object("thinking")?
+        && found == Reasoning::default()
+    {
+        found.budget = match inner.text("type")?.as_deref() {
+            Some("enabled") => Some(ThinkingBudget::Adaptive),
+            Some("disabled") => Some(ThinkingBudget::Off),
+            _ => None,
+        };
     }
     Ok((found != Reasoning::default()).then_some(found))
 }

@@ -102,11 +102,6 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
         );
     }
     extra(request.extra, &mut body, losses);
-    for member in &target.quirks.unsupported {
-        if body.shift_remove(member.as_str()).is_some() {
-            losses.note(member.clone(), "the provider does not take it");
-        }
-    }
     Ok(Value::Object(body))
 }
 

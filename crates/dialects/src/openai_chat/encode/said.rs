@@ -25,7 +25,8 @@ struct Gathered {
 
 /// An assistant's turn for an upstream.
 pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses) -> Value {
-    let gathered = gather(message.parts, Reader::Upstream, losses);
+    let takes_seals = target.quirks.extra_content;
+    let gathered = gather(message.parts, Reader::Upstream { takes_seals }, losses);
     let mut written = Map::new();
     written.insert("role".to_owned(), "assistant".into());
     let content = if gathered.texts.is_empty() {
@@ -148,7 +149,10 @@ pub(super) fn detail(thought: &Thinking, index: usize, with_text: bool) -> Optio
 /// Who reads.
 #[derive(Clone, Copy)]
 enum Reader<'a> {
-    Upstream,
+    Upstream {
+        /// Whether it is Gemini behind this format, and wants back the seals of its tool calls.
+        takes_seals: bool,
+    },
     /// With what ids of calls begin that have none.
     Client(&'a str),
 }
@@ -177,7 +181,13 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
             Content::Thinking(thinking) => gathered.thinking.push(thinking),
             Content::ToolCall(call) => {
                 let place = gathered.calls.len();
-                let seal = signature.map(|seal| seal.for_client(Dialect::Gemini));
+                let seal = signature.and_then(|seal| match reader {
+                    Reader::Upstream { takes_seals } => {
+                        let own = seal.for_upstream(Dialect::Gemini).filter(|_| takes_seals);
+                        own.map(str::to_owned)
+                    }
+                    Reader::Client(_) => Some(seal.for_client(Dialect::Gemini)),
+                });
                 gathered.calls.push(tool_call(call, reader, place, seal));
             }
             Content::Media(media) => said_media(media, part.item, &mut gathered, reader, losses),
@@ -201,7 +211,7 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
 
 fn tool_call(call: ToolCall, reader: Reader<'_>, place: usize, seal: Option<String>) -> Value {
     let id = call.id.unwrap_or_else(|| match reader {
-        Reader::Upstream => format!("call_{place}"),
+        Reader::Upstream { .. } => format!("call_{place}"),
         Reader::Client(base) => format!("call_{base}_{place}"),
     });
     let mut written = Map::new();
@@ -221,7 +231,6 @@ fn tool_call(call: ToolCall, reader: Reader<'_>, place: usize, seal: Option<Stri
             json!({"name": call.name, "arguments": arguments}),
         );
     }
-    // A seal is for whoever made it: an upstream of this format gets it only where it is Gemini behind it.
     put(
         &mut written,
         "extra_content",
@@ -232,7 +241,7 @@ fn tool_call(call: ToolCall, reader: Reader<'_>, place: usize, seal: Option<Stri
 
 fn said_media(media: Media, item: Option<String>, gathered: &mut Gathered, reader: Reader<'_>, losses: &mut Losses) {
     match (media.kind, media.source, reader) {
-        (MediaKind::Audio, Source::File(id), Reader::Upstream) => gathered.audio = Some(json!({"id": id})),
+        (MediaKind::Audio, Source::File(id), Reader::Upstream { .. }) => gathered.audio = Some(json!({"id": id})),
         (MediaKind::Audio, Source::Base64(data), Reader::Client(base)) => {
             gathered.audio = Some(json!({
                 "id": item.unwrap_or_else(|| format!("audio_{base}")),

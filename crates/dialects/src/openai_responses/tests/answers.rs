@@ -178,7 +178,7 @@ fn another_formats_answer_is_told_with_everything_an_sdk_requires() {
             "id": "resp_x1", "object": "response", "created_at": 17, "status": "completed", "error": null,
             "incomplete_details": null, "model": "alias",
             "output": [
-                {"id": "rs_x1_0", "type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "raw"}],
+                {"id": "rs_x1_0", "type": "reasoning", "summary": [{"type": "summary_text", "text": "raw"}],
                  "encrypted_content": "tollgate:anthropic_messages:Eq"},
                 {"id": "msg_x1_1", "type": "message", "status": "completed", "role": "assistant", "content": [
                     {"type": "output_text", "annotations": [], "logprobs": [], "text": "Hi"},

@@ -51,7 +51,7 @@ fn connector(origin: Origin, proxy: Option<String>, resolver: Arc<Rebinding>, al
 }
 
 async fn open(connector: &Connector, url: &str) -> Result<Stream, ConnectError> {
-    connector.clone().call(url.parse().unwrap()).await
+    connector.connect(&url.parse().unwrap()).await
 }
 
 async fn listener() -> (TcpListener, u16) {

@@ -372,6 +372,7 @@ fn what_the_provider_refuses_is_left_out() {
     let target = crate::translate::Target {
         model: OLD,
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };
@@ -433,6 +434,7 @@ fn a_kept_answer_cannot_be_continued_elsewhere() {
     let target = crate::translate::Target {
         model: OLD,
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks: &quirks,
     };

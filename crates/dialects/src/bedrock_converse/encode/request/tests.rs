@@ -15,6 +15,7 @@ fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRe
     let target = Target {
         model,
         max_output: 0,
+        thinks: None,
         include_usage: false,
         quirks: &quirks,
     };
@@ -456,6 +457,7 @@ fn recorded_requests_of_every_format_are_told_soundly() {
                 let target = Target {
                     model,
                     max_output: 0,
+                    thinks: None,
                     include_usage: false,
                     quirks: &quirks,
                 };

@@ -182,3 +182,14 @@ fn mistakes_are_named_with_their_place() {
         assert!(told.starts_with(expected), "{told}");
     }
 }
+
+#[test]
+fn thinking_can_be_switched_without_an_effort() {
+    let budget = |thinking: Value| {
+        let read = read(&json!({"messages": [], "thinking": thinking}));
+        read.reasoning.and_then(|reasoning| reasoning.budget)
+    };
+    assert_eq!(budget(json!({"type": "enabled"})), Some(ThinkingBudget::Adaptive));
+    assert_eq!(budget(json!({"type": "disabled"})), Some(ThinkingBudget::Off));
+    assert_eq!(budget(json!({"type": "auto"})), None);
+}

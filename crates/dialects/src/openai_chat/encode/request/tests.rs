@@ -13,8 +13,10 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    extra_content: false,
     text_parts: false,
     unsupported: Vec::new(),
+    thinking_models_refuse: Vec::new(),
 };
 
 fn told_to(quirks: &Quirks, request: Request) -> (Value, Vec<String>) {
@@ -22,6 +24,7 @@ fn told_to(quirks: &Quirks, request: Request) -> (Value, Vec<String>) {
     let target = Target {
         model: "there",
         max_output: 0,
+        thinks: None,
         include_usage: true,
         quirks,
     };
@@ -211,31 +214,11 @@ fn allowed_tools_are_the_only_ones_offered() {
 }
 
 #[test]
-fn what_the_provider_does_not_take_is_left_out() {
-    let quirks = Quirks {
-        unsupported: vec!["seed".to_owned()],
-        ..PLAIN
-    };
-    let sampling = Sampling {
-        seed: Some(1.into()),
-        ..Sampling::default()
-    };
-    let (body, losses) = told_to(
-        &quirks,
-        Request {
-            sampling,
-            ..Request::default()
-        },
-    );
-    assert!(body.get("seed").is_none());
-    assert_eq!(losses, ["seed: the provider does not take it"]);
-}
-
-#[test]
 fn a_conversation_kept_elsewhere_cannot_be_continued() {
     let target = Target {
         model: "m",
         max_output: 0,
+        thinks: None,
         include_usage: false,
         quirks: &PLAIN,
     };

@@ -26,11 +26,13 @@ impl Teller {
             }
             Content::Thinking(thinking) => {
                 self.end_item(wire, losses, "completed");
+                // Clients show summaries: raw reasoning comes from no model of OpenAI's, and Vercel's `ai` and Codex skip it.
+                let is_summary = thinking.is_summary || part.item.is_none();
                 let id = self.item_id(part.item, "rs");
                 self.added(&json!({"id": id, "type": "reasoning", "summary": []}), wire);
                 self.open = Some(Open::Reasoning(Reasoning {
                     id,
-                    is_summary: thinking.is_summary,
+                    is_summary,
                     redacted: thinking.redacted,
                     seal: thinking.signature,
                     extra: part.extra,

@@ -251,7 +251,13 @@ impl Items<'_> {
             "function_call_output"
         };
         let mut output = Vec::new();
-        for part in result.parts {
+        for mut part in result.parts {
+            // What the client's tool said in words of its own format (`tool_reference`) is said all the same.
+            if let Content::Native { origin, value } = &part.content
+                && *origin != SELF
+            {
+                part.content = Part::text(value.to_string()).content;
+            }
             output.extend(content::part(part, Whose::Others, self.is_family, self.losses));
         }
         let output = match output.as_slice() {

@@ -1,10 +1,11 @@
-//! Wake-ups that a connection gives itself, without the scheduler.
+//! Wake-ups that a future gives itself, without the scheduler.
 //!
-//! hyper reads a request's body only when somebody asks for it, and here the asker (the call) and the reader (the
-//! connection) are one task: each request wakes its own task twice while it is being polled. tokio answers that by
-//! queueing the task and waking an idle worker to take it, which at a thousand requests per second cost more than all
-//! the gateway's own work (two futex calls and a move to the other core per request, seen in a system-call trace). So
-//! the connection is polled with a waker that notes such a wake-up, and it is polled again at once.
+//! Two halves of a connection that run in one task wake that task while it is being polled: hyper reads a body only
+//! when somebody asks for it, and here the asker and the reader are the same task, towards the client and towards the
+//! upstream. tokio answers such a wake-up by queueing the task and waking an idle worker to take it, which at a thousand
+//! requests per second cost more than all the gateway's own work (two futex calls and a move to the other core per
+//! request, seen in a system-call trace). So what is polled gets a waker that notes such a wake-up, and it is polled
+//! again at once.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,14 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
+use tokio::task::coop::has_budget_remaining;
 
-/// How often in a row: a connection that wakes itself without end must let others run.
+/// How often in a row: what wakes itself without end must let others run.
 const REPOLLS_MAX: usize = 16;
 
-/// A future that is polled again at once when it wakes itself.
+/// The waker of what is polled again when it wakes itself.
 #[derive(Debug)]
-pub(crate) struct Repoll<F> {
-    inner: Pin<Box<F>>,
+pub(crate) struct SelfWakes {
     notes: Arc<Notes>,
     waker: Waker,
 }
@@ -46,14 +47,57 @@ impl Wake for Notes {
     }
 }
 
-impl<F: Future> Repoll<F> {
-    pub(crate) fn new(future: F) -> Self {
+impl SelfWakes {
+    pub(crate) fn new() -> Self {
         let notes = Arc::new(Notes::default());
         let waker = Waker::from(Arc::clone(&notes));
+        Self { notes, waker }
+    }
+
+    /// Polls, and polls again as long as that wakes itself. Wake-ups from elsewhere go to the task of `cx`.
+    pub(crate) fn poll<T>(&self, cx: &Context<'_>, mut inner: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.notes.outer.register(cx.waker());
+        for _ in 0..REPOLLS_MAX {
+            self.notes.woken.store(false, Ordering::SeqCst);
+            self.notes.polling.store(true, Ordering::SeqCst);
+            let poll = inner(&mut Context::from_waker(&self.waker));
+            // From here on a wake-up goes to the scheduler; one that came before is seen in `woken`.
+            self.notes.polling.store(false, Ordering::SeqCst);
+            if poll.is_ready() || !self.notes.woken.load(Ordering::SeqCst) {
+                return poll;
+            }
+            // Without budget tokio's sockets say only that they are not ready.
+            if !has_budget_remaining() {
+                break;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Within [`poll`](Self::poll): all that was woken so far is about to be polled.
+    pub(crate) fn heed(&self) {
+        self.notes.woken.store(false, Ordering::SeqCst);
+    }
+
+    /// The task that polled last is told nothing more.
+    pub(crate) fn detach(&self) {
+        drop(self.notes.outer.take());
+    }
+}
+
+/// A future that is polled again at once when it wakes itself.
+#[derive(Debug)]
+pub(crate) struct Repoll<F> {
+    inner: Pin<Box<F>>,
+    wakes: SelfWakes,
+}
+
+impl<F: Future> Repoll<F> {
+    pub(crate) fn new(future: F) -> Self {
         Self {
             inner: Box::pin(future),
-            notes,
-            waker,
+            wakes: SelfWakes::new(),
         }
     }
 }
@@ -62,20 +106,8 @@ impl<F: Future> Future for Repoll<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
-        this.notes.outer.register(cx.waker());
-        for _ in 0..REPOLLS_MAX {
-            this.notes.woken.store(false, Ordering::SeqCst);
-            this.notes.polling.store(true, Ordering::SeqCst);
-            let poll = this.inner.as_mut().poll(&mut Context::from_waker(&this.waker));
-            // From here on a wake-up goes to the scheduler; one that came before is seen in `woken`.
-            this.notes.polling.store(false, Ordering::SeqCst);
-            if poll.is_ready() || !this.notes.woken.load(Ordering::SeqCst) {
-                return poll;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let Self { inner, wakes } = &mut *self;
+        wakes.poll(cx, |cx| inner.as_mut().poll(cx))
     }
 }
 
