@@ -495,6 +495,7 @@ fn a_refused_service_account_is_the_credentials_failure_and_stays_out_of_the_log
     assert!(response.status() >= 500, "{}", response.text());
     let receipt = receipt_of(&world.gateway, &response);
     assert_eq!(receipt["attempts"][0]["failure"], "auth", "{receipt}");
+    world.gateway.wait_for_output("invalid_grant");
     let logs = world.gateway.stdout() + &world.gateway.stderr();
     assert!(
         logs.contains("invalid_grant") && !logs.contains("PRIVATE KEY") && !logs.contains("assertion"),

@@ -218,14 +218,7 @@ fn upstreams_credentials_and_models() {
         (Some("own"), Some("own-2")),
         "{plan}"
     );
-    let other = gateway.cli_json(&[
-        "explain",
-        "--model",
-        "ours",
-        "--dialect",
-        "anthropic_messages",
-        "--json",
-    ]);
+    let other = gateway.cli_json(&["explain", "--model", "ours", "--operation", "count_tokens", "--json"]);
     assert_eq!(other["excluded"][0]["reason"], "dialect", "{other}");
     assert!(
         refused(&gateway, &["explain", "--model", "mime"]).contains("mine"),

@@ -29,16 +29,16 @@ pub(crate) type Sent = Request<Full<Bytes>>;
 /// A connection to an upstream.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
-    connection: Connection<Stream, Full<Bytes>>,
+    /// Gone when it has ended. A request that was handed over just before is answered only by that: as long as the
+    /// connection is there, hyper leaves it waiting.
+    connection: Option<Connection<Stream, Full<Bytes>>>,
     wakes: SelfWakes,
-    /// The connection has ended and must not be polled again.
-    ended: bool,
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
-            .field("ended", &self.ended)
+            .field("ended", &self.connection.is_none())
             .finish_non_exhaustive()
     }
 }
@@ -49,9 +49,8 @@ impl Link {
         let (sender, connection) = Builder::new().handshake(stream).await?;
         Ok(Box::new(Self {
             sender,
-            connection,
+            connection: Some(connection),
             wakes: SelfWakes::new(),
-            ended: false,
         }))
     }
 
@@ -59,10 +58,10 @@ impl Link {
     /// sent.
     pub(super) async fn send(&mut self, request: Sent) -> Result<Response<Incoming>, TrySendError<Sent>> {
         let mut answer = pin!(self.sender.try_send_request(request));
-        let (connection, wakes, ended) = (&mut self.connection, &self.wakes, &mut self.ended);
+        let (connection, wakes) = (&mut self.connection, &self.wakes);
         poll_fn(move |cx| {
             wakes.poll(cx, |cx| {
-                drive(connection, ended, cx);
+                drive(connection, cx);
                 answer.as_mut().poll(cx)
             })
         })
@@ -75,12 +74,7 @@ impl Link {
         mut incoming: Pin<&mut Incoming>,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self {
-            connection,
-            wakes,
-            ended,
-            ..
-        } = self;
+        let Self { connection, wakes, .. } = self;
         let mut asked = false;
         wakes.poll(cx, |cx| {
             if !asked {
@@ -91,7 +85,7 @@ impl Link {
                 }
                 wakes.heed();
             }
-            drive(connection, ended, cx);
+            drive(connection, cx);
             incoming.as_mut().poll_frame(cx)
         })
     }
@@ -99,15 +93,17 @@ impl Link {
     /// Whether the exchange is over and another one may follow, as far as can be seen. Lets go of the task that used it.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
-        drive(&mut self.connection, &mut self.ended, &mut cx);
+        drive(&mut self.connection, &mut cx);
         self.wakes.detach();
-        !self.ended && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 }
 
 /// Reads and writes what can be. A connection's error reaches whoever waits for its answer or body, not us.
-fn drive(connection: &mut Connection<Stream, Full<Bytes>>, ended: &mut bool, cx: &mut Context<'_>) {
-    if !*ended {
-        *ended = Pin::new(connection).poll(cx).is_ready();
+fn drive(connection: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) {
+    if let Some(running) = connection
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *connection = None;
     }
 }
