@@ -18,7 +18,6 @@ fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRe
         thinks: None,
         include_usage: false,
         quirks: &quirks,
-        thinks: None,
     };
     let mut losses = Losses::default();
     let body = request(request_, &target, &mut losses)?;
