@@ -63,7 +63,7 @@ fn retold_request(surface: Surface, target: Dialect, body: &[u8]) {
     let asked = Asked {
         surface,
         model: "asked",
-        stream: body.len() % 2 == 0,
+        stream: body.len().is_multiple_of(2),
         json_array: false,
         id: "7",
         created: 1,

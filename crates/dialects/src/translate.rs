@@ -89,7 +89,7 @@ enum Kind {
     /// How many tokens the request has.
     Count(Box<Request>),
     /// Vectors.
-    Texts(Texts),
+    Texts(Box<Texts>),
 }
 
 /// A request as an upstream gets it.
@@ -115,7 +115,7 @@ impl Question {
             ..Reply::default()
         };
         let kind = match asked.surface.operation {
-            Operation::Embeddings => Kind::Texts(Texts::read(asked.surface.dialect, body)?),
+            Operation::Embeddings => Kind::Texts(Box::new(Texts::read(asked.surface.dialect, body)?)),
             Operation::CountTokens => Kind::Count(Box::new(conversation(asked, body)?)),
             Operation::Chat | Operation::Completions | Operation::Passthrough => {
                 let mut request = conversation(asked, body)?;
@@ -243,6 +243,10 @@ const fn told_usage(report: &UsageReport) -> Option<Usage> {
 
 /// A stream on its way to the client, in its own dialect or in another one.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "pass-through is the usual case, and must not pay an allocation"
+)]
 pub enum Transcoder {
     /// The bytes pass through; the tap watches.
     Passthrough(StreamTap),
@@ -287,7 +291,7 @@ impl Transcoder {
     pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
         match self {
             Self::Passthrough(tap) => tap.push(chunk, out),
-            Self::Translate(translation) => translation.push(chunk, out),
+            Self::Translate(translation) => translation.push(&chunk, out),
         }
     }
 
@@ -331,9 +335,9 @@ impl Transcoder {
 }
 
 impl Translation {
-    fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
+    fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> TapState {
         let (mut told, mut state, mut at) = (Vec::new(), TapState::Open, 0);
-        while let Some(cut) = self.framing.next(&chunk, at) {
+        while let Some(cut) = self.framing.next(chunk, at) {
             state = self.step(chunk.slice(at..cut.at), &mut told);
             at = cut.at;
             if matches!(state, TapState::Broken(_)) {

@@ -44,6 +44,10 @@ pub(crate) struct Exchange {
 
 /// The three shapes of an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times per call; a box would cost every whole answer an allocation"
+)]
 pub(crate) enum Answer {
     /// The caller's own mistake, in the provider's words.
     Refused {

@@ -1,4 +1,4 @@
-"""Every recorded answer, given to each of the four clients by an upstream of the recording's format.
+"""Every recorded answer, and some that nobody recorded, given to each of the four clients by an upstream of the recording's format.
 
 What the client's official SDK then says must be what the recording says: text, reasoning, refusal, calls of tools, why
 it stopped, and what it consumed. What is not is listed with its reason in `translation/deviations.toml`, by the
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import KEY, TABLES
-from translation import comparing
+from translation import comparing, made_answers
 from translation.asking import Asking
 from translation.deviations import accepted
 from translation.recordings import FORMATS, load
@@ -71,3 +71,25 @@ def test_the_rates():
     """Last: the table of all pairs."""
     if len(RATES) == len(FORMATS) ** 2:
         TABLES.append(comparing.table("answers as recorded", RATES, "upstream", "client"))
+
+
+@pytest.mark.parametrize("client", FORMATS)
+@pytest.mark.parametrize("upstream", FORMATS)
+def test_answers_that_nobody_recorded(translating, upstream_process, upstream, client):
+    rules = [
+        {"match": {"body": f"answer: {name}."}, "default": {"reply": {"answer": {"usage": made_answers.USAGE} | answer}}}
+        for name, answer in made_answers.ANSWERS.items()
+    ]
+    upstream_process.rules(rules)
+    asking = Asking(translating.url, KEY)
+    wrong = []
+    for name in made_answers.ANSWERS:
+        for streams in (False, True):
+            recording = made_answers.recorded(upstream, name, streams)
+            try:
+                said = asking.ask(client, f"{of(upstream)}/some-model", f"answer: {name}.", streams)
+                lines = comparing.differences(recording, client, said)
+            except Exception as error:  # noqa: BLE001 - whatever the SDK raises, the answer was not told
+                lines = [f"error: {type(error).__name__}: {str(error)[:200]}"]
+            wrong += [f"{name}{', streamed' if streams else ''}: {line}" for line in lines]
+    assert not wrong, "\n".join(wrong)

@@ -77,6 +77,8 @@ mod tests {
             assert_eq!(write(&read(word, false)), *word);
         }
         assert_eq!(read("STOP", true).reason, StopReason::Tool);
+        assert_eq!(read("UNEXPECTED_TOOL_CALL", true).reason, StopReason::Tool);
+        assert_eq!(read("UNEXPECTED_TOOL_CALL", false).reason, StopReason::Other);
         assert_eq!(read("SOMETHING_NEW", false).reason, StopReason::Other);
         assert_eq!(write(&read("SOMETHING_NEW", false)), "OTHER");
         assert_eq!(write(&Stop::new(StopReason::Filter)), "SAFETY");

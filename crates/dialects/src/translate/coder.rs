@@ -38,11 +38,11 @@ pub(crate) enum StreamEncoder {
 impl StreamDecoder {
     pub(crate) fn new(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::OpenaiChat => Self::OpenaiChat(Default::default()),
-            Dialect::OpenaiResponses => Self::OpenaiResponses(Default::default()),
-            Dialect::AnthropicMessages => Self::AnthropicMessages(Default::default()),
-            Dialect::Gemini => Self::Gemini(Default::default()),
-            Dialect::BedrockConverse => Self::BedrockConverse(Default::default()),
+            Dialect::OpenaiChat => Self::OpenaiChat(openai_chat::decode::StreamDecoder::default()),
+            Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::decode::StreamDecoder::default()),
+            Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::decode::StreamDecoder::default()),
+            Dialect::Gemini => Self::Gemini(gemini::decode::StreamDecoder::default()),
+            Dialect::BedrockConverse => Self::BedrockConverse(bedrock_converse::decode::StreamDecoder::default()),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::limits::EMBEDDED_MAX;
 /// A request for vectors.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
-    texts: Vec<String>,
+    inputs: Vec<String>,
     dimensions: Option<u64>,
     /// OpenAI: vectors as base64.
     pub(super) base64: bool,
@@ -37,7 +37,7 @@ impl Texts {
         } else {
             openai(&mut fields)
         }?;
-        if texts.texts.len() > EMBEDDED_MAX {
+        if texts.inputs.len() > EMBEDDED_MAX {
             return Err(BadRequest::new(
                 "input",
                 format!("has more than {EMBEDDED_MAX} texts; send them in several requests"),
@@ -59,14 +59,14 @@ impl Texts {
                 losses.note_if(self.title.is_some(), "title", "the target's format has no titles");
                 let mut body = Map::new();
                 body.insert("model".to_owned(), target.model.into());
-                body.insert("input".to_owned(), self.texts.clone().into());
+                body.insert("input".to_owned(), self.inputs.clone().into());
                 body.extend(self.dimensions.map(|count| ("dimensions".to_owned(), count.into())));
                 body.insert("encoding_format".to_owned(), "float".into());
                 Ok(body.into())
             }
             Dialect::Gemini => {
                 losses.note_if(self.user.is_some(), "user", "the target's format has no place for it");
-                let requests = self.texts.iter().map(|text| {
+                let requests = self.inputs.iter().map(|text| {
                     let mut request =
                         json!({"model": format!("models/{}", target.model), "content": {"parts": [{"text": text}]}});
                     if let Some(count) = self.dimensions {
@@ -96,7 +96,7 @@ fn openai(fields: &mut Fields) -> Result<Texts, BadRequest> {
         _ => return Err(fields.error("input", "is missing; a text or a list of texts belongs here")),
     };
     Ok(Texts {
-        texts,
+        inputs: texts,
         dimensions: fields.count("dimensions")?,
         base64: fields.text("encoding_format")?.as_deref() == Some("base64"),
         user: fields.text("user")?,
@@ -129,7 +129,7 @@ fn gemini(fields: &mut Fields) -> Result<Texts, BadRequest> {
         for mut part in content.objects("parts")? {
             text.push_str(&part.required_text("text")?);
         }
-        all.texts.push(text);
+        all.inputs.push(text);
     }
     Ok(all)
 }

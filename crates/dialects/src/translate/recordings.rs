@@ -192,7 +192,9 @@ fn told_stream(recording: &Recording, client: Dialect, chunk: usize) -> Result<A
         }
     }
     decoder.finish(&mut events);
-    events.into_iter().for_each(|event| collector.push(event));
+    for event in events {
+        collector.push(event);
+    }
     Ok(collector.into_answer())
 }
 

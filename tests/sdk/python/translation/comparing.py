@@ -28,6 +28,8 @@ def differences(recording: Recording, client: str, said: Said) -> list[str]:
     stops = expected_stops(recording, client, bool(said.calls))
     if stops is not None and said.stop not in stops:
         wrong.append(f"stop: {said.stop!r}, recorded {recording.expected['stop']} ({recording.expected['stop_raw']})")
+    if set(said.cited) != recording.cited:
+        wrong.append(f"citations: {sorted(set(said.cited))!r:.200}, recorded {sorted(recording.cited)!r:.200}")
     choices = 1 if client in ONE_ANSWER else recording.expected["choices"]
     if said.choices != choices:
         wrong.append(f"choices: {said.choices}, recorded {choices}")

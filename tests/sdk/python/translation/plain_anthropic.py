@@ -28,7 +28,7 @@ def messages(body: dict) -> Plain:
     plain.effort = effort(body.get("thinking") or {}, output)
     plain.user = (body.get("metadata") or {}).get("user_id")
     plain.stream = bool(body.get("stream"))
-    plain.model = body["model"]
+    plain.model = body.get("model")
     return plain
 
 

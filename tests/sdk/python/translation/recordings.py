@@ -100,6 +100,11 @@ class Recording:
         parts = [part for chunk in self.events for part in chunk["candidates"][0].get("content", {}).get("parts", [])]
         return assembled(part["functionCall"] for part in parts if "functionCall" in part)
 
+    @property
+    def cited(self) -> set[str]:
+        """Addresses that the text rests on, wherever the answer says so."""
+        return {url for event in self.events for url in addresses(event)}
+
     def is_text(self, text: str) -> bool:
         """Whether this is the text that was recorded."""
         return self._is("text", text)
@@ -114,6 +119,20 @@ class Recording:
         if self.expected[what] is not None:
             return text == self.expected[what]
         return hashlib.sha256(text.encode()).hexdigest() == self.expected[f"{what}_sha256"]
+
+
+def addresses(value):
+    """The addresses of Anthropic's citations and of Gemini's grounding."""
+    if isinstance(value, list):
+        for item in value:
+            yield from addresses(item)
+    elif isinstance(value, dict):
+        if value.get("type") in ("web_search_result_location", "url_citation"):
+            yield value["url"]
+        if "web" in value and "uri" in value["web"]:
+            yield value["web"]["uri"]
+        for item in value.values():
+            yield from addresses(item)
 
 
 @functools.cache

@@ -23,6 +23,8 @@ class Said:
     usage: dict[str, int] | None = None
     raw_usage: dict = dataclasses.field(default_factory=dict)
     choices: int = 1
+    cited: list[str] = dataclasses.field(default_factory=list)
+    """Addresses that the text rests on."""
     faults: list[str] = dataclasses.field(default_factory=list)
     """What is against the format's grammar, although the SDK did not mind."""
 
@@ -62,6 +64,7 @@ def chat(answer) -> Said:
     said.text, said.thinking = content(message.content)
     said.thinking += extra(message, "reasoning_content") or extra(message, "reasoning") or ""
     said.refusal = message.refusal or ""
+    said.cited = [note.url_citation.url for note in message.annotations or []]
     for call in message.tool_calls or []:
         if call.type == "custom":
             said.calls.append(Call(call.id, call.custom.name, {"input": call.custom.input}))
@@ -102,6 +105,7 @@ def chat_delta(choice, said: Said, calls: dict[int, list[str]]):
     said.text += text
     said.thinking += thinking + (extra(delta, "reasoning_content") or extra(delta, "reasoning") or "")
     said.refusal += delta.refusal or ""
+    said.cited += [note["url_citation"]["url"] for note in extra(delta, "annotations") or []]
     for call in delta.tool_calls or []:
         function = call.function
         if call.index not in calls and not (call.id and function and function.name):
@@ -146,6 +150,8 @@ def responses(answer) -> Said:
             said.calls.append(Call(item.call_id or "", item.name, arguments(item.arguments, said.faults)))
         elif item.type == "message":
             said.refusal += "".join(part.refusal for part in item.content if part.type == "refusal")
+            notes = (note for part in item.content if part.type == "output_text" for note in part.annotations or [])
+            said.cited += [note.url for note in notes if note.type == "url_citation"]
     why = answer.incomplete_details and answer.incomplete_details.reason
     finished = "tool" if said.calls else "filter" if said.refusal else "stop"
     said.stop = {"completed": finished, "incomplete": INCOMPLETE.get(why, why)}.get(answer.status, "other")
@@ -206,6 +212,7 @@ def anthropic(answer) -> Said:
     for block in answer.content:
         if block.type == "text":
             said.text += block.text
+            said.cited += [citation.url for citation in block.citations or [] if citation.type == "web_search_result_location"]
         elif block.type == "thinking":
             said.thinking += block.thinking
         elif block.type == "tool_use":
@@ -285,6 +292,8 @@ def gemini_candidate(candidate, said: Said):
             said.text += part.text
         if call := part.function_call:
             said.calls.append(Call(call.id or "", call.name or "", call.args or {}))
+    if grounding := candidate.grounding_metadata:
+        said.cited += [chunk.web.uri for chunk in grounding.grounding_chunks or [] if chunk.web]
     if candidate.finish_reason:
         said.stop = GEMINI_STOPS.get(candidate.finish_reason.value, "other")
 

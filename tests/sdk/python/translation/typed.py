@@ -6,6 +6,7 @@ pass that a TypedDict does not have, and does not look into iterables; so the fe
 
 import functools
 import json
+import re
 import types as python_types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +30,38 @@ PARAMS = {
 UNTYPED = {"anthropic-messages": {"temperature", "top_p", "top_k"}}
 
 
+# https://docs.anthropic.com/en/api/messages, https://platform.openai.com/docs/api-reference and
+# https://ai.google.dev/api/caching#FunctionDeclaration: what ids and names are made of.
+PATTERNS = {
+    "openai-chat": {"name": r"[a-zA-Z0-9_-]{1,64}"},
+    "openai-responses": {"name": r"[a-zA-Z0-9_-]{1,64}", "call_id": r".{1,64}"},
+    "anthropic-messages": {"name": r"[a-zA-Z0-9_-]{1,128}", "id": r"[a-zA-Z0-9_-]+", "tool_use_id": r"[a-zA-Z0-9_-]+"},
+    "gemini": {"name": r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}"},
+}
+WITHOUT = {"parameters", "parametersJsonSchema", "input_schema", "schema", "input", "args", "response", "metadata"}
+"""What is the client's own inside."""
+
+
+def spelling(target: str, value, place: str = ""):
+    """Ids and names that the provider refuses."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from spelling(target, item, f"{place}[{number}]")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            pattern = PATTERNS[target].get(name)
+            if pattern and isinstance(inner, str) and not re.fullmatch(pattern, inner):
+                yield f"{place}.{name} is {inner!r:.80}, not {pattern}"
+            if name not in WITHOUT or (name == "input" and place == ""):
+                yield from spelling(target, inner, f"{place}.{name}")
+
+
 def faults(target: str, body: dict) -> list[str]:
-    """What is against the types."""
+    """What is against the types, or the spelling of ids and names."""
+    return type_faults(target, body) + list(spelling(target, body))
+
+
+def type_faults(target: str, body: dict) -> list[str]:
     if target == "gemini":
         return gemini_faults(body)
     branch = PARAMS[target].__args__[bool(body.get("stream"))]

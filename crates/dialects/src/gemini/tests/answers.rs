@@ -244,3 +244,15 @@ fn what_ends_otherwise_is_noted() {
     assert_eq!(told["candidates"][0]["finishReason"], "SAFETY");
     assert_eq!(lost, ["file_id"]);
 }
+
+#[test]
+fn a_candidate_ends_even_where_nobody_said_why() {
+    let answer = Answer {
+        choices: vec![Choice {
+            parts: vec![Part::text("4")],
+            ..Choice::default()
+        }],
+        ..Answer::default()
+    };
+    assert_eq!(write(answer).0["candidates"][0]["finishReason"], "STOP");
+}

@@ -174,3 +174,31 @@ fn errors_name_their_place() {
         assert!(error.starts_with(start), "{error}");
     }
 }
+
+#[test]
+fn what_a_tool_said_in_foreign_words_is_said() {
+    let reference = json!({"type": "tool_reference", "tool_name": "f"});
+    let result = crate::hub::ToolResult {
+        call: "a".to_owned(),
+        name: "search".to_owned(),
+        parts: vec![Part::new(crate::hub::Content::Native {
+            origin: domain::Dialect::AnthropicMessages,
+            value: reference.clone(),
+        })],
+        ..crate::hub::ToolResult::default()
+    };
+    let request = Request {
+        messages: vec![Message::new(
+            Role::User,
+            vec![Part::new(crate::hub::Content::ToolResult(result))],
+        )],
+        ..Request::default()
+    };
+    let told = write(request).0;
+    let response = &told["contents"][0]["parts"][0]["functionResponse"]["response"];
+    let said = response.get("output").unwrap_or(response);
+    let said = said
+        .as_str()
+        .map_or_else(|| said.clone(), |text| serde_json::from_str(text).unwrap());
+    assert_eq!(said, reference);
+}

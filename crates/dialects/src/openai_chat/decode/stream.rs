@@ -444,7 +444,7 @@ mod tests {
         (events, collector.into_answer())
     }
 
-    fn chunk(delta: Value) -> Value {
+    fn chunk(delta: &Value) -> Value {
         json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
     }
 
@@ -462,10 +462,10 @@ mod tests {
     #[test]
     fn calls_are_told_apart_by_index_and_by_id() {
         let call = |index: u64, id: &str, name: &str, more: &str| {
-            chunk(json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": more}}]}))
+            chunk(&json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": more}}]}))
         };
         let more =
-            |index: u64, more: &str| chunk(json!({"tool_calls": [{"index": index, "function": {"arguments": more}}]}));
+            |index: u64, more: &str| chunk(&json!({"tool_calls": [{"index": index, "function": {"arguments": more}}]}));
         let (_, interleaved) = told(&[
             call(0, "a", "f", ""),
             call(1, "b", "g", "{"),
@@ -487,9 +487,9 @@ mod tests {
         let detail = json!([{"type": "reasoning.text", "text": "hm", "index": 0}]);
         let seal = json!([{"type": "reasoning.text", "signature": "s", "index": 0}]);
         let (_, answer) = told(&[
-            chunk(json!({"reasoning": "hm", "reasoning_content": "hm", "reasoning_details": detail})),
-            chunk(json!({"reasoning_details": seal})),
-            chunk(json!({"content": "so"})),
+            chunk(&json!({"reasoning": "hm", "reasoning_content": "hm", "reasoning_details": detail})),
+            chunk(&json!({"reasoning_details": seal})),
+            chunk(&json!({"content": "so"})),
         ]);
         let parts = &answer.choices[0].parts;
         assert!(
@@ -502,7 +502,7 @@ mod tests {
     #[test]
     fn the_first_reason_to_stop_counts() {
         let stop = |word: &str| json!({"choices": [{"index": 0, "delta": {}, "finish_reason": word}]});
-        let (_, answer) = told(&[chunk(json!({"content": "a"})), stop("tool_calls"), stop("stop")]);
+        let (_, answer) = told(&[chunk(&json!({"content": "a"})), stop("tool_calls"), stop("stop")]);
         assert_eq!(answer.choices[0].stop.as_ref().unwrap().reason, StopReason::Tool);
     }
 
@@ -551,9 +551,9 @@ mod tests {
         fn no_json_is_too_odd(chunks in prop::collection::vec(any_json(), 0..4)) {
             let (mut decoder, mut events) = (StreamDecoder::default(), Vec::new());
             for chunk in &chunks {
-                let _ = decoder.event(chunk.to_string().as_bytes(), &mut events);
-                let _ = super::super::answer(chunk.to_string().as_bytes());
-                let _ = super::super::request(chunk.to_string().as_bytes());
+                drop(decoder.event(chunk.to_string().as_bytes(), &mut events));
+                drop(super::super::answer(chunk.to_string().as_bytes()));
+                drop(super::super::request(chunk.to_string().as_bytes()));
             }
             decoder.finish(&mut events);
             // Each part is opened once and closed once.

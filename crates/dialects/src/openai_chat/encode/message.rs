@@ -94,7 +94,7 @@ fn user(message: Message, held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &
                     "cache_control",
                     "the target caches prefixes by itself",
                 );
-                list.push(tool(result, held, losses)?);
+                list.push(tool(result, held, losses));
             }
             _ => spoken.push(part),
         }
@@ -111,7 +111,7 @@ fn user(message: Message, held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &
     Ok(())
 }
 
-fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
+fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value {
     losses.note_if(
         result.is_error == Some(true),
         "tool_result.is_error",
@@ -120,8 +120,8 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Result
     let mut texts = Vec::new();
     for part in result.parts {
         match &part.content {
-            Content::Text { text, .. } => texts.push(text.clone()),
-            Content::Media(Media {
+            Content::Text { text, .. }
+            | Content::Media(Media {
                 source: Source::Text(text),
                 ..
             }) => texts.push(text.clone()),
@@ -145,7 +145,7 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Result
             .map(|text| json!({"type": "text", "text": text}))
             .collect(),
     };
-    Ok(json!({"role": "tool", "tool_call_id": result.call, "content": content}))
+    json!({"role": "tool", "tool_call_id": result.call, "content": content})
 }
 
 /// A person's words: a string where they are one text, else parts.

@@ -14,6 +14,7 @@ pub(super) struct Written {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the format's words")]
 struct Prompt {
     cached_tokens: u64,
     cache_write_tokens: u64,
@@ -21,6 +22,7 @@ struct Prompt {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the format's words")]
 struct Completion {
     reasoning_tokens: u64,
     audio_tokens: u64,

@@ -362,3 +362,25 @@ fn seals_of_others_come_back_to_what_they_were_on() {
         matches!(&last.content, Content::Thinking(thinking) if thinking.redacted && thinking.signature.as_ref().unwrap().origin == Dialect::AnthropicMessages)
     );
 }
+
+#[test]
+fn what_a_tool_said_in_foreign_words_is_said() {
+    let result = ToolResult {
+        call: "a".to_owned(),
+        parts: vec![Part::new(Content::Native {
+            origin: Dialect::AnthropicMessages,
+            value: json!({"type": "tool_reference", "tool_name": "f"}),
+        })],
+        ..ToolResult::default()
+    };
+    let request = Request {
+        messages: vec![Message::new(Role::User, vec![Part::new(Content::ToolResult(result))])],
+        ..Request::default()
+    };
+    let (told, _) = encoded(request);
+    let output = told["input"][0]["output"].as_str().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(output).unwrap(),
+        json!({"type": "tool_reference", "tool_name": "f"})
+    );
+}

@@ -261,3 +261,32 @@ fn what_is_read_is_written_again() {
         assert_eq!(losses, [""; 0]);
     }
 }
+
+#[test]
+fn geminis_seals_go_only_where_gemini_is() {
+    let request = || {
+        let mut call = Part::new(Content::ToolCall(ToolCall {
+            id: Some("a".to_owned()),
+            name: "f".to_owned(),
+            ..ToolCall::default()
+        }));
+        call.signature = Some(Signature {
+            origin: Dialect::Gemini,
+            value: "c2VhbA==".to_owned(),
+        });
+        Request {
+            messages: vec![message(Role::Assistant, vec![call])],
+            ..Request::default()
+        }
+    };
+    let seal = |told: Value| told["messages"][0]["tool_calls"][0]["extra_content"].clone();
+    assert_eq!(seal(told(request()).0), Value::Null);
+    let gemini = Quirks {
+        extra_content: true,
+        ..PLAIN
+    };
+    assert_eq!(
+        seal(told_to(&gemini, request()).0),
+        json!({"google": {"thought_signature": "c2VhbA=="}})
+    );
+}
