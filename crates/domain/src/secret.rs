@@ -29,6 +29,10 @@ impl Secret {
     /// Enough to recognise it by, and no more: `sk-…f3c9`. Short secrets show nothing.
     pub fn masked(&self) -> String {
         let text = self.expose();
+        if text.trim_start().starts_with('{') {
+            // A key file: it begins and ends like all of them.
+            return "{…}".to_owned();
+        }
         let tail: String = text
             .chars()
             .rev()
@@ -85,5 +89,6 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret(…)");
         assert_eq!(secret.masked(), "sk-…deed");
         assert_eq!(Secret::new("short").masked(), "…");
+        assert_eq!(Secret::new("{\n \"private_key\": \"x\"\n}").masked(), "{…}");
     }
 }

@@ -334,6 +334,24 @@ fn secrets_come_in_without_the_shells_history() {
 }
 
 #[test]
+fn what_a_preset_leaves_open_is_given_by_flags() {
+    let place = Place::new();
+    let refused = place.refused(&["upstream", "add", "aws", "--provider", "bedrock"]);
+    assert!(refused.contains("wants `variables: {region: …}`"), "{refused}");
+    place.ok(&[
+        "upstream",
+        "add",
+        "aws",
+        "--provider",
+        "bedrock",
+        "--variable",
+        "region=eu-west-1",
+    ]);
+    let shown = place.json(&["upstream", "show", "aws", "--json"]);
+    assert_eq!(shown["variables"]["region"], "eu-west-1");
+}
+
+#[test]
 fn upstreams_and_models_are_declared_edited_and_explained() {
     let place = Place::new();
     assert!(

@@ -85,10 +85,11 @@ mod tests {
 
     #[test]
     fn the_input_excludes_the_cache() {
-        let raw = r#"{"inputTokens":11,"outputTokens":236,"totalTokens":1275,"cacheReadInputTokens":0,
+        let raw = r#"{"inputTokens":11,"outputTokens":236,"totalTokens":1282,"cacheReadInputTokens":7,
             "cacheWriteInputTokens":1028,"cacheWriteInputTokenCount":1028,"cacheDetails":[{"ttl":"1h","inputTokens":1000}]}"#;
         let expected = Usage {
             input: 11,
+            cache_read: 7,
             cache_write_5m: 28,
             cache_write_1h: 1000,
             output: 236,

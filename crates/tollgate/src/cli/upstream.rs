@@ -59,9 +59,12 @@ pub(crate) struct Settings {
     /// Where the API begins, instead of the preset's
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// The wire format: openai_chat, openai_responses, anthropic_messages or gemini
+    /// The wire format: openai_chat, openai_responses, anthropic_messages, gemini or bedrock_converse
     #[arg(long)]
     dialect: Option<String>,
+    /// What the preset leaves open, as NAME=VALUE, such as region=eu-west-1; repeatable
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
+    variables: Vec<(String, String)>,
     /// A label
     #[arg(long)]
     group: Option<String>,
@@ -134,6 +137,7 @@ impl Settings {
             }
         }
         draft.set_list("models", "--model", &self.models);
+        draft.set_entries("variables", "--variable", &self.variables);
         draft.set_entries("headers", "--header", &self.headers);
         draft.set_entries("params", "--param", &self.params);
         match self.breaker.as_deref() {
