@@ -46,6 +46,12 @@ const LISTS: &[List] = &[
         keep: any,
     },
     List {
+        ours: "bedrock",
+        theirs: "bedrock_converse",
+        prefix: "",
+        keep: named_by_bedrock,
+    },
+    List {
         ours: "deepseek",
         theirs: "deepseek",
         prefix: "deepseek/",
@@ -112,6 +118,12 @@ const LISTS: &[List] = &[
         keep: large_at_together,
     },
     List {
+        ours: "vertex-anthropic",
+        theirs: "vertex_ai-anthropic_models",
+        prefix: "vertex_ai/",
+        keep: any,
+    },
+    List {
         ours: "xai",
         theirs: "xai",
         prefix: "xai/",
@@ -130,6 +142,11 @@ const TOGETHER_CONTEXT_MIN: u64 = 100_000;
 
 fn any(_: &str, _: &Source) -> bool {
     true
+}
+
+/// The source has prices by region and commitment under names with slashes, and names that Bedrock does not know.
+fn named_by_bedrock(name: &str, _: &Source) -> bool {
+    !name.contains(['/', '@'])
 }
 
 /// Placeholders such as `ft:gpt-4o-2024-08-06` are not names of models, `openai/container` is not a model.

@@ -72,7 +72,8 @@ pub(crate) fn read_whole(body: &[u8], seen: &mut Observation) -> Result<Sign, Sy
             b"serviceTier" => read_tier(value, seen)?,
             // `CountTokens`: the figure is the answer.
             b"inputTokens" => seen.has_body |= value.figure()?.is_given(),
-            b"error" | b"__type" => is_error |= is_filled(value)?,
+            // All that its errors have is a message.
+            b"error" | b"__type" | b"message" => is_error |= is_filled(value)?,
             _ => {
                 value.skip()?;
             }

@@ -66,7 +66,6 @@ enum Kind {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::option_option, reason = "the format tells `null` apart from nothing at all")]
 struct Chunk<'a, D> {
     id: &'a str,
     object: &'static str,

@@ -82,8 +82,10 @@ fn canonical(request: &Unsigned<'_>, headers: &HeaderMap) -> (String, String) {
         .filter_map(|name| Some((name.as_str(), headers.get(name)?.to_str().ok()?.trim())))
         .collect();
     let signed = given.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let lines: Vec<_> = given.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let lines = lines.concat();
+    let mut lines = String::new();
+    for (name, value) in &given {
+        lines.extend([name, ":", value, "\n"]);
+    }
     let canonical = format!(
         "{}\n{}\n{}\n{lines}\n{signed}\n{}",
         request.method,

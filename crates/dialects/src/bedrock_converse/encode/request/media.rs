@@ -59,7 +59,7 @@ pub(super) fn block(media: Media, names: &mut Names, losses: &mut Losses) -> Res
     };
     let mut inner = Map::new();
     inner.insert("format".to_owned(), format(&media)?.into());
-    inner.insert("source".to_owned(), source(media.source, &media.mime)?);
+    inner.insert("source".to_owned(), source(media.source)?);
     Ok(json!({kind: inner}))
 }
 
@@ -67,7 +67,7 @@ fn document(media: Media, names: &mut Names) -> Result<Value, BadRequest> {
     let mut inner = Map::new();
     inner.insert("format".to_owned(), format(&media)?.into());
     inner.insert("name".to_owned(), names.of(media.name.as_deref()).into());
-    inner.insert("source".to_owned(), source(media.source, &media.mime)?);
+    inner.insert("source".to_owned(), source(media.source)?);
     put(&mut inner, "context", media.context.map(Value::from));
     put(
         &mut inner,
@@ -119,7 +119,7 @@ fn format(media: &Media) -> Result<&'static str, BadRequest> {
     })
 }
 
-fn source(source: Source, mime: &str) -> Result<Value, BadRequest> {
+fn source(source: Source) -> Result<Value, BadRequest> {
     match source {
         Source::Base64(data) => Ok(json!({"bytes": data})),
         Source::Url(url) if url.starts_with("s3://") => Ok(json!({"s3Location": {"uri": url}})),
@@ -133,7 +133,7 @@ fn source(source: Source, mime: &str) -> Result<Value, BadRequest> {
         }
         Source::Url(_) => Err(BadRequest::new(
             "messages",
-            format!("the target takes media of the type `{mime}` only as data or from S3; send them in base64"),
+            "the target takes media only as data or from S3; send them in base64",
         )),
         Source::File(_) => Err(BadRequest::new(
             "messages",

@@ -15,9 +15,9 @@ fn told_to(model: &str, request_: Request) -> Result<(Value, Vec<String>), BadRe
     let target = Target {
         model,
         max_output: 0,
+        thinks: None,
         include_usage: false,
         quirks: &quirks,
-        thinks: None,
     };
     let mut losses = Losses::default();
     let body = request(request_, &target, &mut losses)?;
@@ -380,4 +380,108 @@ fn schemas_caches_and_what_is_only_bedrocks() {
     let (body, losses) = told_to("meta.llama3", question).unwrap();
     assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), 1);
     assert_eq!(losses, ["cache_control", "prediction"]);
+}
+
+/// What Bedrock demands of every conversation.
+fn assert_sound(id: &str, body: &Value) {
+    let messages = body["messages"].as_array().unwrap();
+    let mut last = "";
+    let mut uses_tools = false;
+    for message in messages {
+        let role = message["role"].as_str().unwrap();
+        assert_ne!(role, last, "{id}: turns must alternate");
+        last = role;
+        let content = message["content"].as_array().unwrap();
+        assert!(!content.is_empty(), "{id}: an empty turn");
+        for block in content {
+            let blank = block["text"].as_str().is_some_and(|text| text.trim().is_empty());
+            assert!(!blank, "{id}: a blank text");
+            uses_tools |= block.get("toolUse").is_some() || block.get("toolResult").is_some();
+            if let Some(call) = block.get("toolUse") {
+                assert!(call["input"].is_object(), "{id}: {call}");
+                let name = call["toolUseId"].as_str().unwrap();
+                let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+                assert!(
+                    (1..=64).contains(&name.len()) && name.chars().all(plain),
+                    "{id}: {name}"
+                );
+            }
+        }
+    }
+    assert!(
+        !uses_tools || body.get("toolConfig").is_some(),
+        "{id}: calls without declarations"
+    );
+    assert!(body.get("model").is_none() && body.get("stream").is_none(), "{id}");
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "recordings are files, found by the environment"
+)]
+fn recorded_requests_of_every_format_are_told_soundly() {
+    let named = std::env::var_os("TOLLGATE_RECORDINGS").map(std::path::PathBuf::from);
+    let beside = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/recordings");
+    let folder = named.unwrap_or(beside);
+    let (mut told, mut refused) = (0, Vec::new());
+    for (file, dialect) in [
+        ("openai-chat", Dialect::OpenaiChat),
+        ("openai-responses", Dialect::OpenaiResponses),
+        ("anthropic-messages", Dialect::AnthropicMessages),
+        ("gemini", Dialect::Gemini),
+    ] {
+        let Ok(text) = std::fs::read_to_string(folder.join(format!("{file}.jsonl"))) else {
+            println!("no recordings at {}: nothing tested", folder.display());
+            return;
+        };
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let (id, body) = (line["id"].as_str().unwrap(), line["request"]["body"]["text"].as_str());
+            let Some(body) = body.filter(|_| line["response"]["status"] == 200) else {
+                continue;
+            };
+            let asked = crate::translate::Asked {
+                surface: domain::Surface::new(domain::Operation::Chat, dialect),
+                model: "m",
+                stream: false,
+                json_array: false,
+                id: "x",
+                created: 0,
+            };
+            let Ok(question) = crate::translate::Question::read(&asked, body.as_bytes()) else {
+                continue;
+            };
+            for model in [CLAUDE, "us.amazon.nova-2-lite-v1:0", "meta.llama3-3-70b-instruct-v1:0"] {
+                let quirks = Quirks::default();
+                let target = Target {
+                    model,
+                    max_output: 0,
+                    thinks: None,
+                    include_usage: false,
+                    quirks: &quirks,
+                };
+                match question.encode(Dialect::BedrockConverse, &target) {
+                    Ok(encoded) => {
+                        told += 1;
+                        assert_sound(id, &serde_json::from_slice(&encoded.body).unwrap());
+                    }
+                    Err(error) => refused.push(format!("{id}: {error}")),
+                }
+            }
+        }
+    }
+    println!("{told} told, {} refused: {refused:#?}", refused.len());
+    assert!(told > 500, "only {told} were told");
+    let known = [
+        "only as data or from S3",
+        "does not have the client's files",
+        "no media of the type",
+        "keeps no answers",
+    ];
+    let strange: Vec<_> = refused
+        .iter()
+        .filter(|why| !known.iter().any(|known| why.contains(known)))
+        .collect();
+    assert!(strange.is_empty(), "{strange:#?}");
 }

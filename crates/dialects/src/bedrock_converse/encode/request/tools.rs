@@ -1,4 +1,5 @@
-//! Tools and the choice among them, which Bedrock passes on to models that do not all take the same.
+//! `toolConfig`: what the model may use, and whether it must. There is no word for "none of them", and a conversation that
+//! has calls in it is refused without declarations.
 
 use serde_json::{Map, Value, json};
 
