@@ -76,6 +76,7 @@ struct Chunk<'a, D> {
     choices: &'a [Choice<'a, D>],
     /// `null` in all but the last chunk, where the client asked for usage.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "the member is absent, null or there: three things")]
     usage: Option<Option<Written>>,
 }
 
