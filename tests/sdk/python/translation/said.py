@@ -8,6 +8,9 @@ import dataclasses
 import json
 from collections.abc import Iterable
 
+from openai import LengthFinishReasonError
+from openai.lib.streaming.chat import ChatCompletionStreamState
+
 from .recordings import Call
 
 
@@ -86,8 +89,9 @@ def content(parts) -> tuple[str, str]:
 
 def chat_stream(chunks: Iterable) -> Said:
     """The `ChatCompletionChunk`s of a stream."""
-    said, calls, indexes = Said(), {}, set()
+    said, calls, indexes, state = Said(), {}, set(), ChatCompletionStreamState()
     for chunk in chunks:
+        put_together(state, chunk, said)
         if chunk.usage:
             chat_usage(chunk.usage, said)
         for choice in chunk.choices:
@@ -97,6 +101,16 @@ def chat_stream(chunks: Iterable) -> Said:
     said.calls = [Call(id, name, arguments(text, said.faults)) for id, name, text in calls.values()]
     said.choices = len(indexes)
     return said
+
+
+def put_together(state: ChatCompletionStreamState, chunk, said: Said):
+    """Hands a chunk to the SDK's own helper, which is stricter than its types."""
+    try:
+        state.handle_chunk(chunk)
+    except LengthFinishReasonError:
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever it raises, it is a fault of the stream
+        said.faults.append(f"the SDK's helper: {type(error).__name__}: {str(error)[:200]}")
 
 
 def chat_delta(choice, said: Said, calls: dict[int, list[str]]):

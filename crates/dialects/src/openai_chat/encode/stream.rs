@@ -34,6 +34,8 @@ struct Told {
     parts: Vec<ToldPart>,
     calls: u32,
     thoughts: usize,
+    annotations: usize,
+    images: usize,
     /// Characters of text so far: annotations count from the beginning of the message.
     chars: u64,
     stop: Option<Stop>,
@@ -271,13 +273,9 @@ impl StreamEncoder {
                     } else {
                         &media.mime
                     };
-                    self.delta(
-                        choice,
-                        json!({"images": [said::image(&format!("data:{mime};base64,{data}"))]}),
-                        out,
-                    );
+                    self.image(choice, &format!("data:{mime};base64,{data}"), out);
                 }
-                Source::Url(url) => self.delta(choice, json!({"images": [said::image(&url)]}), out),
+                Source::Url(url) => self.image(choice, &url, out),
                 _ => losses.note("media", "a message of the model has no place for this kind of media"),
             },
             Content::ToolResult(_) => losses.note("tool_result", "a model does not answer tools"),
@@ -286,6 +284,12 @@ impl StreamEncoder {
                 losses.note(kind, "only the provider's own format can say it");
             }
         }
+    }
+
+    fn image(&mut self, choice: u32, url: &str, out: &mut Vec<u8>) {
+        let mut image = said::image(url);
+        image["index"] = next(&mut self.told(choice).images).into();
+        self.delta(choice, json!({"images": [image]}), out);
     }
 
     /// Ids must differ between choices too.
@@ -340,7 +344,8 @@ impl StreamEncoder {
                     Some(Kind::Text { before }) => *before,
                     _ => 0,
                 };
-                if let Some(annotation) = said::annotation(&citation, before, losses) {
+                if let Some(mut annotation) = said::annotation(&citation, before, losses) {
+                    annotation["index"] = next(&mut self.told(choice).annotations).into();
                     self.delta(choice, json!({"annotations": [annotation]}), out);
                 }
             }
@@ -468,10 +473,15 @@ impl Told {
     }
 
     const fn next_thought(&mut self) -> usize {
-        let index = self.thoughts;
-        self.thoughts += 1;
-        index
+        next(&mut self.thoughts)
     }
+}
+
+/// Entries of lists have their place in them: OpenAI's SDKs put lists together by it, and fail without.
+const fn next(count: &mut usize) -> usize {
+    let index = *count;
+    *count += 1;
+    index
 }
 
 #[cfg(test)]
@@ -695,6 +705,7 @@ mod tests {
             "tollgate:anthropic_messages:s"
         );
         assert_eq!(deltas[3], json!({"content": "abc"}));
+        assert_eq!(deltas[4]["annotations"][0]["index"], 0);
         let annotation = &deltas[4]["annotations"][0]["url_citation"];
         assert_eq!(
             (&annotation["start_index"], &annotation["end_index"]),
