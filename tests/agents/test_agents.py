@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,6 +28,8 @@ MARK = "tollgate-4-2-mark"
 COMMAND = "printf 'tollgate-%s-mark' 4-2"
 WORD = "PELICAN"
 AGENT_MAX_S = 120
+BOOKED_MAX_S = 10
+ADMIN_TOKEN = "admin-token-of-the-agents-tests"
 
 # How each format says that a tool has answered.
 ANSWERED = {"chat": '"role":"tool"', "anthropic": '"tool_result"', "gemini": '"functionResponse"', "responses": '"function_call_output"'}
@@ -69,7 +72,7 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def gateway(upstream):
-    with Tollgate(config(upstream.url), {"ADMIN_TOKEN": "admin-token-of-the-agents-tests"}) as tollgate:
+    with Tollgate(config(upstream.url), {"ADMIN_TOKEN": ADMIN_TOKEN}) as tollgate:
         yield tollgate
 
 
@@ -93,9 +96,21 @@ def run(agent: str, arguments: list[str], env: dict[str, str], home: pathlib.Pat
 def assert_two_turns(upstream, gateway, printed: str, path: str):
     assert WORD in printed, printed[-2000:]
     calls = [call for call in upstream.received() if call.target.split("?")[0].endswith(path)]
-    assert any(MARK in call.body.decode() for call in calls), [call.body.decode()[-1500:] for call in calls]
-    receipts = gateway.get_json("/api/requests?limit=50", "admin-token-of-the-agents-tests")["requests"]
-    assert receipts and all(receipt["status"] == 200 for receipt in receipts), receipts
+    seen = [f"{call.method} {call.target}: …{call.body.decode()[-1000:]}" for call in upstream.received()]
+    assert any(MARK in call.body.decode() for call in calls), seen
+    receipts = booked(gateway, len(calls))
+    assert all(receipt["status"] == 200 for receipt in receipts), receipts
+
+
+def booked(gateway, count: int) -> list[dict]:
+    """The receipts, once they are in the database: they are booked a moment after the answer."""
+    deadline = time.monotonic() + BOOKED_MAX_S
+    while True:
+        receipts = gateway.get_json("/api/requests?limit=50", ADMIN_TOKEN)["requests"]
+        if len(receipts) >= count:
+            return receipts
+        assert time.monotonic() < deadline, receipts
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("model, path", [("chat", "/chat/completions"), ("gemini", ":streamGenerateContent")])
