@@ -218,7 +218,16 @@ fn upstreams_credentials_and_models() {
         (Some("own"), Some("own-2")),
         "{plan}"
     );
-    let other = gateway.cli_json(&["explain", "--model", "ours", "--operation", "count_tokens", "--json"]);
+    let other = gateway.cli_json(&[
+        "explain",
+        "--model",
+        "ours",
+        "--operation",
+        "completions",
+        "--dialect",
+        "gemini",
+        "--json",
+    ]);
     assert_eq!(other["excluded"][0]["reason"], "dialect", "{other}");
     assert!(
         refused(&gateway, &["explain", "--model", "mime"]).contains("mine"),
