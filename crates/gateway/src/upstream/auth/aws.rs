@@ -41,6 +41,15 @@ pub(super) fn sign(
 ) -> Result<(), &'static str> {
     const UNSENDABLE: &str = "has characters that a header cannot carry";
     let time = written(now);
+    // What a client says in Amazon's words would be signed with it, or stand against what is signed.
+    let said: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-amz-"))
+        .cloned()
+        .collect();
+    for name in said {
+        headers.remove(name);
+    }
     headers.insert(HOST, host(request).ok_or("cannot sign for an address without a host")?);
     headers.insert(
         HeaderName::from_static("x-amz-date"),
@@ -242,6 +251,15 @@ mod tests {
                 "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead"
             ),
             "post-sts-header-before"
+        );
+    }
+
+    #[test]
+    fn a_clients_words_for_amazon_are_left_out() {
+        let clients = [("x-amz-security-token", "theirs"), ("x-amz-content-sha256", "0")];
+        assert_eq!(
+            signature(&Method::GET, "/", &clients, "", ""),
+            signature(&Method::GET, "/", &[], "", "")
         );
     }
 
