@@ -14,8 +14,8 @@ use crate::declaration::{
 use crate::names::{folded, same_name};
 use crate::price::Rates;
 use crate::{
-    CredentialId, Dialect, KeyId, NamePattern, Policy, Price, Provider, Secret, SystemPrompt, SystemPromptDecl,
-    Timestamp, UpstreamId, UserId, catalog, system_prompt,
+    CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
+    SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
 };
 
 /// Names of one upstream that are listed and looked up without work, at most: a glob over a provider's whole catalog
@@ -454,17 +454,27 @@ fn profile(decl: &UpstreamDecl, presets: &[Arc<Provider>]) -> Result<Arc<Provide
     let found = find(name).ok_or_else(|| format!("there is no provider `{name}`"))?;
     let speaks = |dialect| found.surfaces.keys().any(|surface| surface.dialect == dialect);
     match decl.dialect {
+        None => Ok(found),
         // A preset that does not speak the dialect asked for: its address with the surfaces of one that does.
         Some(dialect) if named.is_some() && !speaks(dialect) => {
             let speaker = find(by_dialect).ok_or("no provider speaks this dialect")?;
-            Ok(Arc::new(Provider {
+            let spoken = Provider {
                 base_url: found.base_url.clone(),
                 name: found.name.clone(),
                 ..(*speaker).clone()
-            }))
+            };
+            Ok(Arc::new(in_dialect(spoken, dialect)))
         }
-        _ => Ok(found),
+        Some(dialect) => Ok(Arc::new(in_dialect((*found).clone(), dialect))),
     }
+}
+
+/// Who names a dialect means conversations in that one: what a preset speaks besides, this server need not.
+fn in_dialect(mut provider: Provider, dialect: Dialect) -> Provider {
+    provider
+        .surfaces
+        .retain(|surface, _| surface.operation != Operation::Chat || surface.dialect == dialect);
+    provider
 }
 
 fn credential(row: CredentialRow) -> Arc<Credential> {

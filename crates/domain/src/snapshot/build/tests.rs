@@ -173,6 +173,30 @@ fn a_dialect_alone_finds_its_profile() {
 }
 
 #[test]
+fn conversations_are_held_in_the_dialect_that_is_named() {
+    let spoken = |decl: serde_json::Value| {
+        let snapshot = Snapshot::build(Resources {
+            upstreams: vec![upstream_row(1, decl)],
+            ..Resources::default()
+        });
+        let surfaces = snapshot.upstreams[0].surfaces.keys();
+        let chat = surfaces.filter(|surface| surface.operation == crate::Operation::Chat);
+        chat.map(|surface| surface.dialect).collect::<Vec<_>>()
+    };
+    let url = "https://x.example/v1";
+    for (dialect, name) in [
+        (Dialect::OpenaiChat, "openai_chat"),
+        (Dialect::OpenaiResponses, "openai_responses"),
+    ] {
+        let alone = serde_json::json!({"name": "a", "dialect": name, "base_url": url});
+        assert_eq!(spoken(alone), [dialect]);
+        let named = serde_json::json!({"name": "a", "provider": "openai", "dialect": name});
+        assert_eq!(spoken(named), [dialect]);
+    }
+    assert_eq!(spoken(serde_json::json!({"name": "a", "provider": "openai"})).len(), 2);
+}
+
+#[test]
 fn a_listed_name_also_leads_to_those_that_only_have_a_glob_for_it() {
     let snapshot = Snapshot::build(Resources {
         upstreams: vec![
