@@ -4,8 +4,8 @@
 //! that lives for an hour. Tokens are fetched before the request is written, by whichever call needs one first, and read
 //! without a lock by all others ([`tokens`]); signing is pure and is told the time.
 //!
-//! Amazon's own signing crates bring the whole of their SDK's runtime (some thirty crates, a second HTTP vocabulary and
-//! a clock of their own) for what are five HMACs over a text; with the crypto that TLS uses anyway they are a page.
+//! Amazon's own signing crate brings its SDK's runtime (a dozen crates that nothing else here uses, a second HTTP vocabulary,
+//! a clock of its own) for what are five HMACs over a text; with the crypto that TLS uses anyway they are a page.
 
 mod aws;
 mod entra;
