@@ -11,7 +11,7 @@ pub(crate) fn check(report: &Report, length: usize) {
     match &report.usage {
         UsageReport::None => {}
         UsageReport::Possible(usage) => check_usage(usage),
-        UsageReport::Impossible { raw, why } => {
+        UsageReport::Impossible { raw, why, .. } => {
             // A replacement character is three bytes for one.
             assert!(raw.len() <= 3 * 8 * 1024, "{} bytes of usage were kept", raw.len());
             assert!(!raw.is_empty() && !why.is_empty(), "{report:?}");

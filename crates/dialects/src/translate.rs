@@ -337,15 +337,18 @@ impl Transcoder {
 impl Translation {
     fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> TapState {
         let (mut told, mut state, mut at) = (Vec::new(), TapState::Open, 0);
+        let mut is_open = false;
         while let Some(cut) = self.framing.next(chunk, at) {
-            state = self.step(chunk.slice(at..cut.at), &mut told);
+            state = self.feed(chunk.slice(at..cut.at), is_open, &mut told);
             at = cut.at;
+            // After a `\r` only the next byte shows the tap that the event has ended.
+            is_open = at == 0 || chunk.get(at - 1) == Some(&b'\r');
             if matches!(state, TapState::Broken(_)) {
                 break;
             }
         }
         if at < chunk.len() && !matches!(state, TapState::Broken(_)) {
-            state = self.step(chunk.slice(at..), &mut told);
+            state = self.feed(chunk.slice(at..), is_open, &mut told);
         }
         if !told.is_empty() {
             out.push(told.into());
@@ -353,7 +356,18 @@ impl Translation {
         state
     }
 
-    /// Takes one event, or the beginning of one.
+    /// Takes one event, or the beginning of one; its first byte by itself where that ends the event before, which must be
+    /// told before anything is known of this one.
+    fn feed(&mut self, mut piece: Bytes, is_open: bool, told: &mut Vec<u8>) -> TapState {
+        if is_open && piece.len() > 1 {
+            let state = self.step(piece.split_to(1), told);
+            if matches!(state, TapState::Broken(_)) {
+                return state;
+            }
+        }
+        self.step(piece, told)
+    }
+
     fn step(&mut self, piece: Bytes, told: &mut Vec<u8>) -> TapState {
         let mut released = std::mem::take(&mut self.released);
         let state = self.tap.push(piece, &mut released);
