@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that may be held at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
+    whole: usize,
     left: Arc<AtomicUsize>,
 }
 
@@ -22,8 +23,14 @@ pub(crate) struct Share {
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
+            whole: bytes,
             left: Arc::new(AtomicUsize::new(bytes)),
         }
+    }
+
+    /// Bytes held now.
+    pub(crate) fn held(&self) -> usize {
+        self.whole - self.left.load(Ordering::Acquire)
     }
 
     /// An empty share, to grow.
@@ -69,7 +76,9 @@ mod tests {
         let budget = Budget::new(10);
         let (mut a, mut b) = (budget.share(), budget.share());
         assert!(a.grow(6) && !b.grow(5) && b.grow(4));
+        assert_eq!(budget.held(), 10);
         drop(a);
+        assert_eq!(budget.held(), 4);
         assert!(b.grow(6) && !b.grow(1));
     }
 }

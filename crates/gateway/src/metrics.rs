@@ -90,6 +90,19 @@ pub(crate) struct Metrics {
     backlog: Gauge,
     held_nanos: Gauge<i64, AtomicI64>,
     journal_healthy: Gauge,
+    body_bytes: Gauge,
+}
+
+/// What is read at the moment of a look, not counted.
+pub(crate) struct Gauges {
+    /// Receipts that are not in the ledger.
+    pub(crate) backlog: u64,
+    /// Nano-dollars set aside for open calls.
+    pub(crate) held_nanos: i64,
+    /// Whether receipts can be written.
+    pub(crate) journal_healthy: bool,
+    /// Bytes of request bodies held, of `server.body_budget`.
+    pub(crate) body_bytes: usize,
 }
 
 impl fmt::Debug for Metrics {
@@ -116,6 +129,7 @@ impl Metrics {
             backlog: Gauge::default(),
             held_nanos: Gauge::default(),
             journal_healthy: Gauge::default(),
+            body_bytes: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("calls", "Calls ended", metrics.calls.clone());
@@ -159,6 +173,11 @@ impl Metrics {
             "journal_healthy",
             "1 while receipts can be written",
             metrics.journal_healthy.clone(),
+        );
+        registry.register(
+            "request_body_bytes",
+            "Request bodies held, of server.body_budget",
+            metrics.body_bytes.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -252,10 +271,11 @@ impl Metrics {
     }
 
     /// The text for Prometheus, with the gauges that are read at this moment.
-    pub(crate) fn render(&self, backlog: u64, held_nanos: i64, journal_healthy: bool) -> String {
-        self.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
-        self.held_nanos.set(held_nanos);
-        self.journal_healthy.set(i64::from(journal_healthy));
+    pub(crate) fn render(&self, now: &Gauges) -> String {
+        self.backlog.set(i64::try_from(now.backlog).unwrap_or(i64::MAX));
+        self.held_nanos.set(now.held_nanos);
+        self.journal_healthy.set(i64::from(now.journal_healthy));
+        self.body_bytes.set(i64::try_from(now.body_bytes).unwrap_or(i64::MAX));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -9,6 +9,7 @@ use http::request::Parts;
 use crate::authenticate::presented_key;
 use crate::body::Body;
 use crate::gateway::Inner;
+use crate::metrics::Gauges;
 use crate::refuse::json;
 
 /// The process lives; says in passing what it serves.
@@ -68,11 +69,12 @@ pub(crate) fn metrics(gateway: &Inner, head: &Parts) -> Result<Response<Body>, F
         ));
     }
     let (backlog, _) = (gateway.backlog.0)();
-    let text = gateway.metrics.render(
+    let text = gateway.metrics.render(&Gauges {
         backlog,
-        gateway.accounts.held_total().nanos(),
-        gateway.journal.healthy(),
-    );
+        held_nanos: gateway.accounts.held_total().nanos(),
+        journal_healthy: gateway.journal.healthy(),
+        body_bytes: gateway.bodies.held(),
+    });
     let mut response = Response::new(Body::full(Bytes::from(text)));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response
