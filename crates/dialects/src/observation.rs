@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::answer::{Finish, Report, ReportedFailure};
 use crate::json::{Cursor, Kind, Syntax, Text};
 use crate::limits::{CHOICES_MAX, NAME_MAX};
+use crate::stream::stencil::{Filling, Holes};
 use crate::usage::Tally;
 
 /// Everything seen so far.
@@ -27,6 +28,8 @@ pub(crate) struct Observation {
     pub(crate) has_body: bool,
     /// Whether the last event carried usage.
     pub(crate) usage_was_last: bool,
+    /// What of the last event may be another in the next one, which otherwise means the same.
+    pub(crate) holes: Holes,
     /// The provider said that the prompt was refused: there will be no candidates.
     pub(crate) blocked: bool,
     /// Anthropic: a `message_delta` came, after which only the end can. Responses: the response is no longer running.
@@ -43,6 +46,13 @@ pub(crate) struct Sign {
     pub(crate) usage_only: bool,
     /// What it means for the stream.
     pub(crate) mark: Mark,
+}
+
+impl Sign {
+    /// Something was generated, and the stream goes on.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.content && !self.usage_only && self.mark == Mark::None
+    }
 }
 
 /// What an event means for the stream.
@@ -97,11 +107,40 @@ impl Observation {
         Ok(())
     }
 
+    /// Reads what the model generated, as [`generated`] does. Where it is one string, events that follow are often the
+    /// same but for it.
+    pub(crate) fn said(&mut self, value: &mut Cursor<'_>) -> Result<u64, Syntax> {
+        if value.kind()? != Kind::String {
+            return generated(value);
+        }
+        let text = value.string()?;
+        self.holes.note(text.raw, Filling::Said);
+        Ok(text.len())
+    }
+
+    /// Steps over a string that says nothing and differs from event to event.
+    pub(crate) fn aside(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            self.holes.note(text.raw, Filling::Aside);
+        }
+        Ok(())
+    }
+
+    /// Steps over a number that differs from event to event.
+    pub(crate) fn counter(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        let kind = value.kind()?;
+        let span = value.skip()?;
+        if kind == Kind::Number {
+            self.holes.note(value.slice(span), Filling::Counter);
+        }
+        Ok(())
+    }
+
     /// Takes the service tier; the last one counts, since the first is only what was asked for.
     pub(crate) fn service_tier(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
         if let Some(text) = value.string_if()? {
             let known = self.report.service_tier.as_deref().is_some_and(|known| text.is(known));
-            if let (false, Some(tier)) = (known, name(text)) {
+            if !known && let Some(tier) = name(text) {
                 self.report.service_tier = Some(tier);
             }
         }

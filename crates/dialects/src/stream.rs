@@ -22,12 +22,14 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod array;
 pub(crate) mod frames;
 mod framing;
+pub(crate) mod stencil;
 
 pub(crate) use array::element;
 use array::{ArrayFramer, Edge};
 use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;
+use stencil::Stencil;
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +121,8 @@ pub struct StreamTap {
     tail: SmallVec<[Bytes; 2]>,
     /// Bytes in `tail` that are there only because of what stands before them.
     trailer: usize,
+    /// The event before, if more of its kind may follow.
+    stencil: Stencil,
     events: u64,
     has_content: bool,
     started: bool,
@@ -151,6 +155,7 @@ impl StreamTap {
             partial: BytesMut::new(),
             tail: SmallVec::new(),
             trailer: 0,
+            stencil: Stencil::default(),
             events: 0,
             has_content: false,
             started: false,
@@ -377,9 +382,21 @@ impl StreamTap {
 
     fn read(&mut self, data: &[u8]) -> Fate {
         self.events += 1;
+        if let Some(said) = self.stencil.fit(data) {
+            self.seen.report.content_bytes += said;
+            return Fate::Release;
+        }
+        let before = self.seen.report.content_bytes;
+        self.seen.holes.clear();
         let Ok(sign) = self.read_sign(data) else {
             return self.malformed();
         };
+        if self.state == TapState::Open && sign.is_plain() {
+            self.stencil
+                .cut(data, &self.seen.holes, self.seen.report.content_bytes - before);
+        } else {
+            self.stencil.clear();
+        }
         match sign.mark {
             Mark::Error(error) => {
                 let (class, message, status) = (error.class, error.message, error.status);

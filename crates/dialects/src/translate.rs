@@ -313,6 +313,11 @@ impl Transcoder {
         self.tap().report()
     }
 
+    /// Bytes that the model generated so far, as in [`report`](Self::report), without copying that.
+    pub const fn content_bytes(&self) -> u64 {
+        self.tap().seen().content_bytes
+    }
+
     /// Whether a heartbeat may be inserted now.
     pub const fn between_events(&self) -> bool {
         self.tap().between_events()

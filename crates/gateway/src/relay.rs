@@ -330,7 +330,7 @@ impl Streaming {
                     self.ready.extend(self.streamed.ready.drain(..));
                 }
                 if self.call.settlement.is_stepped()
-                    && let Err(fault) = self.call.settlement.cover(self.streamed.tap.report().content_bytes)
+                    && let Err(fault) = self.call.settlement.cover(self.streamed.tap.content_bytes())
                 {
                     return Poll::Ready(Advance::Ended(End::Limit(fault)));
                 }

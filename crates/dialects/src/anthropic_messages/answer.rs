@@ -119,7 +119,7 @@ fn read_delta(value: &mut Cursor<'_>, seen: &mut Observation) -> Result<bool, Sy
     let (mut content, mut bytes) = (false, 0);
     value.object_if(|key, member| {
         match key {
-            b"text" | b"thinking" | b"partial_json" => bytes += generated(member)?,
+            b"text" | b"thinking" | b"partial_json" => bytes += seen.said(member)?,
             b"type" => {
                 member.skip()?;
             }

@@ -55,6 +55,8 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
             b"object" => is_error |= value.string_if()?.is_some_and(|text| text.is("error")),
             b"base_resp" => is_error |= minimax_failed(value)?,
             b"model" => seen.model(value)?,
+            b"created" => seen.counter(value)?,
+            b"obfuscation" => seen.aside(value)?,
             b"service_tier" => seen.service_tier(value)?,
             b"data" => seen.has_body |= value.array_if(|element| element.skip().map(|_| ()))?,
             _ => {
@@ -95,8 +97,8 @@ fn read_choice(
                     .filter(|text| !text.is_empty())
                     .map(|text| finish(text.raw));
             }
-            b"delta" | b"message" => read_part(member, &mut choice.part)?,
-            b"text" => choice.part.add_text(generated(member)?),
+            b"delta" | b"message" => read_part(member, seen, &mut choice.part)?,
+            b"text" => choice.part.add_text(seen.said(member)?),
             // Moonshot.
             b"usage" => note_usage(member, usage_span)?,
             _ => {
@@ -117,12 +119,12 @@ fn read_choice(
     Ok(())
 }
 
-fn read_part(value: &mut Cursor<'_>, part: &mut Part) -> Result<(), Syntax> {
+fn read_part(value: &mut Cursor<'_>, seen: &mut Observation, part: &mut Part) -> Result<(), Syntax> {
     value.object_if(|key, member| {
         match key {
-            b"content" | b"refusal" => part.add_text(generated(member)?),
+            b"content" | b"refusal" => part.add_text(seen.said(member)?),
             b"reasoning_content" | b"reasoning" | b"reasoning_details" => {
-                let bytes = generated(member)?;
+                let bytes = seen.said(member)?;
                 part.thinking = part.thinking.max(bytes);
                 part.content |= bytes > 0;
             }

@@ -28,7 +28,7 @@ struct Parts<'a> {
 /// Reads one event. `has_content`: whether content was seen before it.
 pub(crate) fn read_event(data: &[u8], seen: &mut Observation, has_content: bool) -> Result<Sign, Syntax> {
     let mut cursor = Cursor::strict(data);
-    let parts = read_parts(&mut cursor)?;
+    let parts = read_parts(&mut cursor, seen)?;
     cursor.end()?;
     let kind = parts.kind.map(|text| text.decode()).unwrap_or_default();
     let mut sign = Sign::default();
@@ -90,7 +90,7 @@ pub(crate) fn read_whole(body: &[u8], seen: &mut Observation) -> Result<Sign, Sy
     })
 }
 
-fn read_parts<'a>(cursor: &mut Cursor<'a>) -> Result<Parts<'a>, Syntax> {
+fn read_parts<'a>(cursor: &mut Cursor<'a>, seen: &mut Observation) -> Result<Parts<'a>, Syntax> {
     let mut parts = Parts::default();
     // The cursor lends keys only, so the type is taken as a span and read again.
     let mut kind = None;
@@ -99,8 +99,10 @@ fn read_parts<'a>(cursor: &mut Cursor<'a>) -> Result<Parts<'a>, Syntax> {
             b"type" => kind = Some(value.skip()?),
             b"delta" => {
                 parts.delta_filled = is_filled(&mut value.clone())?;
-                parts.delta_bytes = generated(value)?;
+                parts.delta_bytes = seen.said(value)?;
             }
+            b"sequence_number" => seen.counter(value)?,
+            b"obfuscation" => seen.aside(value)?,
             b"text" | b"arguments" | b"refusal" | b"input" | b"code" => parts.text_filled |= is_filled(value)?,
             b"response" => parts.response = Some(value.skip()?),
             b"item" => parts.item = Some(value.skip()?),
