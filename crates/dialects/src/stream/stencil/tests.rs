@@ -1,3 +1,5 @@
+//! What fits and what does not, and that the short cut never shows.
+
 use bytes::Bytes;
 use domain::{Dialect, Operation, Surface};
 use proptest::prelude::*;
