@@ -121,6 +121,7 @@ impl ProviderError {
             return Cause::Upstream(FailureClass::Server);
         };
         match status {
+            402 if self.is_credit_short() => Cause::Upstream(FailureClass::CreditShort),
             400 | 402 | 403 | 429 if self.is_credit() => Cause::Upstream(FailureClass::OutOfCredit),
             400 | 404 if self.is_auth_in_disguise() => Cause::Upstream(FailureClass::Auth),
             403 if self.flagged => Cause::Caller,
@@ -170,6 +171,14 @@ impl ProviderError {
                 .find(|code| identifier(code).is_some() && code.parse::<u16>().is_err())
         };
         (&self.message, code)
+    }
+
+    /// Whether the account could pay for a smaller call. OpenRouter holds what a call may cost at most, as we do:
+    /// <https://openrouter.ai/docs/api-reference/errors> ("requires more credits, or fewer max_tokens. You requested up to
+    /// 64000 tokens, but can only afford 1200").
+    fn is_credit_short(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        message.contains("can only afford") || message.contains("fewer max_tokens")
     }
 
     /// Whether the conversation is too long for the model. Only OpenAI has a code for it; agents shorten their history
@@ -405,6 +414,8 @@ mod tests {
             broke
         );
         assert_eq!(cause(402, r#"{"error":{"message":"Insufficient Balance"}}"#), broke);
+        let large = r#"{"error":{"message":"This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens, but can only afford 1200.","code":402}}"#;
+        assert_eq!(cause(402, large), Cause::Upstream(FailureClass::CreditShort));
         assert_eq!(
             cause(
                 400,

@@ -34,9 +34,9 @@ pub struct RequestFacts {
     /// How many answers are asked for, at least 1.
     pub choices: u64,
     /// Whether input lies outside the body: URLs, file ids, earlier responses, caches, or tools that the provider
-    /// runs and whose results it feeds back.
+    /// runs and whose results it feeds back; or in a document, whose compressed pages may be any number of tokens.
     pub by_reference: bool,
-    /// Pictures, sounds and documents inside the body: their bytes say little about their tokens.
+    /// Pictures and sounds inside the body: their bytes say little about their tokens.
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,

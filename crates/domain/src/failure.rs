@@ -21,6 +21,8 @@ pub enum FailureClass {
     RateLimited,
     /// 429 or 402 that says: the account has no money left. Waiting does not help.
     OutOfCredit,
+    /// 402 that says: the account's money does not reach for a call as large as this one. Smaller ones pass.
+    CreditShort,
     /// 401 or 403: the credential is not accepted.
     Auth,
     /// 500, 502, 503, 504.
@@ -43,6 +45,7 @@ impl FailureClass {
             Self::Silence => "silence",
             Self::RateLimited => "rate_limited",
             Self::OutOfCredit => "out_of_credit",
+            Self::CreditShort => "credit_short",
             Self::Auth => "auth",
             Self::Server => "server",
             Self::Overloaded => "overloaded",

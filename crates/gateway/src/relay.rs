@@ -506,7 +506,7 @@ fn broken(failure: &Failure) -> Fault {
             FaultKind::Overloaded,
             "the upstream became overloaded in the middle of its answer",
         ),
-        FailureClass::RateLimited | FailureClass::OutOfCredit => Fault::new(
+        FailureClass::RateLimited | FailureClass::OutOfCredit | FailureClass::CreditShort => Fault::new(
             FaultKind::UpstreamLimited,
             "the upstream's limit was reached in the middle of its answer",
         ),

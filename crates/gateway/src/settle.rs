@@ -250,7 +250,7 @@ impl Settlement {
             UsageReport::Possible(usage) => Reported::Possible(*usage),
             UsageReport::Impossible { .. } => Reported::Impossible,
         };
-        let charge = charge::charge(&charge::Facts {
+        let facts = charge::Facts {
             operation: self.surface.operation,
             ending: outcome.ending,
             hold_ran_out: self.hold_ran_out,
@@ -264,14 +264,14 @@ impl Settlement {
             policy: self.user.policy,
             hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
             bill_abandoned: self.bill_abandoned,
-        });
-        self.with_side_usage(charge, served)
+        };
+        self.with_side_usage(charge::charge(&facts), charge::is_chargeable(&facts), served)
     }
 
     /// Adds what other models did for this answer (an advisor, one that declined before a fallback): the provider bills
     /// it beside the usage, at those models' prices. Only where the answer itself is charged.
-    fn with_side_usage(&self, mut charge: Charge, served: &Served<'_>) -> Charge {
-        let is_charged = charge.source == UsageSource::Reported && charge.charged + charge.uncollected == charge.cost;
+    fn with_side_usage(&self, mut charge: Charge, is_chargeable: bool, served: &Served<'_>) -> Charge {
+        let is_charged = is_chargeable && charge.source == UsageSource::Reported;
         for side in &served.report.side_usage {
             let Some(price) = self.route.price_of(served.target, side.model.as_deref()) else {
                 continue;

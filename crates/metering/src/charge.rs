@@ -129,7 +129,7 @@ pub fn charge(facts: &Facts<'_>) -> Charge {
 }
 
 /// The rows of the table that charge anything.
-fn is_chargeable(facts: &Facts<'_>) -> bool {
+pub fn is_chargeable(facts: &Facts<'_>) -> bool {
     let pays = match facts.ending {
         Ending::Complete => true,
         Ending::ClientGone => facts.relayed_content && facts.bill_abandoned,

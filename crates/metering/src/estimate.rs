@@ -26,8 +26,7 @@ const OUTPUT_HALF_BYTES_PER_TOKEN: u64 = 7;
 /// *runs* bring in texts without a bound and count as "by reference".
 const TOOLS_TOKENS_MAX: u64 = 600;
 /// Tokens that a picture or a sound inside the body may be, however few its bytes are: `gpt-4o-mini` counts 2,833 and
-/// 5,667 for each of up to eight tiles, and a blank picture of that size compresses to a few hundred bytes. A document of
-/// very many pages may be more.
+/// 5,667 for each of up to eight tiles, and a blank picture of that size compresses to a few hundred bytes.
 const MEDIA_TOKENS_MAX: u64 = 48_169;
 /// The context window assumed where it is needed and not known: what most large models had in 2026.
 const CONTEXT_ASSUMED: u64 = 200_000;
@@ -43,9 +42,9 @@ pub struct Bound {
     /// Length of the request's body.
     pub body_bytes: u64,
     /// Whether part of the input is named rather than sent: URLs, file ids, earlier answers, cached content, tools that
-    /// the provider runs.
+    /// the provider runs. Also documents, whose bytes do not bound their tokens.
     pub by_reference: bool,
-    /// Pictures, sounds and documents inside the body.
+    /// Pictures and sounds inside the body.
     pub inline_media: u64,
     /// Whether tools are declared.
     pub tools: bool,

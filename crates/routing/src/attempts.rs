@@ -189,7 +189,10 @@ impl Attempts {
         drop(canary);
         self.verdict.note(failure);
         self.phase = match failure.class {
-            FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Untranslatable => Phase::Choosing,
+            FailureClass::Auth
+            | FailureClass::OutOfCredit
+            | FailureClass::CreditShort
+            | FailureClass::Untranslatable => Phase::Choosing,
             FailureClass::RateLimited => {
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing

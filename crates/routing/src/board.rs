@@ -240,9 +240,11 @@ const fn is_the_upstreams(class: FailureClass) -> bool {
         | FailureClass::Server
         | FailureClass::Overloaded
         | FailureClass::Nonsense => true,
-        FailureClass::RateLimited | FailureClass::OutOfCredit | FailureClass::Auth | FailureClass::Untranslatable => {
-            false
-        }
+        FailureClass::RateLimited
+        | FailureClass::OutOfCredit
+        | FailureClass::CreditShort
+        | FailureClass::Auth
+        | FailureClass::Untranslatable => false,
     }
 }
 

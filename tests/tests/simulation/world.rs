@@ -427,7 +427,7 @@ impl World {
                             *until = (*until).max(self.now + wait);
                         }
                     }
-                    FailureClass::Auth | FailureClass::OutOfCredit => {}
+                    FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::CreditShort => {}
                     _ => state.troubles[choice.target] += 1,
                 }
                 assert!(

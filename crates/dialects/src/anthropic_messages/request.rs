@@ -37,6 +37,8 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
             facts.by_reference |= kind.is("url") || kind.is("file") || kind.is("container_upload");
             facts.inline_media = facts.inline_media.saturating_add(u32::from(kind.is("base64")));
         }
+        // `source.media_type` of a document.
+        b"media_type" => facts.by_reference |= value.string_if()?.is_some_and(|text| text.is("application/pdf")),
         b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
         // Arguments of a tool: whatever stands in them is text to the model.
         b"input" => {

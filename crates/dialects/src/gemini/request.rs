@@ -60,10 +60,26 @@ fn request(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanE
     Ok(())
 }
 
+/// Whether it is a document or a film, of which the bytes say nothing about the tokens.
+fn is_document(blob: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    let mut found = false;
+    blob.object_if(|key, member| {
+        if matches!(key, b"mimeType" | b"mime_type") {
+            let kind = member.string_if()?.map(|text| text.decode());
+            found |= kind.is_some_and(|kind| kind.starts_with("application/") || kind.starts_with("video/"));
+        } else {
+            member.skip()?;
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(found)
+}
+
 fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
     match key {
         b"fileData" | b"file_data" => facts.by_reference |= is_filled(value)?,
         b"inlineData" | b"inline_data" => {
+            facts.by_reference |= is_document(&mut value.clone())?;
             facts.inline_media = facts.inline_media.saturating_add(u32::from(is_filled(value)?));
         }
         // Arguments and results of functions: text to the model.

@@ -156,6 +156,19 @@ fn finds_input_that_is_elsewhere() {
             GEMINI,
             r#"{"contents":[{"parts":[{"file_data":{"file_uri":"gs://x"}}]}]}"#,
         ),
+        // How many tokens the pages of a document are, nobody can tell from its bytes.
+        (
+            CHAT,
+            r#"{"messages":[{"content":[{"type":"file","file":{"file_data":"data:x","filename":"f"}}]}]}"#,
+        ),
+        (
+            MESSAGES,
+            r#"{"messages":[{"content":[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"A"}}]}]}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"application/pdf","data":"A"}}]}]}"#,
+        ),
         (GEMINI, r#"{"cachedContent":"cachedContents/x"}"#),
         (GEMINI, r#"{"tools":[{"googleSearch":{}}]}"#),
     ] {
@@ -204,11 +217,6 @@ fn knows_what_is_in_the_body() {
         (
             CHAT,
             r#"{"messages":[{"content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]}"#,
-            1,
-        ),
-        (
-            CHAT,
-            r#"{"messages":[{"content":[{"type":"file","file":{"file_data":"data:x","filename":"f"}}]}]}"#,
             1,
         ),
         (

@@ -279,6 +279,7 @@ mod tests {
             FailureClass::Silence,
             FailureClass::RateLimited,
             FailureClass::OutOfCredit,
+            FailureClass::CreditShort,
             FailureClass::Auth,
             FailureClass::Server,
             FailureClass::Overloaded,

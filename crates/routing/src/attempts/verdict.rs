@@ -78,7 +78,13 @@ impl Verdict {
                 FaultKind::Unavailable,
                 format!("no upstream of model `{model}` can be reached; try again later").into(),
             ),
-            (FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Untranslatable, _) => (
+            (
+                FailureClass::Auth
+                | FailureClass::OutOfCredit
+                | FailureClass::CreditShort
+                | FailureClass::Untranslatable,
+                _,
+            ) => (
                 FaultKind::Unavailable,
                 format!("no upstream of model `{model}` accepts the gateway's credentials; tell the operator").into(),
             ),
@@ -95,7 +101,7 @@ impl Verdict {
 const fn tells(class: FailureClass) -> bool {
     !matches!(
         class,
-        FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::Connect
+        FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::CreditShort | FailureClass::Connect
     )
 }
 
