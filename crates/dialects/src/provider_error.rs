@@ -174,7 +174,7 @@ impl ProviderError {
     }
 
     /// Whether the account could pay for a smaller call. OpenRouter holds what a call may cost at most, as we do:
-    /// <https://openrouter.ai/docs/api-reference/errors> ("requires more credits, or fewer max_tokens. You requested up to
+    /// <https://openrouter.ai/docs/api-reference/errors> ("requires more credits, or fewer `max_tokens`. You requested up to
     /// 64000 tokens, but can only afford 1200").
     fn is_credit_short(&self) -> bool {
         let message = self.message.to_ascii_lowercase();

@@ -43,7 +43,7 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     if splices.is_empty() {
         body.clone()
     } else {
-        spliced(body, splices)
+        spliced(body, &mut splices)
     }
 }
 
@@ -168,14 +168,15 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn spliced(body: &[u8], mut splices: Splices<'_>) -> Bytes {
+/// `body` with each text in the place of its span.
+pub(super) fn spliced<T: AsRef<str>>(body: &[u8], splices: &mut [(Range<usize>, T)]) -> Bytes {
     splices.sort_by_key(|(span, _)| span.start);
-    let grown: usize = splices.iter().map(|(_, text)| text.len()).sum();
+    let grown: usize = splices.iter().map(|(_, text)| text.as_ref().len()).sum();
     let mut out = BytesMut::with_capacity(body.len() + grown);
     let mut copied = 0;
-    for (span, text) in &splices {
+    for (span, text) in splices.iter() {
         out.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text.as_ref().as_bytes());
         copied = span.end;
     }
     out.extend_from_slice(body.get(copied..).unwrap_or_default());

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use domain::{Dialect, Operation, PromptMode, Surface, SystemPrompt};
 
+use super::edit;
 use crate::json::{Cursor, Kind, Syntax};
 
 /// A part of the body and what takes its place; an empty part is an insertion.
@@ -29,7 +30,7 @@ pub fn inject_system(surface: Surface, body: &Bytes, prompt: &SystemPrompt) -> B
         Dialect::Gemini => gemini(body, prompt),
         Dialect::BedrockConverse => Ok(Vec::new()),
     };
-    splices.map_or_else(|_| body.clone(), |splices| spliced(body, splices))
+    splices.map_or_else(|_| body.clone(), |mut splices| edit::spliced(body, &mut splices))
 }
 
 /// A message of its own at the front; the client's instructions stay behind it or go.
@@ -216,20 +217,6 @@ fn elements(body: &[u8], span: &Range<usize>) -> Result<Vec<Range<usize>>, Synta
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-fn spliced(body: &[u8], mut splices: Vec<Splice>) -> Bytes {
-    splices.sort_by_key(|(span, _)| span.start);
-    let grown: usize = splices.iter().map(|(_, text)| text.len()).sum();
-    let mut out = BytesMut::with_capacity(body.len() + grown);
-    let mut copied = 0;
-    for (span, text) in &splices {
-        out.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
-        out.extend_from_slice(text.as_bytes());
-        copied = span.end;
-    }
-    out.extend_from_slice(body.get(copied..).unwrap_or_default());
-    out.freeze()
 }
 
 #[cfg(test)]
