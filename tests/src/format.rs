@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
+use testkit::upstream::Upstream;
 
 /// A format that callers speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,15 @@ impl Format {
             Self::Chat | Self::Responses => "gpt-4o",
             Self::Anthropic => "claude-sonnet-4-5",
             Self::Gemini => "gemini-2.5-flash",
+        }
+    }
+
+    /// The provider preset of this format, and where a scripted upstream speaks it.
+    pub fn provider(self, upstream: &Upstream) -> (&'static str, String) {
+        match self {
+            Self::Chat | Self::Responses => ("openai", upstream.v1()),
+            Self::Anthropic => ("anthropic", upstream.v1()),
+            Self::Gemini => ("gemini", format!("{}/v1beta", upstream.url())),
         }
     }
 
@@ -64,6 +74,26 @@ impl Format {
         }
         body["stream"] = json!(true);
         Request::post(&self.path(model), &body)
+    }
+
+    /// Whether a stream's bytes look like a finished answer to a client of this format.
+    pub fn looks_complete(self, text: &str) -> bool {
+        match self {
+            Self::Chat => text.contains("data: [DONE]") || text.contains("\"finish_reason\":\"stop\""),
+            Self::Responses => text.contains("response.completed"),
+            Self::Anthropic => text.contains("message_stop"),
+            Self::Gemini => text.contains("\"finishReason\":\"STOP\""),
+        }
+    }
+
+    /// Whether a stream's bytes end in an error of this format.
+    pub fn ends_in_error(self, text: &str) -> bool {
+        let last = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+        match self {
+            Self::Chat | Self::Gemini => last.contains("\"error\""),
+            Self::Responses => last.contains("response.failed") || last.contains("event: error"),
+            Self::Anthropic => last.starts_with("event: error"),
+        }
     }
 
     /// Panics unless this is a refusal of `status` as this format's SDKs expect it.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use blackbox::format::{FORMATS, Format};
 use blackbox::{CLIENT_KEY, UPSTREAM_KEY, receipt_of};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
@@ -13,81 +14,9 @@ const TEXT: &str = "one two three four five six seven eight nine ten eleven twel
 /// What the other upstream says, so that a test sees who answered.
 const OTHER: &str = "uno dos tres cuatro cinco seis";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Chat,
-    Responses,
-    Anthropic,
-    Gemini,
-}
-
-const FORMATS: [Format; 4] = [Format::Chat, Format::Responses, Format::Anthropic, Format::Gemini];
-
-impl Format {
-    const fn provider(self) -> &'static str {
-        match self {
-            Self::Chat | Self::Responses => "openai",
-            Self::Anthropic => "anthropic",
-            Self::Gemini => "gemini",
-        }
-    }
-
-    fn base(self, upstream: &Upstream) -> String {
-        match self {
-            Self::Gemini => format!("{}/v1beta", upstream.url()),
-            _ => upstream.v1(),
-        }
-    }
-
-    fn request(self, stream: bool) -> Request {
-        let messages = json!([{"role": "user", "content": "count"}]);
-        let (path, body) = match self {
-            Self::Chat => (
-                "/v1/chat/completions".to_owned(),
-                json!({"model": "m", "stream": stream, "messages": messages}),
-            ),
-            Self::Responses => (
-                "/v1/responses".to_owned(),
-                json!({"model": "m", "stream": stream, "input": "count"}),
-            ),
-            Self::Anthropic => (
-                "/v1/messages".to_owned(),
-                json!({"model": "m", "max_tokens": 99, "stream": stream, "messages": messages}),
-            ),
-            Self::Gemini => {
-                let method = if stream {
-                    "streamGenerateContent?alt=sse"
-                } else {
-                    "generateContent"
-                };
-                (
-                    format!("/v1beta/models/m:{method}"),
-                    json!({"contents": [{"parts": [{"text": "count"}]}]}),
-                )
-            }
-        };
-        Request::post(&path, &body).bearer(CLIENT_KEY)
-    }
-
-    /// Whether a stream's bytes look like a finished answer to a client of this format.
-    fn looks_complete(self, text: &str) -> bool {
-        match self {
-            Self::Chat => text.contains("data: [DONE]") || text.contains("\"finish_reason\":\"stop\""),
-            Self::Responses => text.contains("response.completed"),
-            Self::Anthropic => text.contains("message_stop"),
-            Self::Gemini => text.contains("\"finishReason\":\"STOP\""),
-        }
-    }
-
-    /// Whether a stream's bytes end in an error of this format.
-    fn ends_in_error(self, text: &str) -> bool {
-        let last = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        match self {
-            Self::Chat | Self::Gemini => last.contains("\"error\""),
-            Self::Responses => last.contains("response.failed") || last.contains("event: error"),
-            Self::Anthropic => last.starts_with("event: error"),
-        }
-    }
+fn request(format: Format, stream: bool) -> Request {
+    let request = if stream { format.stream("m") } else { format.call("m") };
+    request.bearer(CLIENT_KEY)
 }
 
 struct World {
@@ -103,10 +32,9 @@ impl World {
         first.always(Behaviour::text(TEXT));
         second.always(Behaviour::text(OTHER));
         let line = |name: &str, upstream: &Upstream, priority: u32| {
+            let (provider, base) = format.provider(upstream);
             format!(
-                "  - {{name: {name}, provider: {}, base_url: \"{}\", priority: {priority}, models: [\"m\"], breaker: off, credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n",
-                format.provider(),
-                format.base(upstream)
+                "  - {{name: {name}, provider: {provider}, base_url: \"{base}\", priority: {priority}, models: [\"m\"], breaker: off, credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n"
             )
         };
         let mut upstreams = line("first", &first, 0);
@@ -148,7 +76,7 @@ fn everywhere(with_second: bool, test: impl Fn(Format, bool, &World)) {
         let world = World::new(format, with_second);
         for stream in [false, true] {
             test(format, stream, &world);
-            let healthy = world.send(&format.request(stream));
+            let healthy = world.send(&request(format, stream));
             assert_eq!(
                 healthy.status(),
                 200,
@@ -165,7 +93,7 @@ fn everywhere(with_second: bool, test: impl Fn(Format, bool, &World)) {
 fn one_server_error_is_retried() {
     everywhere(false, |format, stream, world| {
         world.first.then(Behaviour::status(500));
-        let response = world.send(&format.request(stream));
+        let response = world.send(&request(format, stream));
         assert_eq!(response.status(), 200, "{format:?}: {}", response.text());
         assert!(said(&response, TEXT), "{format:?}: {}", response.text());
         assert_eq!(world.first.received().len(), 2);
@@ -177,7 +105,7 @@ fn one_server_error_is_retried() {
 fn a_reset_before_the_answer_is_retried() {
     everywhere(false, |format, stream, world| {
         world.first.then(Behaviour::reset());
-        let response = world.send(&format.request(stream));
+        let response = world.send(&request(format, stream));
         assert_eq!(response.status(), 200, "{format:?}: {}", response.text());
         assert!(said(&response, TEXT));
     });
@@ -204,7 +132,7 @@ fn constant_trouble_goes_to_the_second_target() {
             // A new world for each fault: credentials stay benched after some of them.
             let world = World::new(format, true);
             world.first.always(fault.clone());
-            let response = world.send(&format.request(true));
+            let response = world.send(&request(format, true));
             assert_eq!(response.status(), 200, "{format:?}, {fault:?}: {}", response.text());
             assert!(said(&response, OTHER), "{format:?}, {fault:?}: {}", response.text());
             assert_eq!(response.header("x-tollgate-upstream"), Some("second"));
@@ -243,7 +171,7 @@ fn constant_trouble_without_a_second_target_gives_the_status_of_the_table() {
         for format in FORMATS {
             let world = World::new(format, false);
             world.first.always(fault.clone());
-            let response = world.send(&format.request(false));
+            let response = world.send(&request(format, false));
             assert!(
                 allowed.contains(&response.status()),
                 "{format:?}, {fault:?}: {} {}",
@@ -269,7 +197,7 @@ fn an_overloaded_upstream_is_529_for_anthropic_and_503_for_others() {
     for format in FORMATS {
         let world = World::new(format, false);
         world.first.always(Behaviour::refuse(Refusal::overloaded()));
-        let status = world.send(&format.request(false)).status();
+        let status = world.send(&request(format, false)).status();
         assert_eq!(
             status,
             if format == Format::Anthropic { 529 } else { 503 },
@@ -283,7 +211,7 @@ fn the_wait_that_a_provider_names_is_kept() {
     let world = World::new(Format::Chat, false);
     world.first.then(Behaviour::refuse(Refusal::rate_limited(Some(2))));
     let begun = std::time::Instant::now();
-    let response = world.send(&Format::Chat.request(true));
+    let response = world.send(&request(Format::Chat, true));
     assert_eq!(response.status(), 200, "{}", response.text());
     assert!(
         begun.elapsed() >= Duration::from_millis(1_800),
@@ -297,7 +225,7 @@ fn the_wait_that_a_provider_names_is_kept() {
 fn a_callers_own_mistake_passes_unchanged_and_is_not_retried() {
     everywhere(true, |format, stream, world| {
         world.first.then(Behaviour::refuse(Refusal::context_length()));
-        let response = world.send(&format.request(stream));
+        let response = world.send(&request(format, stream));
         assert_eq!(response.status(), 400, "{format:?}: {}", response.text());
         assert_eq!(world.first.received().len(), 1);
         assert_eq!(world.second.received().len(), 0);
@@ -317,7 +245,7 @@ fn a_stream_that_breaks_never_looks_complete() {
         for format in FORMATS {
             let world = World::new(format, true);
             world.first.always(fault.clone());
-            let response = world.send(&format.request(true));
+            let response = world.send(&request(format, true));
             let text = response.text();
             assert_eq!(response.status(), 200);
             assert!(
@@ -342,7 +270,7 @@ fn a_missing_terminator_is_added() {
     for format in [Format::Chat, Format::Anthropic] {
         let world = World::new(format, false);
         world.first.always(Behaviour::text(TEXT).without_terminator());
-        let response = world.send(&format.request(true));
+        let response = world.send(&request(format, true));
         let text = response.text();
         assert!(response.is_complete() && said(&response, TEXT), "{text}");
         assert!(format.looks_complete(&text) && !format.ends_in_error(&text), "{text}");
@@ -356,7 +284,7 @@ fn slow_but_living_upstreams_are_waited_for() {
         world
             .first
             .then(Behaviour::text(TEXT).head_after(Duration::from_millis(700)));
-        let response = world.send(&format.request(stream));
+        let response = world.send(&request(format, stream));
         assert!(
             response.status() == 200 && said(&response, TEXT),
             "{format:?}: {}",
@@ -365,7 +293,7 @@ fn slow_but_living_upstreams_are_waited_for() {
         world
             .first
             .then(Behaviour::text(TEXT).slow_head(Duration::from_millis(2)));
-        assert!(said(&world.send(&format.request(stream)), TEXT));
+        assert!(said(&world.send(&request(format, stream)), TEXT));
     });
 }
 
@@ -374,7 +302,7 @@ fn a_refused_connection_goes_to_the_second_target() {
     for format in FORMATS {
         let world = World::new(format, true);
         world.first.refuse_connections();
-        let response = world.send(&format.request(true));
+        let response = world.send(&request(format, true));
         assert!(
             response.status() == 200 && said(&response, OTHER),
             "{format:?}: {}",
@@ -382,7 +310,7 @@ fn a_refused_connection_goes_to_the_second_target() {
         );
         let alone = World::new(format, false);
         alone.first.refuse_connections();
-        let status = alone.send(&format.request(false)).status();
+        let status = alone.send(&request(format, false)).status();
         assert!(matches!(status, 502 | 503), "{format:?}: {status}");
     }
 }
@@ -393,8 +321,7 @@ fn a_client_that_leaves_cancels_the_upstream_and_pays_for_what_it_got() {
     world
         .first
         .always(Behaviour::text(TEXT).paced(Duration::from_millis(100)));
-    let mut exchange = Format::Chat
-        .request(true)
+    let mut exchange = request(Format::Chat, true)
         .open(&world.gateway.url())
         .expect("connected");
     let id = exchange
@@ -430,10 +357,9 @@ fn a_silent_stream_gets_signs_of_life_and_can_still_fail_over() {
         first.always(Behaviour::stall());
         second.always(Behaviour::text(OTHER));
         let line = |name: &str, upstream: &Upstream, priority: u32| {
+            let (provider, base) = format.provider(upstream);
             format!(
-                "  - {{name: {name}, provider: {}, base_url: \"{}\", priority: {priority}, models: [m], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n",
-                format.provider(),
-                format.base(upstream)
+                "  - {{name: {name}, provider: {provider}, base_url: \"{base}\", priority: {priority}, models: [m], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n"
             )
         };
         let config = format!(
@@ -442,7 +368,7 @@ fn a_silent_stream_gets_signs_of_life_and_can_still_fail_over() {
             line("second", &second, 1)
         );
         let gateway = Setup::config(&config).start();
-        let response = format.request(true).send(&gateway.url());
+        let response = request(format, true).send(&gateway.url());
         let text = response.text();
         let beat = match format {
             Format::Anthropic => "event: ping",

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use domain::{Dialect, FailureClass, Surface};
 use smallvec::SmallVec;
 
-use crate::answer::Report;
+use crate::answer::{Report, UsageReport};
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
@@ -229,6 +229,13 @@ impl StreamTap {
     /// What was observed so far, without copying it; `complete` is not set in it.
     pub(crate) const fn seen(&self) -> &Report {
         &self.seen.report
+    }
+
+    /// Whether the answer is whole but for its terminator: `Some(true)` with its usage, `Some(false)` without.
+    pub fn lacks_only_its_terminator(&self) -> Option<bool> {
+        let is_whole = self.state == TapState::Open && self.partial.is_empty();
+        let has_usage = self.seen.report.usage != UsageReport::None;
+        (is_whole && self.seen.may_end(self.options.surface.dialect)).then_some(has_usage)
     }
 
     /// Whether a heartbeat may be inserted now. Always: only whole events are released.

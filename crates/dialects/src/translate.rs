@@ -318,6 +318,11 @@ impl Transcoder {
         self.tap().seen().content_bytes
     }
 
+    /// See [`StreamTap::lacks_only_its_terminator`].
+    pub fn lacks_only_its_terminator(&self) -> Option<bool> {
+        self.tap().lacks_only_its_terminator()
+    }
+
     /// Whether a heartbeat may be inserted now.
     pub const fn between_events(&self) -> bool {
         self.tap().between_events()

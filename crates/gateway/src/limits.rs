@@ -33,6 +33,13 @@ pub(crate) const PRELUDE_MAX: usize = 256 * 1024;
 /// After the terminal event, how long the end of the answer waits for what may trail it: providers send both at once.
 pub(crate) const TRAIL_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// After an answer that is whole but for its terminator, with its usage, how long that is waited for: some providers send
+/// none and leave the connection open.
+pub(crate) const TERMINATOR_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The same where the usage, too, may still come: providers count within a second or so of the last token.
+pub(crate) const USAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// After the answer's end, how long to wait for the upstream to end its body so that the connection can be used
 /// again.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);

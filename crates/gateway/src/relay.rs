@@ -24,7 +24,7 @@ use tokio::time::Sleep;
 use crate::admit::Call;
 use crate::body::BodyError;
 use crate::dispatch::{Answer, Dispatched, Exchange, Streamed, chosen, failure_of};
-use crate::limits::TRAIL_TIMEOUT;
+use crate::limits::{TERMINATOR_TIMEOUT, TRAIL_TIMEOUT, USAGE_TIMEOUT};
 use crate::settle::{Outcome, Served, Settled, unrecorded};
 
 type Dispatching = Pin<Box<dyn Future<Output = Dispatched> + Send>>;
@@ -65,6 +65,8 @@ struct Streaming {
     timing: Timing,
     /// The terminal event was seen; only what trails it is awaited.
     trailing: bool,
+    /// Everything but the terminal event was seen: it is awaited until then.
+    whole_by: Option<Instant>,
     /// The upstream had nothing more when it was last asked.
     awaiting: bool,
     /// How long the client left lying what was there for it: the upstream is not to blame for that time.
@@ -300,13 +302,14 @@ impl Streaming {
             spoke: now,
             timing,
             trailing: false,
+            whole_by: None,
             awaiting: false,
             unread: Duration::ZERO,
         }
     }
 
     /// Reads on, until there is something to send, an end, or nothing to do.
-    fn advance(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Advance> {
+    fn advance(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<Advance> {
         match std::mem::replace(&mut self.streamed.state, TapState::Open) {
             TapState::Open => {}
             TapState::Terminal => {
@@ -340,7 +343,24 @@ impl Streaming {
             Poll::Ready(None) => Poll::Ready(Advance::Ended(self.finish(true))),
             Poll::Pending => {
                 self.awaiting = true;
+                self.note_whole(alarm.as_mut());
                 self.watch(cx, alarm)
+            }
+        }
+    }
+
+    /// Notes that an answer lacks nothing but its terminator, and sets the alarm to when it will do without.
+    fn note_whole(&mut self, alarm: Pin<&mut Sleep>) {
+        let wait = self
+            .streamed
+            .tap
+            .lacks_only_its_terminator()
+            .map(|has_usage| if has_usage { TERMINATOR_TIMEOUT } else { USAGE_TIMEOUT });
+        let by = wait.map(|wait| self.heard + wait);
+        if self.whole_by != by {
+            self.whole_by = by;
+            if let Some(by) = by {
+                alarm.reset(by.min(self.timing.next(self.heard, self.spoke)).into());
             }
         }
     }
@@ -405,6 +425,9 @@ impl Streaming {
             if let Some(end) = self.overdue(now) {
                 return Poll::Ready(Advance::Ended(end));
             }
+            if self.whole_by.is_some_and(|by| now >= by) {
+                return Poll::Ready(Advance::Ended(self.finish(true)));
+            }
             if now >= self.heard + self.timing.idle {
                 let fault = Fault::new(
                     FaultKind::UpstreamTimeout,
@@ -419,7 +442,10 @@ impl Streaming {
                     self.ready.push_back(Bytes::from_static(beat));
                 }
             }
-            alarm.as_mut().reset(self.timing.next(self.heard, self.spoke).into());
+            let next = self.timing.next(self.heard, self.spoke);
+            alarm
+                .as_mut()
+                .reset(self.whole_by.map_or(next, |by| by.min(next)).into());
             if !self.ready.is_empty() {
                 return Poll::Ready(Advance::More);
             }
