@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::Timestamp;
+use domain::{FailureClass, Timestamp};
 use routing::cooldown::Rest;
 use routing::{BreakerState, Forced};
 use serde_json::{Value, json};
@@ -19,6 +19,12 @@ pub(crate) async fn list(State(shared): State<Shared>, _: Operator) -> Json<Valu
     for upstream in &snapshot.upstreams {
         let standing = upstreams.iter().find(|status| status.upstream == upstream.id);
         let breaker = standing.map_or("closed", |status| breaker_word(status.breaker));
+        let probe = standing.and_then(|status| status.probe).map(|probe| {
+            json!({
+                "at": time::moment(probe.at), "took_ms": probe.took.as_millis(), "ok": probe.failure.is_none(),
+                "failure": probe.failure.map(FailureClass::name),
+            })
+        });
         for credential in &upstream.credentials {
             let status = credentials.iter().find(|status| status.credential == credential.id);
             let rest = status
@@ -30,6 +36,7 @@ pub(crate) async fn list(State(shared): State<Shared>, _: Operator) -> Json<Valu
                 "masked": credential.secret.masked(), "weight": credential.weight, "priority": upstream.priority,
                 "state": rest.map_or("ready", |(word, _)| word), "breaker": breaker,
                 "open_calls": status.map_or(0, |status| status.open_calls),
+                "probe": probe,
                 "rests_until": rest.map(|(_, until)| time::moment(until)),
             }));
         }

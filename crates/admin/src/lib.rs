@@ -8,6 +8,7 @@
 mod accounts;
 pub mod auth;
 mod billing;
+pub mod checkup;
 mod error;
 pub mod explain;
 mod me;
@@ -16,16 +17,19 @@ mod stats;
 mod time;
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use domain::snapshot::Route;
 use domain::{Secret, Snapshot, Surface};
 use metering::Accounts;
 use routing::{CredentialStatus, Plan, UpstreamStatus};
 use store::{KeyHash, KeyHasher, Store};
 
+use checkup::{Checkup, CheckupOf};
 pub use error::ApiError;
 
 /// What the control plane is made of.
@@ -49,6 +53,9 @@ type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 /// The same about a call.
 type AskPlan = Arc<dyn Fn(&Route, Surface) -> Plan + Send + Sync>;
 
+/// A test of the way to an upstream; `Err`: there is no such thing.
+type AskCheckup = Arc<dyn Fn(CheckupOf) -> Pin<Box<dyn Future<Output = Result<Checkup, String>> + Send>> + Send + Sync>;
+
 /// What changes while the server runs.
 #[derive(Clone)]
 pub struct Current {
@@ -58,6 +65,8 @@ pub struct Current {
     pub standing: Ask<(Vec<UpstreamStatus>, Vec<CredentialStatus>)>,
     /// What routing would decide for a call, without deciding it.
     pub plan: AskPlan,
+    /// Tests the way to an upstream.
+    pub checkup: AskCheckup,
 }
 
 impl fmt::Debug for Current {
@@ -126,6 +135,7 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/accounts", get(accounts::list))
         .route("/api/requests", get(requests::list))
         .route("/api/explain", get(explain::show))
+        .route("/api/admin/upstreams/{name}/test", post(checkup::run))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(Shared { inner: Arc::new(inner) })

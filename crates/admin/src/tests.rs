@@ -73,6 +73,7 @@ async fn bench(policy: Policy) -> Bench {
     });
     let snapshot = Arc::new(Snapshot::build(resources));
     let current = Current {
+        checkup: Arc::new(|of| Box::pin(async move { Err(format!("there is no upstream `{}`", of.upstream)) })),
         snapshot: Arc::new(move || Arc::clone(&snapshot)),
         standing: Arc::new(|| (Vec::new(), Vec::new())),
         plan: Arc::new(|_, surface| Plan {

@@ -91,6 +91,9 @@ pub struct UpstreamDecl {
     /// How long a credential may rest after a 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Switch<CooldownDecl>>,
+    /// Whether and how it is looked after while nobody calls; default: not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Switch<HealthDecl>>,
 }
 
 const fn one() -> u32 {
@@ -184,6 +187,38 @@ impl Default for CooldownDecl {
             max: Period::from_secs(3600),
         }
     }
+}
+
+/// `upstreams[].health`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthDecl {
+    /// How often it is probed.
+    pub every: Period,
+    /// What it is asked.
+    pub probe: Probe,
+}
+
+impl Default for HealthDecl {
+    fn default() -> Self {
+        Self {
+            every: Period::from_secs(60),
+            probe: Probe::Models,
+        }
+    }
+}
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Nothing.
+    Off,
+    /// For its list of models, which costs nothing.
+    #[default]
+    Models,
+    /// For one token, which shows that calls are answered and costs about as little as a call can.
+    Call,
 }
 
 /// `models[]`

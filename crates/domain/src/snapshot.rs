@@ -20,7 +20,7 @@ use ipnet::IpNet;
 
 pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow};
 
-use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, Strategy};
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
@@ -108,6 +108,8 @@ pub struct Upstream {
     pub breaker: Option<BreakerDecl>,
     /// Cooldown settings; `None`: off.
     pub cooldown: Option<CooldownDecl>,
+    /// How it is looked after; `None`: not.
+    pub health: Option<HealthDecl>,
 }
 
 impl Upstream {

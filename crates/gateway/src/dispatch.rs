@@ -403,7 +403,7 @@ fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
 }
 
 /// A body of ours with the upstream's own parameters, and without a model that stands in the path.
-fn completed(served: Surface, body: Bytes, params: &[(String, String)], omit_model: bool) -> Bytes {
+pub(crate) fn completed(served: Surface, body: Bytes, params: &[(String, String)], omit_model: bool) -> Bytes {
     if params.is_empty() && !omit_model {
         return body;
     }

@@ -61,6 +61,12 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried, in order.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
+/// A probe of an upstream must be answered within this time, whatever calls are given.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Probes under way at once; beyond it they wait for the next look.
+pub(crate) const PROBES_MAX: usize = 16;
+
 /// Credentials whose tokens are kept at once; beyond it all are forgotten and fetched anew.
 pub(crate) const TOKENS_MAX: usize = 4_096;
 

@@ -37,6 +37,11 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: &'static str,
 }
@@ -91,6 +96,7 @@ pub(crate) struct Metrics {
     held_nanos: Gauge<i64, AtomicI64>,
     journal_healthy: Gauge,
     body_bytes: Gauge,
+    upstream_up: Family<UpstreamLabels, Gauge>,
 }
 
 /// What is read at the moment of a look, not counted.
@@ -103,6 +109,8 @@ pub(crate) struct Gauges {
     pub(crate) journal_healthy: bool,
     /// Bytes of request bodies held, of `server.body_budget`.
     pub(crate) body_bytes: usize,
+    /// Upstreams by name, and whether calls may go there.
+    pub(crate) upstreams: Vec<(String, bool)>,
 }
 
 impl fmt::Debug for Metrics {
@@ -130,6 +138,7 @@ impl Metrics {
             held_nanos: Gauge::default(),
             journal_healthy: Gauge::default(),
             body_bytes: Gauge::default(),
+            upstream_up: Family::default(),
             registry: Registry::default(),
         };
         registry.register("calls", "Calls ended", metrics.calls.clone());
@@ -178,6 +187,11 @@ impl Metrics {
             "request_body_bytes",
             "Request bodies held, of server.body_budget",
             metrics.body_bytes.clone(),
+        );
+        registry.register(
+            "upstream_up",
+            "1 while neither a breaker nor the last probe speaks against it",
+            metrics.upstream_up.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -271,11 +285,16 @@ impl Metrics {
     }
 
     /// The text for Prometheus, with the gauges that are read at this moment.
-    pub(crate) fn render(&self, now: &Gauges) -> String {
+    pub(crate) fn render(&self, now: Gauges) -> String {
         self.backlog.set(i64::try_from(now.backlog).unwrap_or(i64::MAX));
         self.held_nanos.set(now.held_nanos);
         self.journal_healthy.set(i64::from(now.journal_healthy));
         self.body_bytes.set(i64::try_from(now.body_bytes).unwrap_or(i64::MAX));
+        self.upstream_up.clear();
+        for (upstream, up) in now.upstreams {
+            let gauge = self.upstream_up.get_or_create_owned(&UpstreamLabels { upstream });
+            gauge.set(i64::from(up));
+        }
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

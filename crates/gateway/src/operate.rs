@@ -69,11 +69,12 @@ pub(crate) fn metrics(gateway: &Inner, head: &Parts) -> Result<Response<Body>, F
         ));
     }
     let (backlog, _) = (gateway.backlog.0)();
-    let text = gateway.metrics.render(&Gauges {
+    let text = gateway.metrics.render(Gauges {
         backlog,
         held_nanos: gateway.accounts.held_total().nanos(),
         journal_healthy: gateway.journal.healthy(),
         body_bytes: gateway.bodies.held(),
+        upstreams: upstreams_up(gateway),
     });
     let mut response = Response::new(Body::full(Bytes::from(text)));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -81,4 +82,15 @@ pub(crate) fn metrics(gateway: &Inner, head: &Parts) -> Result<Response<Body>, F
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// Upstreams by name, and whether neither their breaker nor their last probe speaks against them.
+fn upstreams_up(gateway: &Inner) -> Vec<(String, bool)> {
+    let statuses = gateway.board.upstreams(gateway.clock.now());
+    let snapshot = gateway.snapshot.load();
+    let named = snapshot.upstreams.iter().map(|upstream| {
+        let status = statuses.iter().find(|status| status.upstream == upstream.id);
+        (upstream.name.clone(), status.is_none_or(routing::UpstreamStatus::is_up))
+    });
+    named.collect()
 }

@@ -10,14 +10,16 @@ mod entries;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use domain::declaration::Probe;
 use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{CredentialId, Failure, FailureClass, Snapshot, Timestamp, UpstreamId};
 use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 
 use crate::breaker::{BreakerState, Forced, Ticket};
-use crate::cooldown::Rest;
+use crate::cooldown::{Cooldown, Rest};
 use crate::plan::{Choice, Exclusion};
 
 pub(crate) use entries::Entries;
@@ -47,6 +49,34 @@ pub struct UpstreamStatus {
     pub open_calls: u32,
     /// When the latest call began.
     pub last_used: Timestamp,
+    /// What the latest probe found, where it is probed.
+    pub probe: Option<Probed>,
+}
+
+impl UpstreamStatus {
+    /// Whether neither its breaker nor its last probe speaks against it.
+    pub fn is_up(&self) -> bool {
+        let is_open = matches!(
+            self.breaker,
+            BreakerState::Open { .. } | BreakerState::HalfOpen { .. } | BreakerState::Forced(Forced::Open)
+        );
+        !is_open
+            && self
+                .probe
+                .and_then(|probe| probe.failure)
+                .is_none_or(|class| !is_the_upstreams(class))
+    }
+}
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong; `None`: nothing.
+    pub failure: Option<FailureClass>,
 }
 
 /// How a credential stands.
@@ -219,6 +249,43 @@ impl Board {
             let mut entries = self.entries.lock();
             entries.change_cooldown(credential.id, |cooldown| cooldown.failed(settings, failure, now, rng));
         }
+    }
+
+    /// An upstream was probed with a credential, from `began` until `now`. What it shows counts as a call's outcome does,
+    /// so a probe that is answered closes a breaker early; one that is answered as a whole `call` also shows that there
+    /// is credit.
+    pub fn probed(
+        &self,
+        upstream: &Upstream,
+        credential: &Credential,
+        outcome: Result<Probe, &Failure>,
+        began: Timestamp,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        match outcome {
+            Ok(probe) => {
+                self.succeeded(upstream, credential, began, now);
+                if probe == Probe::Call {
+                    let mut entries = self.entries.lock();
+                    entries.change_cooldown(credential.id, Cooldown::has_credit);
+                }
+            }
+            Err(failure) => {
+                // A half-open breaker lets one through at a time, and this is one.
+                let canary = match self.leave(upstream, now) {
+                    Leave::Canary(canary) => Some(canary),
+                    Leave::Free | Leave::Refused => None,
+                };
+                self.failed(upstream, credential, failure, canary.as_ref(), now, rng);
+            }
+        }
+        let probed = Probed {
+            at: now,
+            took: now.since(began),
+            failure: outcome.err().map(|failure| failure.class),
+        };
+        self.entries.lock().note_probe(upstream.id, probed);
     }
 
     /// A call failed in a way that is the upstream's.

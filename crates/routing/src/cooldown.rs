@@ -88,6 +88,11 @@ impl Cooldown {
         }
     }
 
+    /// A whole call was answered: its account has money.
+    pub(crate) fn has_credit(&mut self) {
+        self.out_of_credit = Timestamp::default();
+    }
+
     fn guess(&mut self, until: Timestamp, now: Timestamp) {
         self.guessed = self.guessed.max(until);
         self.guessed_at = now;

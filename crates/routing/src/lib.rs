@@ -21,6 +21,6 @@ pub mod strategy;
 mod testing;
 
 pub use attempts::{Attempts, Step};
-pub use board::{Board, CredentialStatus, InFlight, UpstreamStatus};
+pub use board::{Board, CredentialStatus, InFlight, Probed, UpstreamStatus};
 pub use breaker::{BreakerState, Forced};
 pub use plan::{Choice, Excluded, Exclusion, Order, Plan, plan, preview};

@@ -238,6 +238,7 @@ fn inline_upstream(model: &str, index: usize, target: &TargetDecl) -> Result<Opt
         timeouts: domain::declaration::TimeoutsDecl::default(),
         breaker: None,
         cooldown: None,
+        health: None,
     }))
 }
 

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::declaration::{
-    BreakerDecl, CooldownDecl, CredentialDecl, Defaults, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl, UserDecl,
+    BreakerDecl, CooldownDecl, CredentialDecl, Defaults, HealthDecl, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl,
+    UserDecl,
 };
 use domain::{Provider, Secret, SystemPromptDecl, catalog};
 use serde::Deserialize;
@@ -298,6 +299,7 @@ pub fn upstream_of(provider: &str) -> UpstreamDecl {
         timeouts: TimeoutsDecl::default(),
         breaker: None,
         cooldown: None,
+        health: None,
     }
 }
 
@@ -350,11 +352,11 @@ fn list<'a, T: Deserialize<'a>>(tree: &'a Node, name: &str, mistakes: &mut Mista
         .collect()
 }
 
-/// `breaker` and `cooldown` take a mapping or the word `off`. serde tries both and says only that neither fits, so the
+/// `breaker`, `cooldown` and `health` take a mapping or the word `off`. serde tries both and says only that neither fits, so the
 /// mapping is read beforehand, for its mistakes.
 fn check_switches(tree: &Node, mistakes: &mut Mistakes) {
     for (index, upstream) in tree.get("upstreams").map_or(&[][..], Node::elements).iter().enumerate() {
-        for key in ["breaker", "cooldown"] {
+        for key in ["breaker", "cooldown", "health"] {
             let Some(node) = upstream.get(key) else { continue };
             let path = format!("upstreams[{index}].{key}");
             match node.text() {
@@ -367,6 +369,7 @@ fn check_switches(tree: &Node, mistakes: &mut Mistakes) {
                     ));
                 }
                 _ if key == "breaker" => drop(read::read::<BreakerDecl>(node, &path, mistakes)),
+                _ if key == "health" => drop(read::read::<HealthDecl>(node, &path, mistakes)),
                 _ => drop(read::read::<CooldownDecl>(node, &path, mistakes)),
             }
         }

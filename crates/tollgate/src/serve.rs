@@ -140,6 +140,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         config.logs.retention.0,
         shutdown.clone(),
     ));
+    let look_after = tokio::spawn(gateway.clone().look_after_upstreams(shutdown.clone()));
     tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "ready");
 
     let served = gateway::serve(
@@ -155,7 +156,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     tracing::info!(all_ended, "no more calls; booking the last receipts");
     shutdown.cancel();
     // Tasks that only watch: whether they ended well no longer matters.
-    drop((follow.await, clean.await));
+    drop((follow.await, clean.await, look_after.await));
     parts.stop_settling.cancel();
     booked
         .await
@@ -242,12 +243,35 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
 
 /// What the control plane may ask of the data plane.
 fn current(gateway: &Gateway) -> admin::Current {
-    let (one, other, third) = (gateway.clone(), gateway.clone(), gateway.clone());
+    let (one, other, third, fourth) = (gateway.clone(), gateway.clone(), gateway.clone(), gateway.clone());
     let now = || Timestamp(jiff::Timestamp::now().as_microsecond());
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
         plan: Arc::new(move |route, surface| routing::preview(route, surface, third.board(), now(), &mut rand::rng())),
+        checkup: Arc::new(move |of| {
+            let gateway = fourth.clone();
+            Box::pin(async move {
+                let done = gateway.checkup(&of.upstream, of.credential.as_deref(), of.model.as_deref());
+                done.await.map(shown)
+            })
+        }),
+    }
+}
+
+fn shown(checkup: gateway::Checkup) -> admin::checkup::Checkup {
+    let ok = checkup.is_well();
+    let steps = checkup.steps.into_iter().map(|step| admin::checkup::Step {
+        name: step.name.to_owned(),
+        ok: step.found.is_ok(),
+        took_us: u64::try_from(step.took.as_micros()).unwrap_or(u64::MAX),
+        found: step.found.unwrap_or_else(|wrong| wrong),
+    });
+    admin::checkup::Checkup {
+        ok,
+        steps: steps.collect(),
+        upstream: checkup.upstream,
+        credential: checkup.credential,
     }
 }
 

@@ -219,6 +219,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         },
         breaker: Some(BreakerDecl::default()),
         cooldown: Some(CooldownDecl::default()),
+        health: None,
         provider,
     }
 }

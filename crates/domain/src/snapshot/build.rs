@@ -9,7 +9,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Credential, Key, KeyHash, Problem, Route, Snapshot, Target, Timeouts, Upstream, User};
 use crate::declaration::{
-    BreakerDecl, CooldownDecl, Defaults, KeyTerms, ModelDecl, Period, Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
+    BreakerDecl, CooldownDecl, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch, TargetDecl,
+    TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
 use crate::price::Rates;
@@ -405,8 +406,17 @@ fn upstream(
         timeouts: timeouts(decl.timeouts, defaults, request_timeout),
         breaker: switched(decl.breaker, BreakerDecl::default()),
         cooldown: switched(decl.cooldown, CooldownDecl::default()),
+        health: health(decl.health),
         provider,
     })
+}
+
+/// Unlike a breaker, nothing is probed where nothing is said.
+fn health(declared: Option<Switch<HealthDecl>>) -> Option<HealthDecl> {
+    match declared {
+        Some(Switch::On(health)) if health.probe != Probe::Off => Some(health),
+        Some(Switch::On(_) | Switch::Off(_)) | None => None,
+    }
 }
 
 /// What a provider leaves open, as this upstream fills it in.

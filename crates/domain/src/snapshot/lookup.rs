@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Key, Route, Snapshot, Target, Upstream, build};
 use crate::names::{folded, same_name};
-use crate::{Price, catalog};
+use crate::{Price, UpstreamId, catalog};
 
 impl Snapshot {
     /// Where `name` goes; `None` where no upstream serves it.
@@ -43,6 +43,12 @@ impl Snapshot {
     /// An upstream by name, in any case.
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.iter().find(|upstream| same_name(&upstream.name, name))
+    }
+
+    /// Every known model at an upstream; some more than once, under several names.
+    pub fn targets_at(&self, upstream: UpstreamId) -> impl Iterator<Item = &Target> {
+        let targets = self.routes.values().flat_map(|route| &route.targets);
+        targets.filter(move |target| target.upstream.id == upstream)
     }
 
     fn declared_glob(&self, name: &str) -> Option<Route> {

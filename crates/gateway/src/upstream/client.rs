@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::snapshot::{Origin, Upstream};
 use domain::{Failure, FailureClass};
@@ -18,6 +19,7 @@ use super::incoming::UpstreamBody;
 use super::link::{Link, Sent};
 use super::resolve::Resolve;
 use super::shelf::{Place, Shelf};
+use crate::health::CheckupStep;
 use crate::limits::EGRESS_MAX;
 
 /// Connections of one kind of egress: how they are made, and those at hand.
@@ -50,6 +52,23 @@ impl UpstreamClient {
             .pool_of(upstream)
             .map_err(|message| Failure::new(FailureClass::Connect, message))?;
         pool.send(request).await
+    }
+
+    /// Goes the way to an upstream step by step, beside the pool.
+    pub(crate) async fn walk(&self, upstream: &Upstream) -> Vec<CheckupStep> {
+        let refused = |found: String| CheckupStep {
+            name: "dns",
+            took: Duration::ZERO,
+            found: Err(found),
+        };
+        let uri: Uri = match upstream.base_url.parse() {
+            Ok(uri) => uri,
+            Err(error) => return vec![refused(format!("the base URL cannot be read: {error}"))],
+        };
+        match self.pool_of(upstream) {
+            Ok(pool) => pool.connector.walk(&uri).await,
+            Err(message) => vec![refused(message)],
+        }
     }
 
     fn pool_of(&self, upstream: &Upstream) -> Result<Pool, String> {

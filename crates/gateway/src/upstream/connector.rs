@@ -5,6 +5,8 @@
 //! host name where the operator declared the upstream (the proxy may be the only one that knows it), and the checked
 //! address where it came from elsewhere.
 
+mod walk;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use domain::{CredentialId, Timestamp, UpstreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::{CredentialStatus, UpstreamStatus};
+use super::{CredentialStatus, Probed, UpstreamStatus};
 use crate::breaker::{Breaker, BreakerState, Forced};
 use crate::cooldown::{Cooldown, Rest};
 use crate::plan::{Choice, Exclusion};
@@ -38,6 +38,7 @@ struct UpstreamEntry {
     breaker: Breaker,
     open: u32,
     last_used: Timestamp,
+    probe: Option<Probed>,
 }
 
 #[derive(Default)]
@@ -81,6 +82,11 @@ impl Entries {
             (false, true) => self.troubled -= 1,
             _ => {}
         }
+    }
+
+    /// Notes what a probe found.
+    pub(super) fn note_probe(&mut self, id: UpstreamId, probed: Probed) {
+        self.upstream_mut(id).probe = Some(probed);
     }
 
     /// Tells a cooldown something that may begin or end a rest.
@@ -219,6 +225,7 @@ impl Entries {
             breaker: entry.breaker.state(now),
             open_calls: entry.open,
             last_used: entry.last_used,
+            probe: entry.probe,
         })
     }
 

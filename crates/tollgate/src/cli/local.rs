@@ -1,7 +1,7 @@
 //! A question to the server on this machine, over its own HTTP.
 //!
 //! Hand-written, because the gateway's client is for upstreams: it checks addresses, pools and follows the configuration
-//! of an upstream, none of which is wanted for one `GET` to ourselves.
+//! of an upstream, none of which is wanted for one question to ourselves.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 
 /// A server that needs longer is not healthy.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Testing the way to an upstream waits for that, too.
+const LONG_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Longest answer: the explanation of a model with thousands of targets is below it.
 const ANSWER_MAX: u64 = 4 * 1024 * 1024;
@@ -25,8 +28,23 @@ pub(super) struct Answer {
 
 /// Asks the server at `address`.
 pub(super) async fn get(address: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<Answer> {
-    let text = tokio::time::timeout(PATIENCE, ask(address, path, token)).await;
-    let text = text.map_err(|_| anyhow::anyhow!("{address} does not answer within {} s", PATIENCE.as_secs()))??;
+    request(address, "GET", path, token, PATIENCE).await
+}
+
+/// Tells the server at `address` to do something that takes a while.
+pub(super) async fn post(address: &str, path: &str, token: &Secret) -> anyhow::Result<Answer> {
+    request(address, "POST", path, Some(token), LONG_PATIENCE).await
+}
+
+async fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    token: Option<&Secret>,
+    patience: Duration,
+) -> anyhow::Result<Answer> {
+    let text = tokio::time::timeout(patience, ask(address, method, path, token)).await;
+    let text = text.map_err(|_| anyhow::anyhow!("{address} does not answer within {} s", patience.as_secs()))??;
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
     Ok(Answer {
@@ -35,13 +53,14 @@ pub(super) async fn get(address: &str, path: &str, token: Option<&Secret>) -> an
     })
 }
 
-async fn ask(address: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<String> {
+async fn ask(address: &str, method: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<String> {
     let connected = TcpStream::connect(address).await;
     let mut stream = connected.with_context(|| format!("{address} cannot be reached; is `tollgate serve` running?"))?;
     let login = token.map_or_else(String::new, |token| {
         format!("authorization: Bearer {}\r\n", token.expose())
     });
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{login}connection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{login}content-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;

@@ -1,5 +1,6 @@
 //! `tollgate upstream`: endpoints at providers.
 
+use admin::checkup::Checkup;
 use domain::Provider;
 use domain::declaration::{CredentialDecl, UpstreamDecl};
 use serde_json::json;
@@ -7,7 +8,8 @@ use store::{Origin, Store, UpstreamRecord};
 
 use super::context::Context;
 use super::draft::{Draft, pair};
-use super::output::joined;
+use super::local;
+use super::output::{Table, joined};
 use super::resource::{self, Name};
 use super::secret_input::SecretInput;
 use crate::config::check;
@@ -27,6 +29,8 @@ pub(crate) enum Upstream {
     Edit(Box<Edit>),
     /// Removes an upstream and its credentials
     Remove(Name),
+    /// Tries the way to an upstream step by step: name, connection, TLS, key, one call (asks the running server)
+    Test(Test),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,18 @@ pub(crate) struct Edit {
     new_name: Option<String>,
     #[command(flatten)]
     settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// The upstream's name
+    name: String,
+    /// With this credential, instead of the first
+    #[arg(long)]
+    credential: Option<String>,
+    /// A model's name there, instead of the cheapest
+    #[arg(long)]
+    model: Option<String>,
 }
 
 /// What an upstream is like. What is not given stays; what is given as '' goes back to the default.
@@ -110,6 +126,12 @@ pub(crate) struct Settings {
     /// Cooldown after a 429: off, or the longest one, such as 1h
     #[arg(long, value_name = "PERIOD")]
     cooldown: Option<String>,
+    /// What it is asked while nobody calls: off, models or call
+    #[arg(long, value_name = "PROBE", value_parser = ["off", "models", "call"])]
+    health: Option<String>,
+    /// How often
+    #[arg(long, value_name = "PERIOD")]
+    health_every: Option<String>,
 }
 
 impl Settings {
@@ -124,6 +146,8 @@ impl Settings {
             ("strategy", "--strategy", &self.strategy),
             ("proxy", "--proxy", &self.proxy),
             ("ca", "--ca", &self.ca),
+            ("health.probe", "--health", &self.health),
+            ("health.every", "--health-every", &self.health_every),
             ("timeouts.connect", "--connect-timeout", &self.connect_timeout),
             ("timeouts.first_byte", "--first-byte-timeout", &self.first_byte_timeout),
             ("timeouts.idle", "--idle-timeout", &self.idle_timeout),
@@ -163,7 +187,45 @@ impl Upstream {
                 context.store().await?.upstreams().remove(&name.name).await?;
                 resource::removed(context, "upstream", &name.name, ", with its credentials")
             }
+            Self::Test(test) => test.run(context).await,
         }
+    }
+}
+
+impl Test {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let config = context.config()?;
+        let token = config.security.admin_token.as_ref();
+        let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
+        let address = local::address(&config.server.listen);
+        let named = [("credential", &self.credential), ("model", &self.model)];
+        let query: Vec<String> = named
+            .iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", local::encoded(value.as_deref()?))))
+            .collect();
+        let path = format!(
+            "/api/admin/upstreams/{}/test?{}",
+            local::encoded(&self.name),
+            query.join("&")
+        );
+        let answer = local::post(&address, &path, token).await?;
+        anyhow::ensure!(
+            answer.status == 200,
+            "{address} says {}: {}",
+            answer.status,
+            answer.body
+        );
+        let checkup: Checkup = serde_json::from_str(&answer.body)?;
+        let mut table = Table::new(["STEP", "", "MS", "FOUND"]);
+        for step in &checkup.steps {
+            let mark = if step.ok { "ok" } else { "failed" };
+            let took = format!("{}.{}", step.took_us / 1_000, step.took_us / 100 % 10);
+            table.row([step.name.clone(), mark.to_owned(), took, step.found.clone()]);
+        }
+        let text = format!("{} with {}\n\n{}", checkup.upstream, checkup.credential, table.render());
+        context.say(&text, &serde_json::to_value(&checkup)?)?;
+        anyhow::ensure!(checkup.ok, "upstream {} cannot be used so", checkup.upstream);
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use super::read::join;
 use super::tree::{Node, Value};
 
 /// A key and the feature behind it. `[]` stands for every element.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 14] = [
     ("shared", "replicas that share limits and caches do"),
     ("search", "the search tool does"),
     ("groups", "groups of models do"),
@@ -18,7 +18,6 @@ const KEYS: [(&str, &str); 15] = [
     ("security.registration", "the login of users does"),
     ("security.oidc", "the login of users does"),
     ("defaults.quotas", "quotas do"),
-    ("upstreams[].health", "health probes do"),
     (
         "upstreams[].credentials[].daily_limit",
         "daily limits of credentials do",
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn each_key_says_just_that() {
         let mut tree = yaml::parse(
-            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\n    strategy: sticky\n",
+            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    strategy: sticky\n",
         )
         .unwrap();
         let mut mistakes = Mistakes::default();
@@ -116,15 +115,15 @@ mod tests {
         assert_eq!(
             mistakes.to_string(),
             "1:1: `profiles`: profiles do not exist yet; remove the key\n\
-             5:5: `upstreams[0].health`: health probes do not exist yet; remove the key\n\
-             6:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
+             5:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
         );
         assert!(tree.get("profiles").is_none() && tree.get("search").is_none());
     }
 
     #[test]
     fn a_feature_that_is_off_is_no_mistake() {
-        let text = "search:\nprofiles: []\nsecurity: {registration: closed}\nupstreams: [{name: u, health: off}]\nlogs: {bodies: off}\n";
+        let text =
+            "search:\nprofiles: []\nsecurity: {registration: closed}\nupstreams: [{name: u}]\nlogs: {bodies: off}\n";
         let mut tree = yaml::parse(text).unwrap();
         let mut mistakes = Mistakes::default();
         refuse(&mut tree, &mut mistakes);
