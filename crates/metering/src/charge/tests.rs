@@ -54,6 +54,7 @@ fn facts(price: &Price) -> Facts<'_> {
         relayed_content: true,
         content_bytes: 350,
         body_bytes: 500,
+        units: None,
         price: Some(price),
         service_tier: None,
         policy: Policy::Unlimited,
@@ -404,6 +405,7 @@ proptest! {
         let facts = Facts {
             operation, ending, hold_ran_out, status_ok, reported, relayed_content, bill_abandoned, policy,
             content_bytes: bytes.0, body_bytes: bytes.1,
+units: None,
             price: priced.then_some(&price), service_tier: None, hold: Money::from_nanos(hold),
         };
         let charge = charge(&facts);
