@@ -43,5 +43,5 @@ pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};
 pub use request::{Edits, RequestFacts, ScanError, inject_system, scan, scan_form};
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
-pub use tasks::{SoundTap, form_boundary};
+pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{Asked, Encoded, Question, Reply, Target, Transcoder, count_answer};

@@ -12,5 +12,5 @@ pub(crate) mod request;
 pub(crate) mod sound;
 pub(crate) mod usage;
 
-pub use form::form_boundary;
+pub use form::{FormField, form_boundary, form_fields};
 pub use sound::SoundTap;

@@ -64,6 +64,29 @@ pub fn form_boundary(content_type: &str) -> Option<Result<&str, ScanError>> {
     }))
 }
 
+/// A field of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormField<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A file, or a text that is not UTF-8.
+    File(&'a [u8]),
+}
+
+/// The fields of a form, for those who answer it themselves.
+///
+/// # Errors
+/// If it is not a plain form.
+pub fn form_fields<'a>(boundary: &str, body: &'a [u8]) -> Result<Vec<(&'a str, FormField<'a>)>, ScanError> {
+    let mut fields = Vec::new();
+    Form::read(body, boundary, |part| {
+        let text = std::str::from_utf8(part.value).ok().filter(|_| !part.is_file);
+        fields.push((part.name, text.map_or(FormField::File(part.value), FormField::Text)));
+        Ok(())
+    })?;
+    Ok(fields)
+}
+
 /// RFC 2046, 5.1.1, without the space, which nobody uses.
 fn is_boundary(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
