@@ -55,6 +55,8 @@ enum State {
         /// The connection is to be broken off after `last`, so that what came is not taken for the whole.
         breaks: bool,
     },
+    /// The connection is to be broken off.
+    Breaking,
     /// Nothing more.
     Done,
 }
@@ -118,6 +120,10 @@ impl Relay {
         loop {
             match &mut self.state {
                 State::Done => return Poll::Ready(None),
+                State::Breaking => {
+                    self.state = State::Done;
+                    return Poll::Ready(Some(Err("the answer broke off".into())));
+                }
                 State::Closing {
                     settled,
                     last,
@@ -140,8 +146,11 @@ impl Relay {
                     }
                     match last.pop_front() {
                         Some(bytes) => return data(bytes),
-                        None if std::mem::take(breaks) => {
-                            return Poll::Ready(Some(Err("the answer broke off".into())));
+                        None if *breaks => {
+                            // What was given to the connection goes out while nothing more is there for it.
+                            self.state = State::Breaking;
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
                         }
                         None => self.state = State::Done,
                     }

@@ -37,7 +37,8 @@ pub(crate) fn field(
         (b"size", _) if operation.makes_images() => Once::Size,
         (b"image" | b"images", _) if operation.makes_images() => Once::Reference,
         (b"mask" | b"markup", _) if operation.makes_images() => Once::OtherReference,
-        (b"prompt" | b"input" | b"query", _) => Once::Input,
+        (b"prompt", _) if operation.makes_images() || operation.hears() => Once::Input,
+        (b"input", Operation::Speech) | (b"query", Operation::Rerank) => Once::Input,
         (b"documents", Operation::Rerank) => Once::Reference,
         (b"instructions", Operation::Speech) => Once::System,
         _ => return Ok(value.skip().map(|_| ())?),
@@ -80,7 +81,7 @@ pub(crate) fn field(
             compared.query_bytes += text.len();
             let units = facts.units_mut();
             units.text_bytes += text.len();
-            if key == b"input" && operation == Operation::Speech {
+            if key == b"input" {
                 units.asked.characters = text.decode().chars().count() as u64;
             }
             Ok(())
