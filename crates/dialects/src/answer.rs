@@ -138,7 +138,7 @@ pub fn read_answer(surface: Surface, body: &[u8]) -> Result<Report, Nonsense> {
             ..Report::default()
         });
     }
-    if surface.operation.is_task() {
+    if surface.operation.is_task() && surface.dialect == Dialect::OpenaiChat {
         return tasks::answer::read_whole(surface.operation, body);
     }
     let mut seen = Observation::default();

@@ -17,6 +17,8 @@ pub enum Operation {
     Embeddings,
     /// How many tokens a request would have.
     CountTokens,
+    /// Any other provider path, for keys with `passthrough: true`; not metered.
+    Passthrough,
     /// Pictures from a text.
     ImageGenerations,
     /// Pictures from pictures and a text.
@@ -33,8 +35,6 @@ pub enum Operation {
     Moderations,
     /// Texts in the order of how well they answer a query.
     Rerank,
-    /// Any other provider path, for keys with `passthrough: true`; not metered.
-    Passthrough,
 }
 
 impl Operation {
@@ -44,6 +44,7 @@ impl Operation {
         Self::Completions,
         Self::Embeddings,
         Self::CountTokens,
+        Self::Passthrough,
         Self::ImageGenerations,
         Self::ImageEdits,
         Self::ImageVariations,
@@ -52,7 +53,6 @@ impl Operation {
         Self::Translations,
         Self::Moderations,
         Self::Rerank,
-        Self::Passthrough,
     ];
 
     /// The name in configuration, JSON and logs.

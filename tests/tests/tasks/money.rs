@@ -17,8 +17,8 @@ fn reported(raw: Value) -> Behaviour {
 /// (charged, where the usage is from)
 fn paid(receipt: &Value) -> (i64, &str) {
     (
-        receipt["charged"].as_i64().unwrap(),
-        receipt["usage_source"].as_str().unwrap(),
+        receipt["charged"].as_i64().expect("an amount"),
+        receipt["usage_source"].as_str().expect("a source"),
     )
 }
 

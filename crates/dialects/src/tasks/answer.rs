@@ -154,8 +154,7 @@ fn member(
                 found.content |= !text.is_empty();
             }
         }
-        b"audio" => found.content |= is_filled(value)?,
-        b"b64_json" | b"url" => found.content |= is_filled(value)?,
+        b"audio" | b"b64_json" | b"url" => found.content |= is_filled(value)?,
         b"type" => {
             if let Some(text) = value.string_if()? {
                 found.is_error |= text.is("error");
@@ -179,12 +178,10 @@ fn member(
 
 /// `image_generation.completed`, `transcript.text.done`, `speech.audio.done`.
 fn event(name: &str) -> Event {
-    if name.ends_with(".completed") {
-        Event::Picture
-    } else if name.ends_with(".done") {
-        Event::Last
-    } else {
-        Event::Part
+    match name.rsplit_once('.') {
+        Some((_, "completed")) => Event::Picture,
+        Some((_, "done")) => Event::Last,
+        _ => Event::Part,
     }
 }
 

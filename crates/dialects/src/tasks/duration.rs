@@ -74,7 +74,7 @@ fn mp3_rate(file: &[u8]) -> Option<u64> {
     rates.get(index).map(|kilobits| kilobits * 125)
 }
 
-/// The length of an ID3v2 tag: ten bytes, and as many as four of them say in seven bits each.
+/// The length of an `ID3v2` tag: ten bytes, and as many as four of them say in seven bits each.
 fn tag_length(file: &[u8]) -> usize {
     match file {
         [b'I', b'D', b'3', _, _, _, a, b, c, d, ..] => {

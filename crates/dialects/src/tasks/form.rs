@@ -188,9 +188,8 @@ impl Form {
             .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
         if is_plain && !value.contains(&self.boundary) {
             let boundary = &self.boundary;
-            added.push_str(&format!(
-                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-            ));
+            let head = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+            added.extend([head.as_str(), value, "\r\n"]);
         }
     }
 }
@@ -263,9 +262,8 @@ fn parameters(value: &str) -> Result<(&str, bool), &'static str> {
         .ok_or(NOT_PLAIN)?;
         match key {
             "name" if name.is_none() && !text.is_empty() && !text.contains(['\\', '"', '%']) => name = Some(text),
-            "filename" => is_file = true,
-            // A file's name in another alphabet (RFC 5987).
-            "filename*" => is_file = true,
+            // The second is a name in another alphabet (RFC 5987).
+            "filename" | "filename*" => is_file = true,
             _ => return Err(NOT_PLAIN),
         }
         let after = after.trim_start();

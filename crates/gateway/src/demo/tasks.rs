@@ -260,13 +260,10 @@ mod tests {
     }
 
     fn form(fields: &[(&str, &str)]) -> Vec<u8> {
-        let mut body = String::new();
-        for (disposition, value) in fields {
-            body.push_str(&format!(
-                "--b\r\ncontent-disposition: form-data; {disposition}\r\n\r\n{value}\r\n"
-            ));
-        }
-        (body + "--b--\r\n").into_bytes()
+        let part = |(disposition, value): &(&str, &str)| {
+            format!("--b\r\ncontent-disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+        };
+        (fields.iter().map(part).collect::<String>() + "--b--\r\n").into_bytes()
     }
 
     #[test]

@@ -6,16 +6,15 @@ use super::*;
 
 /// As httpx, undici and curl write them.
 fn form(parts: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (disposition, value) in parts {
-        text.push_str(&format!(
-            "--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n"
-        ));
-    }
-    text + "--b--\r\n"
+    let part = |(disposition, value): &(&str, &str)| {
+        format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+    };
+    parts.iter().map(part).collect::<String>() + "--b--\r\n"
 }
 
-fn read(body: &str) -> Result<(Form, Vec<(String, bool, Vec<u8>)>), ScanError> {
+type Parts = Vec<(String, bool, Vec<u8>)>;
+
+fn read(body: &str) -> Result<(Form, Parts), ScanError> {
     let mut parts = Vec::new();
     let form = Form::read(body.as_bytes(), "b", |part| {
         assert_eq!(&body.as_bytes()[part.at..part.at + part.value.len()], part.value);
