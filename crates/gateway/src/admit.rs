@@ -189,8 +189,9 @@ pub(crate) async fn admit(
     let permit = if key.limits == domain::limits::Limits::default() {
         None
     } else {
-        // How many tokens a form with files is, only the answer says.
-        let text = if is_form(&head) { 0 } else { body.bytes.len() as u64 };
+        // How many tokens files and pictures are, only the answer says.
+        let has_files = path.surface.operation.makes_images() || is_form(&head);
+        let text = if has_files { 0 } else { body.bytes.len() as u64 };
         let expected = estimate::input_tokens(text);
         let admitted = gateway
             .limiter(key.id)

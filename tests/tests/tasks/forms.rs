@@ -112,6 +112,27 @@ fn models_are_allowed_and_bounded_as_everywhere() {
 }
 
 #[test]
+fn the_bytes_of_files_are_no_tokens_of_the_keys_minute() {
+    let upstream = Upstream::start();
+    let more = "  - {name: slow, user: alice, key: sk-tg-slow-0123456789abcdef, limits: {tpm: 100}}\n";
+    let gateway = start(&upstream, "{name: alice}", more);
+    let picture = format!("data:image/png;base64,{}", "A".repeat(50_000));
+    let edit = json!({"model": "gpt-image-2", "prompt": "a fox", "images": [{"image_url": picture}]});
+    for request in [
+        testkit::client::Request::post("/v1/images/edits", &edit),
+        testkit::client::Request::new("POST", "/v1/audio/transcriptions")
+            .header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}"))
+            .body(form(&transcription("gpt-4o-transcribe", &[]))),
+    ] {
+        // Each reports 19 tokens: what was counted before the answer would have used the minute up.
+        let response = request.bearer("sk-tg-slow-0123456789abcdef").send(&gateway.url());
+        assert_eq!(response.status(), 200, "{}", response.text());
+        let remaining = response.header("x-ratelimit-remaining-tokens").map(str::to_owned);
+        assert!(remaining.is_some_and(|left| left.parse::<u32>().is_ok_and(|left| left > 0)));
+    }
+}
+
+#[test]
 fn the_callers_own_mistake_comes_back_in_the_providers_words() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "{name: alice}", "");
