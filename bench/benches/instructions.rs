@@ -269,6 +269,7 @@ fn facts<'a>(price: &'a Price, usage: Usage, service_tier: Option<&'a str>) -> F
         relayed_content: true,
         content_bytes: 2_400,
         body_bytes: 4_800,
+        units: None,
         price: Some(price),
         service_tier,
         policy: Policy::Hard,
