@@ -183,8 +183,10 @@ fn price() -> Price {
         input_audio: Money::from_nanos(40_000_000_000 * factor),
         output_audio: Money::from_nanos(80_000_000_000 * factor),
         web_searches: Money::from_nanos(10_000_000_000 * factor),
+        ..Rates::default()
     };
     Price {
+        image_kinds: Vec::new(),
         ordinary: Tariff {
             rates: rates(1),
             steps: vec![Step {
@@ -267,6 +269,7 @@ fn facts<'a>(price: &'a Price, usage: Usage, service_tier: Option<&'a str>) -> F
         relayed_content: true,
         content_bytes: 2_400,
         body_bytes: 4_800,
+        units: None,
         price: Some(price),
         service_tier,
         policy: Policy::Hard,

@@ -21,7 +21,7 @@ impl<'a> Case<'a> {
     pub fn read(data: &'a [u8]) -> Self {
         let pick = |at: usize| data.get(at).copied().unwrap_or(0);
         let dialect = Dialect::ALL[usize::from(pick(0)) % Dialect::ALL.len()];
-        let operation = Operation::ALL[usize::from(pick(1)) % Operation::ALL.len()];
+        let operation = Operation::ALL[usize::from(pick(1)).wrapping_sub(usize::from(b'0')) % Operation::ALL.len()];
         Self {
             surface: Surface::new(operation, dialect),
             options: pick(2),

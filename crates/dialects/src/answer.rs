@@ -7,7 +7,7 @@ use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::json::{Syntax, utf8};
 use crate::observation::{Mark, Observation, Sign};
-use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses, tasks};
 
 /// What was observed of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,6 +137,9 @@ pub fn read_answer(surface: Surface, body: &[u8]) -> Result<Report, Nonsense> {
             complete: true,
             ..Report::default()
         });
+    }
+    if surface.operation.is_task() && surface.dialect == Dialect::OpenaiChat {
+        return tasks::answer::read_whole(surface.operation, body);
     }
     let mut seen = Observation::default();
     let sign = read_whole(surface.dialect, body, &mut seen)?;

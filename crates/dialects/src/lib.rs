@@ -18,6 +18,7 @@ pub mod listing;
 pub mod refusal;
 pub mod request;
 pub mod stream;
+pub mod tasks;
 pub mod translate;
 
 mod anthropic_messages;
@@ -40,6 +41,7 @@ pub use classify::{Verdict, classify};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};
-pub use request::{Edits, RequestFacts, ScanError, inject_system, scan};
+pub use request::{Edits, RequestFacts, ScanError, inject_system, scan, scan_form};
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
+pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{Asked, Encoded, Question, Reply, Target, Transcoder, count_answer};

@@ -39,6 +39,9 @@ pub(crate) const RETRY_AFTER_MAX_SECS: u64 = 7 * 24 * 3600;
 /// this is a million dollars, the most that the ledger takes for a price.
 pub(crate) const TOKENS_MAX: u64 = 1_000_000_000;
 
+/// Milliseconds of audio of one call that are believed: a month.
+pub(crate) const AUDIO_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
+
 /// Searches of one call that are believed.
 pub(crate) const SEARCHES_MAX: u64 = 1_000_000;
 
@@ -57,6 +60,21 @@ pub(crate) const EMBEDDED_MAX: usize = 2_048;
 /// Bytes of an answer that are kept because its stream ends with the whole of it once more (Responses). The longest texts
 /// stay below 1 MB; the rest is for pictures.
 pub(crate) const RETOLD_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of a form's boundary: RFC 2046 has 70.
+pub(crate) const BOUNDARY_MAX: usize = 200;
+
+/// Bytes of the headers of one part of a form.
+pub(crate) const FORM_HEAD_MAX: usize = 8 * 1024;
+
+/// Parts of a form. An edit of pictures may have sixteen files, and some ten fields.
+pub(crate) const FORM_PARTS_MAX: usize = 1_024;
+
+/// Pictures of one request. Providers stop at ten.
+pub(crate) const IMAGES_MAX: u64 = 1_000;
+
+/// Milliseconds that a recording may have which is named and not sent: a day.
+pub(crate) const REFERENCED_AUDIO_MS_MAX: u64 = 24 * 3600 * 1000;
 
 /// Losses that are noted of one request or answer: they are for people to read.
 pub(crate) const LOSSES_MAX: usize = 64;

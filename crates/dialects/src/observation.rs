@@ -1,6 +1,6 @@
 //! What a reader has seen of an answer: the common ground of whole answers and streams.
 
-use domain::Dialect;
+use domain::{Dialect, Surface};
 use smallvec::SmallVec;
 
 use crate::answer::{Finish, Report, ReportedFailure};
@@ -33,7 +33,7 @@ pub(crate) struct Observation {
     /// The provider said that the prompt was refused: there will be no candidates.
     pub(crate) blocked: bool,
     /// Anthropic: a `message_delta` came, after which only the end can. Responses: the response is no longer running.
-    /// Bedrock: `messageStop` came, after which only the `metadata` can.
+    /// Bedrock: `messageStop` came, after which only the `metadata` can. Tasks: an event that may be the last one came.
     pub(crate) closing: bool,
 }
 
@@ -155,8 +155,9 @@ impl Observation {
     }
 
     /// Whether a clean end now would make the stream whole.
-    pub(crate) fn may_end(&self, dialect: Dialect) -> bool {
-        match dialect {
+    pub(crate) fn may_end(&self, surface: Surface) -> bool {
+        match surface.dialect {
+            Dialect::OpenaiChat if surface.operation.is_task() => self.closing,
             Dialect::OpenaiChat => self.choices.all_finished(),
             Dialect::AnthropicMessages => self.closing && self.report.finish != Finish::Unknown,
             Dialect::Gemini => self.choices.all_finished() || self.blocked,
@@ -167,12 +168,13 @@ impl Observation {
 
     /// Whether the terminal marker may be believed now. A cut answer must not look whole because a proxy in between
     /// puts a terminator after everything.
-    pub(crate) fn may_terminate(&self, dialect: Dialect) -> bool {
-        match dialect {
+    pub(crate) fn may_terminate(&self, surface: Surface) -> bool {
+        match surface.dialect {
+            Dialect::OpenaiChat if surface.operation.is_task() => self.closing,
             // Some providers give no finish reasons at all; their last word before `[DONE]` is the usage.
-            Dialect::OpenaiChat => self.may_end(dialect) || (self.choices.none_finished() && self.usage_was_last),
+            Dialect::OpenaiChat => self.may_end(surface) || (self.choices.none_finished() && self.usage_was_last),
             Dialect::AnthropicMessages | Dialect::OpenaiResponses | Dialect::BedrockConverse => self.closing,
-            Dialect::Gemini => self.may_end(dialect),
+            Dialect::Gemini => self.may_end(surface),
         }
     }
 }

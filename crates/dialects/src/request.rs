@@ -10,12 +10,14 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use domain::{Dialect, Operation, Surface};
+use domain::{Dialect, Operation, Surface, Units};
 use smallvec::SmallVec;
 
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
 use crate::limits::SEARCHES_UNASKED_MAX;
-use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
+use crate::tasks::form::Form;
+use crate::tasks::request::Compared;
+use crate::{anthropic_messages, gemini, openai_chat, openai_responses, tasks};
 
 mod edit;
 mod system;
@@ -43,6 +45,8 @@ pub struct RequestFacts {
     /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
     /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
     pub searches: u64,
+    /// What a task asks for; `None` for everything else.
+    pub units: Option<Box<Units>>,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
     /// The decisive keys that were met.
@@ -60,6 +64,8 @@ struct Places {
     /// The literals that name the model: one, but in Gemini's batches.
     models: SmallVec<[Range<usize>; 1]>,
     usage_option: UsageOption,
+    /// The body is a form.
+    form: Option<Box<Form>>,
 }
 
 /// How the client stands to `stream_options.include_usage`.
@@ -77,7 +83,7 @@ enum UsageOption {
 }
 
 /// Keys that may stand in a request once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Once {
     /// The model.
     Model,
@@ -107,6 +113,10 @@ pub(crate) enum Once {
     OtherReference,
     /// The tier that decides the price.
     Tier,
+    /// The quality of pictures.
+    Quality,
+    /// Their size.
+    Size,
 }
 
 /// Who runs a tool, by what that may cost.
@@ -170,6 +180,7 @@ impl Default for RequestFacts {
             inline_media: 0,
             tools: false,
             searches: 0,
+            units: None,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -192,14 +203,30 @@ pub fn scan(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError> {
     }
 }
 
+/// Reads the facts of a request that is a form with this boundary (see [`crate::form_boundary`]).
+///
+/// # Errors
+/// If the body is no such form, or says a decisive thing twice or in a way that readers of forms take differently.
+pub fn scan_form(surface: Surface, boundary: &str, body: &[u8]) -> Result<RequestFacts, ScanError> {
+    let mut facts = RequestFacts::default();
+    facts.places.dialect = Some(surface.dialect);
+    let form = tasks::request::form(&mut facts, surface.operation, boundary, body)?;
+    facts.places.form = Some(Box::new(form));
+    Ok(facts)
+}
+
 fn scan_object(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError> {
     utf8(body)?;
     let mut facts = RequestFacts::default();
+    let mut compared = Compared::default();
     facts.places.dialect = Some(surface.dialect);
     let mut cursor = Cursor::lenient(body);
     facts.places.object = cursor.object(|key, value| {
         facts.places.has_members = true;
         match surface.dialect {
+            Dialect::OpenaiChat if surface.operation.is_task() => {
+                tasks::request::field(&mut facts, &mut compared, surface.operation, key, value)
+            }
             Dialect::OpenaiChat => openai_chat::request::field(&mut facts, surface.operation, key, value),
             Dialect::OpenaiResponses => openai_responses::request::field(&mut facts, key, value),
             Dialect::AnthropicMessages => anthropic_messages::request::field(&mut facts, key, value),
@@ -208,6 +235,9 @@ fn scan_object(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError>
         }
     })?;
     cursor.end()?;
+    if surface.operation.is_task() {
+        tasks::request::complete(&mut facts, compared, surface.operation, body.len() as u64)?;
+    }
     facts.choices = facts.choices.max(1).saturating_mul(facts.prompts);
     Ok(facts)
 }
@@ -220,18 +250,43 @@ impl RequestFacts {
 
     /// Applies `edits` to the body that was scanned; every other byte stays. Returns the same `Bytes` if nothing changes.
     pub fn edit(&self, body: &Bytes, edits: &Edits<'_>) -> Bytes {
-        edit::apply(&self.places, body, edits)
+        match &self.places.form {
+            Some(form) => form.edit(body, edits),
+            None => edit::apply(&self.places, body, edits),
+        }
+    }
+
+    /// What a task asks for, to be filled in.
+    pub(crate) fn units_mut(&mut self) -> &mut Units {
+        self.units.get_or_insert_default()
     }
 
     /// Notes a decisive key; an error if it was met before.
     pub(crate) fn once(&mut self, slot: Once, key: &[u8], value: &Cursor<'_>) -> Result<(), ScanError> {
-        let bit = 1 << slot as u32;
-        if self.met & bit != 0 {
-            let key = String::from_utf8_lossy(key);
-            return Err(mend(value, format!("`{key}` is given twice: send it once")));
+        if self.meet(slot) {
+            return Ok(());
         }
+        let key = String::from_utf8_lossy(key);
+        Err(mend(value, format!("`{key}` is given twice: send it once")))
+    }
+
+    /// The same for a field of a form.
+    pub(crate) fn once_at(&mut self, slot: Once, name: &str, offset: usize) -> Result<(), ScanError> {
+        if self.meet(slot) {
+            return Ok(());
+        }
+        Err(ScanError {
+            offset,
+            what: format!("`{name}` is given twice: send it once"),
+        })
+    }
+
+    /// Whether it is met for the first time.
+    const fn meet(&mut self, slot: Once) -> bool {
+        let bit = 1 << slot as u32;
+        let is_first = self.met & bit == 0;
         self.met |= bit;
-        Ok(())
+        is_first
     }
 
     /// Reads the model's name.

@@ -17,7 +17,7 @@ use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
 use crate::sse::{Event, Framer};
-use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses, tasks};
 
 mod array;
 pub(crate) mod frames;
@@ -424,7 +424,9 @@ impl StreamTap {
             return bedrock_converse::answer::read_frame(data, &mut self.seen);
         }
         utf8(data)?;
-        match self.options.surface.dialect {
+        let Surface { operation, dialect } = self.options.surface;
+        match dialect {
+            Dialect::OpenaiChat if operation.is_task() => tasks::answer::read_event(operation, data, &mut self.seen),
             Dialect::OpenaiChat => openai_chat::answer::read(data, &mut self.seen),
             Dialect::OpenaiResponses => openai_responses::answer::read_event(data, &mut self.seen, self.has_content),
             Dialect::AnthropicMessages => anthropic_messages::answer::read_event(data, &mut self.seen),
@@ -439,7 +441,7 @@ impl StreamTap {
     /// The terminal marker: believed only where the answer before it is whole.
     fn terminal(&self) -> Fate {
         match self.state {
-            TapState::Open if self.seen.may_terminate(self.options.surface.dialect) => Fate::Terminal,
+            TapState::Open if self.seen.may_terminate(self.options.surface) => Fate::Terminal,
             TapState::Open => Fate::Broken(StreamFault::Truncated),
             TapState::Terminal | TapState::Broken(_) => Fate::Drop,
         }
@@ -501,10 +503,12 @@ impl StreamTap {
         if self.seen.report.failure.is_some() {
             return Some(b"");
         }
-        if !self.seen.may_end(dialect) {
+        if !self.seen.may_end(self.options.surface) {
             return None;
         }
         match (dialect, &self.framing) {
+            // Their last event says it; nothing follows.
+            (Dialect::OpenaiChat, _) if self.options.surface.operation.is_task() => Some(b""),
             (Dialect::OpenaiChat, _) => Some(openai_chat::TERMINATOR),
             (Dialect::AnthropicMessages, _) => Some(anthropic_messages::TERMINATOR),
             (Dialect::Gemini, Framing::Events(_) | Framing::Frames(_)) => Some(b""),

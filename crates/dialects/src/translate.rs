@@ -13,6 +13,7 @@ use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
+use crate::tasks::SoundTap;
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 mod coder;
@@ -117,7 +118,8 @@ impl Question {
         let kind = match asked.surface.operation {
             Operation::Embeddings => Kind::Texts(Box::new(Texts::read(asked.surface.dialect, body)?)),
             Operation::CountTokens => Kind::Count(Box::new(conversation(asked, body)?)),
-            Operation::Chat | Operation::Completions | Operation::Passthrough => {
+            // Tasks have one format, and never come here.
+            _ => {
                 let mut request = conversation(asked, body)?;
                 reply.stream_usage = request.stream_usage;
                 reply.echo = std::mem::take(&mut request.echo);
@@ -250,6 +252,8 @@ const fn told_usage(report: &UsageReport) -> Option<Usage> {
 pub enum Transcoder {
     /// The bytes pass through; the tap watches.
     Passthrough(StreamTap),
+    /// The bytes pass through, and nobody could read them.
+    Sound(SoundTap),
     /// The answer is told anew.
     Translate(Box<Translation>),
 }
@@ -291,6 +295,7 @@ impl Transcoder {
     pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
         match self {
             Self::Passthrough(tap) => tap.push(chunk, out),
+            Self::Sound(tap) => tap.push(chunk, out),
             Self::Translate(translation) => translation.push(&chunk, out),
         }
     }
@@ -299,47 +304,61 @@ impl Transcoder {
     pub fn finish(&mut self, clean_end: bool) -> StreamEnd {
         match self {
             Self::Passthrough(tap) => tap.finish(clean_end),
+            Self::Sound(tap) => tap.finish(clean_end),
             Self::Translate(translation) => translation.finish(clean_end),
         }
     }
 
     /// Whether content was seen: from here on the answer is committed.
     pub const fn has_content(&self) -> bool {
-        self.tap().has_content()
+        match self {
+            Self::Passthrough(tap) => tap.has_content(),
+            Self::Sound(tap) => tap.has_content(),
+            Self::Translate(translation) => translation.tap.has_content(),
+        }
     }
 
     /// What was observed so far.
     pub fn report(&self) -> Report {
-        self.tap().report()
+        match self {
+            Self::Passthrough(tap) => tap.report(),
+            Self::Sound(tap) => tap.report(),
+            Self::Translate(translation) => translation.tap.report(),
+        }
     }
 
     /// Bytes that the model generated so far, as in [`report`](Self::report), without copying that.
     pub const fn content_bytes(&self) -> u64 {
-        self.tap().seen().content_bytes
+        match self {
+            Self::Passthrough(tap) => tap.seen().content_bytes,
+            Self::Sound(_) => 0,
+            Self::Translate(translation) => translation.tap.seen().content_bytes,
+        }
     }
 
     /// See [`StreamTap::lacks_only_its_terminator`].
     pub fn lacks_only_its_terminator(&self) -> Option<bool> {
-        self.tap().lacks_only_its_terminator()
+        match self {
+            Self::Passthrough(tap) => tap.lacks_only_its_terminator(),
+            Self::Sound(_) => None,
+            Self::Translate(translation) => translation.tap.lacks_only_its_terminator(),
+        }
     }
 
-    /// Whether a heartbeat may be inserted now.
+    /// Whether a heartbeat may be inserted now, and an error be told in words: never into sound.
     pub const fn between_events(&self) -> bool {
-        self.tap().between_events()
+        match self {
+            Self::Passthrough(tap) => tap.between_events(),
+            Self::Sound(_) => false,
+            Self::Translate(translation) => translation.tap.between_events(),
+        }
     }
 
     /// What the client's format could not say so far.
     pub fn losses(&self) -> &[Loss] {
         match self {
-            Self::Passthrough(_) => &[],
+            Self::Passthrough(_) | Self::Sound(_) => &[],
             Self::Translate(translation) => translation.losses.as_slice(),
-        }
-    }
-
-    const fn tap(&self) -> &StreamTap {
-        match self {
-            Self::Passthrough(tap) => tap,
-            Self::Translate(translation) => &translation.tap,
         }
     }
 }

@@ -86,6 +86,31 @@ mod tests {
     }
 
     #[test]
+    fn tasks_have_prices_in_their_own_units() {
+        let rates = |provider: &str, model: &str| {
+            let facts = models()
+                .find(provider, model)
+                .unwrap_or_else(|| panic!("{provider}/{model} is not listed"));
+            facts.price.as_ref().expect("price").ordinary.rates
+        };
+        let dollars = |text: &str| text.parse::<Money>().unwrap();
+        assert_eq!(rates("openai", "gpt-image-2").output_image, dollars("30"));
+        assert_eq!(rates("openai", "gpt-4o-transcribe").input_audio, dollars("2.5"));
+        assert_eq!(rates("openai", "whisper-1").audio_minutes, dollars("0.006"));
+        assert_eq!(rates("openai", "tts-1").characters, dollars("15"));
+        assert_eq!(rates("cohere-rerank", "rerank-v3.5").reranks, dollars("2"));
+        assert_eq!(rates("voyage", "rerank-2.5").input, dollars("0.05"));
+        let picture = models()
+            .find("openai", "gpt-image-1.5")
+            .and_then(|facts| facts.price.clone())
+            .unwrap();
+        assert_eq!(
+            picture.image(Some("high"), Some("1024x1536"), Money::ZERO),
+            dollars("0.2")
+        );
+    }
+
+    #[test]
     fn steps_ascend_and_stand_in_the_tiers_too() {
         for provider in providers() {
             for facts in models().of_provider(&provider.name) {

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod snapshot;
 pub mod system_prompt;
 pub mod time;
+pub mod units;
 pub mod usage;
 
 pub use attempt::AttemptRecord;
@@ -43,4 +44,5 @@ pub use secret::Secret;
 pub use snapshot::Snapshot;
 pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};
 pub use time::Timestamp;
+pub use units::Units;
 pub use usage::Usage;

@@ -19,16 +19,40 @@ pub enum Operation {
     CountTokens,
     /// Any other provider path, for keys with `passthrough: true`; not metered.
     Passthrough,
+    /// Pictures from a text.
+    ImageGenerations,
+    /// Pictures from pictures and a text.
+    ImageEdits,
+    /// Pictures like another one.
+    ImageVariations,
+    /// A text, read aloud.
+    Speech,
+    /// Speech as text.
+    Transcriptions,
+    /// Speech as English text.
+    Translations,
+    /// Whether a text is harmful.
+    Moderations,
+    /// Texts in the order of how well they answer a query.
+    Rerank,
 }
 
 impl Operation {
     /// Every operation, in the order of the declaration.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 13] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
         Self::CountTokens,
         Self::Passthrough,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::ImageVariations,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::Moderations,
+        Self::Rerank,
     ];
 
     /// The name in configuration, JSON and logs.
@@ -38,13 +62,45 @@ impl Operation {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::CountTokens => "count_tokens",
+            Self::ImageGenerations => "image_generations",
+            Self::ImageEdits => "image_edits",
+            Self::ImageVariations => "image_variations",
+            Self::Speech => "speech",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
             Self::Passthrough => "passthrough",
         }
     }
 
-    /// Whether a 2xx answer to it costs money. Counting tokens is free at every provider.
+    /// Whether a 2xx answer to it costs money. Counting tokens and moderation are free at every provider.
     pub const fn is_billed(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions | Self::Embeddings)
+        !matches!(self, Self::CountTokens | Self::Moderations | Self::Passthrough)
+    }
+
+    /// Whether it is one of the tasks that `OpenAI`'s classic API has beside text: pictures, sounds, moderation, ranking.
+    /// They pass through in their one format, may come as forms with files, and may be billed by the piece.
+    pub const fn is_task(self) -> bool {
+        self.makes_images() || self.hears() || matches!(self, Self::Speech | Self::Moderations | Self::Rerank)
+    }
+
+    /// Whether the answer is pictures.
+    pub const fn makes_images(self) -> bool {
+        matches!(self, Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations)
+    }
+
+    /// Whether it listens to a recording.
+    pub const fn hears(self) -> bool {
+        matches!(self, Self::Transcriptions | Self::Translations)
+    }
+
+    /// The model that is meant where the request names none, as the API documents it.
+    pub const fn default_model(self) -> Option<&'static str> {
+        match self {
+            Self::Moderations => Some("omni-moderation-latest"),
+            _ => None,
+        }
     }
 
     /// Whether a request for it can be told in another format than the client's.

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use dialects::{Question, RequestFacts};
+use dialects::{Question, RequestFacts, ScanError};
 use domain::snapshot::{Key, Route};
 use domain::{CallId, Dialect, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use metering::estimate::{self, Bound, HoldBound};
+use metering::tasks::{self, Task};
 use metering::{Exhausted, Hold};
 use uuid::Uuid;
 
@@ -188,7 +189,10 @@ pub(crate) async fn admit(
     let permit = if key.limits == domain::limits::Limits::default() {
         None
     } else {
-        let expected = estimate::input_tokens(body.bytes.len() as u64);
+        // How many tokens files and pictures are, only the answer says.
+        let has_files = path.surface.operation.makes_images() || is_form(&head);
+        let text = if has_files { 0 } else { body.bytes.len() as u64 };
+        let expected = estimate::input_tokens(text);
         let admitted = gateway
             .limiter(key.id)
             .admit(&key.limits, expected, gateway.clock.now());
@@ -197,8 +201,9 @@ pub(crate) async fn admit(
         })?)
     };
     let mut body = body;
-    let mut facts = scan(path.surface, &body.bytes)?;
+    let mut facts = scan(path.surface, &head, &body.bytes)?;
     let model = path.model.as_deref().or(facts.model.as_deref());
+    let model = model.or(path.surface.operation.default_model());
     let model = model.ok_or_else(|| Fault::new(FaultKind::Malformed, "the request names no `model`"))?;
     let route = find_route(&snapshot, &key, model)?;
     let mut model = Cow::Borrowed(model);
@@ -206,7 +211,7 @@ pub(crate) async fn admit(
         // What the operator adds is read, held for and paid like what the client wrote.
         let named = model.into_owned();
         body.bytes = dialects::inject_system(path.surface, &body.bytes, prompt);
-        facts = scan(path.surface, &body.bytes)?;
+        facts = scan(path.surface, &head, &body.bytes)?;
         model = Cow::Owned(named);
     }
     let stream = path.method.map_or(facts.stream, |method| method.streams);
@@ -240,6 +245,7 @@ pub(crate) async fn admit(
         started,
     )
     .with_guards(hold, steps, permit)
+    .with_units(facts.units.take())
     .bill_abandoned(snapshot.defaults.bill_abandoned);
     Ok(Call {
         gateway: Arc::clone(gateway),
@@ -258,9 +264,21 @@ pub(crate) async fn admit(
     })
 }
 
-fn scan(surface: Surface, body: &[u8]) -> Result<RequestFacts, Fault> {
-    dialects::scan(surface, body)
-        .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))
+fn scan(surface: Surface, head: &Parts, body: &[u8]) -> Result<RequestFacts, Fault> {
+    let scanned = match form_boundary(head).filter(|_| surface.operation.is_task()) {
+        Some(boundary) => boundary.and_then(|boundary| dialects::scan_form(surface, boundary, body)),
+        None => dialects::scan(surface, body),
+    };
+    scanned.map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))
+}
+
+pub(crate) fn form_boundary(head: &Parts) -> Option<Result<&str, ScanError>> {
+    let content_type = head.headers.get(CONTENT_TYPE)?;
+    dialects::form_boundary(content_type.to_str().ok()?)
+}
+
+fn is_form(head: &Parts) -> bool {
+    form_boundary(head).is_some()
 }
 
 fn asks_for_sse(head: &Parts) -> bool {
@@ -311,13 +329,27 @@ fn shown(name: &str) -> String {
 fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes: usize) -> Result<HoldBound, Fault> {
     let mut highest: Option<HoldBound> = None;
     for target in &route.targets {
-        let Some(price) = &target.price else {
+        let unpriced = || {
             let message = format!(
                 "the model `{}` has no price at upstream `{}`, and this account pays in advance; an operator must declare its price or declare it free",
                 route.model, target.upstream.name
             );
-            return Err(Fault::new(FaultKind::Unpriced, message));
+            Fault::new(FaultKind::Unpriced, message)
         };
+        let price = target.price.as_ref().ok_or_else(unpriced)?;
+        if let Some(units) = &facts.units {
+            let task = Task {
+                operation: surface.operation,
+                units,
+                context: target.context,
+                max_output: target.max_output,
+            };
+            let amount = tasks::hold_for(&task, price).ok_or_else(unpriced)?;
+            if highest.as_ref().is_none_or(|highest| amount > highest.amount) {
+                highest = Some(HoldBound { amount, steps: None });
+            }
+            continue;
+        }
         let bound = Bound {
             body_bytes: body_bytes as u64,
             by_reference: facts.by_reference,

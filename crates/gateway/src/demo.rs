@@ -16,6 +16,7 @@ mod openai_chat;
 mod openai_responses;
 mod refusal;
 mod script;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod vector;
@@ -43,6 +44,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) json_array: bool,
     /// Whether an `OpenAI` stream ends with a usage chunk.
     pub(crate) include_usage: bool,
+    /// The boundary of a body that is a form.
+    pub(crate) form: Option<&'a str>,
 }
 
 /// What the demonstration says.
@@ -50,6 +53,8 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Reply {
     /// A whole answer, status 200.
     Whole(Bytes),
+    /// A whole answer that is not JSON, and what it is.
+    Plain(&'static str, Bytes),
     /// A stream, status 200.
     Stream(Script),
     /// The caller's mistake in the dialect's error envelope, status 400.
@@ -62,6 +67,9 @@ pub(crate) fn answer(ask: &Ask<'_>) -> Reply {
 }
 
 fn respond(ask: &Ask<'_>) -> Result<Reply, Refusal> {
+    if ask.surface.operation.is_task() {
+        return tasks::answer(ask);
+    }
     let body: Value = serde_json::from_slice(ask.body)
         .map_err(|error| Refusal::invalid(format!("The body is not valid JSON: {error}.")))?;
     match (ask.surface.operation, ask.surface.dialect) {

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
+use dialects::{Edits, Report, SoundTap, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use routing::{Attempts, Choice, InFlight, Step};
 
-use crate::admit::Call;
+use crate::admit::{self, Call};
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
@@ -81,6 +81,18 @@ pub(crate) struct Streamed {
     pub(crate) state: TapState,
     /// How the stream ended, if it has ended already.
     pub(crate) end: Option<StreamEnd>,
+}
+
+impl Streamed {
+    fn new(source: Source, tap: Transcoder) -> Self {
+        Self {
+            source,
+            tap,
+            ready: Vec::new(),
+            state: TapState::Open,
+            end: None,
+        }
+    }
 }
 
 /// Where a stream's bytes come from.
@@ -301,6 +313,8 @@ async fn exchange(
     let answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
             begin(call, target, served, source).await?
+        } else if is_sound(served, &head.headers)? {
+            first_content(call, Streamed::new(source, Transcoder::Sound(SoundTap::default()))).await?
         } else {
             whole(call, served, head.status, source, losses).await?
         };
@@ -323,6 +337,21 @@ async fn exchange(
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/vnd.amazon.eventstream")
+}
+
+/// Whether the answer is sound, which goes through unread as it comes. Speech may also be told in JSON; a page is none.
+fn is_sound(served: Surface, headers: &HeaderMap) -> Result<bool, Failure> {
+    if served.operation != Operation::Speech {
+        return Ok(false);
+    }
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if content_type.starts_with(b"text/") {
+        return Err(Failure::new(
+            FailureClass::Nonsense,
+            "the answer is text where sound was asked for",
+        ));
+    }
+    Ok(!content_type.starts_with(b"application/json"))
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -546,13 +575,11 @@ async fn begin(call: &Call, target: &Target, served: Surface, source: Source) ->
     } else {
         Transcoder::translate(tap, call.dialect(), translation::reply(call)?.clone())
     };
-    let mut streamed = Streamed {
-        source,
-        tap,
-        ready: Vec::new(),
-        state: TapState::Open,
-        end: None,
-    };
+    first_content(call, Streamed::new(source, tap)).await
+}
+
+/// Reads up to the first content of what has begun.
+async fn first_content(call: &Call, mut streamed: Streamed) -> Result<Answer, Failure> {
     let mut seen = 0;
     while !streamed.tap.has_content() && seen <= PRELUDE_MAX {
         match streamed.source.next().await {
@@ -643,6 +670,7 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
         stream: call.stream,
         json_array: call.json_array,
         include_usage: call.facts.asked_for_usage() || wants_usage(call, target),
+        form: admit::form_boundary(&call.head).and_then(Result::ok),
     };
     let mut headers = HeaderMap::new();
     match demo::answer(&ask) {
@@ -658,6 +686,11 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
                     report,
                 },
             ))
+        }
+        demo::Reply::Plain(content_type, body) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            let (status, report) = (StatusCode::OK, Report::default());
+            Ok((headers, Answer::Whole { status, body, report }))
         }
         demo::Reply::Stream(script) => {
             let content_type = if call.json_array {

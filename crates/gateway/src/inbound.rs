@@ -77,7 +77,7 @@ const GEMINI_METHODS: [GeminiMethod; 5] = [
     },
 ];
 
-const CALLS: [(&str, Surface); 7] = [
+const CALLS: [(&str, Surface); 16] = [
     ("/chat/completions", Surface::new(Operation::Chat, Dialect::OpenaiChat)),
     (
         "/completions",
@@ -94,7 +94,21 @@ const CALLS: [(&str, Surface); 7] = [
         "/messages/count_tokens",
         Surface::new(Operation::CountTokens, Dialect::AnthropicMessages),
     ),
+    ("/images/generations", task(Operation::ImageGenerations)),
+    ("/images/edits", task(Operation::ImageEdits)),
+    ("/images/variations", task(Operation::ImageVariations)),
+    ("/audio/speech", task(Operation::Speech)),
+    ("/audio/transcriptions", task(Operation::Transcriptions)),
+    ("/audio/translations", task(Operation::Translations)),
+    ("/moderations", task(Operation::Moderations)),
+    ("/rerank", task(Operation::Rerank)),
+    // Cohere's SDK asks there, below the base URL that it is given.
+    ("/v2/rerank", task(Operation::Rerank)),
 ];
+
+const fn task(operation: Operation) -> Surface {
+    Surface::new(operation, Dialect::OpenaiChat)
+}
 
 impl Inbound {
     /// Reads a request's head. The dialect is that of the caller, also where the result is a fault.
@@ -111,6 +125,10 @@ impl Inbound {
 
 /// The path without the compatibility prefixes: `/api/proxy/v1/…` and `/api/v1/…` are `/v1/…`.
 fn without_prefix(path: &str) -> &str {
+    // Cohere's only path of its own, where the base URL has no version.
+    if path == "/v2/rerank" {
+        return "/v1/v2/rerank";
+    }
     for prefix in ["/api/proxy", "/api"] {
         if let Some(rest) = path.strip_prefix(prefix)
             && (rest.starts_with("/v1/") || rest.starts_with("/v1beta/"))
@@ -275,6 +293,24 @@ mod tests {
         );
         assert_eq!(call("/v1/responses").surface.dialect, Dialect::OpenaiResponses);
         assert_eq!(call("/v1/embeddings/").surface.operation, Operation::Embeddings);
+        for (path, operation) in [
+            ("/v1/images/generations", Operation::ImageGenerations),
+            ("/v1/images/edits", Operation::ImageEdits),
+            ("/v1/images/variations", Operation::ImageVariations),
+            ("/v1/audio/speech", Operation::Speech),
+            ("/v1/audio/transcriptions", Operation::Transcriptions),
+            ("/v1/audio/translations", Operation::Translations),
+            ("/v1/moderations", Operation::Moderations),
+            ("/v1/rerank", Operation::Rerank),
+            ("/v1/v2/rerank", Operation::Rerank),
+            ("/v2/rerank", Operation::Rerank),
+        ] {
+            assert_eq!(
+                call(path).surface,
+                Surface::new(operation, Dialect::OpenaiChat),
+                "{path}"
+            );
+        }
     }
 
     #[test]

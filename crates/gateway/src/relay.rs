@@ -50,7 +50,13 @@ enum State {
         settled: Option<Settled>,
         last: VecDeque<Bytes>,
         call: Box<Call>,
+        /// Nothing may be told in words: the answer is sound.
+        is_sound: bool,
+        /// The connection is to be broken off after `last`, so that what came is not taken for the whole.
+        breaks: bool,
     },
+    /// The connection is to be broken off.
+    Breaking,
     /// Nothing more.
     Done,
 }
@@ -116,7 +122,17 @@ impl Relay {
         loop {
             match &mut self.state {
                 State::Done => return Poll::Ready(None),
-                State::Closing { settled, last, call } => {
+                State::Breaking => {
+                    self.state = State::Done;
+                    return Poll::Ready(Some(Err("the answer broke off".into())));
+                }
+                State::Closing {
+                    settled,
+                    last,
+                    call,
+                    is_sound,
+                    breaks,
+                } => {
                     if let Some(waiting) = settled {
                         let durable = ready!(Pin::new(&mut waiting.ticket).poll(cx));
                         *settled = None;
@@ -124,11 +140,20 @@ impl Relay {
                             tracing::error!(call = %call.settlement.call, %error, "a receipt is not durable");
                             // What was held back is withheld for good; what had been released before stays.
                             last.pop_back();
-                            last.push_back(dialects::in_band(call.dialect(), &unrecorded(), call.json_array));
+                            *breaks = *is_sound;
+                            if !*is_sound {
+                                last.push_back(dialects::in_band(call.dialect(), &unrecorded(), call.json_array));
+                            }
                         }
                     }
                     match last.pop_front() {
                         Some(bytes) => return data(bytes),
+                        None if *breaks => {
+                            // What was given to the connection goes out while nothing more is there for it.
+                            self.state = State::Breaking;
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         None => self.state = State::Done,
                     }
                 }
@@ -177,6 +202,11 @@ impl Relay {
                 let Answer::Stream(streamed) = std::mem::replace(&mut exchange.answer, Answer::Taken) else {
                     return;
                 };
+                if !streamed.tap.between_events() {
+                    // Events were promised, and sound came.
+                    self.fail(call, &unstreamed(&Answer::Taken));
+                    return;
+                }
                 let streaming = Streaming::new(call, exchange, *streamed);
                 self.alarm
                     .as_mut()
@@ -209,6 +239,8 @@ impl Relay {
             settled,
             last,
             call: Box::new(call),
+            is_sound: false,
+            breaks: false,
         };
     }
 
@@ -216,11 +248,19 @@ impl Relay {
         let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
-        let (settled, last, call) = streaming.close(end);
+        let is_sound = !streaming.streamed.tap.between_events();
+        let Closed {
+            settled,
+            last,
+            call,
+            is_whole,
+        } = streaming.close(end);
         self.state = State::Closing {
             settled,
             last,
             call: Box::new(call),
+            is_sound,
+            breaks: is_sound && !is_whole,
         };
     }
 }
@@ -262,6 +302,15 @@ impl From<StreamEnd> for End {
             StreamEnd::Incomplete { why } => Self::Broken(why),
         }
     }
+}
+
+/// What is left to do of a stream that has ended.
+struct Closed {
+    settled: Option<Settled>,
+    last: VecDeque<Bytes>,
+    call: Call,
+    /// Nothing is to be told of a failure.
+    is_whole: bool,
 }
 
 enum Advance {
@@ -454,7 +503,7 @@ impl Streaming {
     }
 
     /// Settles, and says what goes out last.
-    fn close(mut self, end: End) -> (Option<Settled>, VecDeque<Bytes>, Call) {
+    fn close(mut self, end: End) -> Closed {
         let (ending, fault, last) = match end {
             // The provider's own word that the answer failed is passed on as it wrote it.
             End::Complete { last } if self.streamed.tap.report().failure.is_some() => {
@@ -488,12 +537,22 @@ impl Streaming {
             ..
         } = self;
         let told = settled.as_ref().err().cloned().or(fault);
-        let last = told.map_or(last, |fault| dialects::in_band(call.dialect(), &fault, call.json_array));
+        let is_whole = told.is_none();
+        let last = match told {
+            None => last,
+            Some(_) if !streamed.tap.between_events() => Bytes::new(),
+            Some(fault) => dialects::in_band(call.dialect(), &fault, call.json_array),
+        };
         if ending == Ending::Complete {
             streamed.source.drain();
         }
         ready.push_back(last);
-        (settled.ok(), ready, call)
+        Closed {
+            settled: settled.ok(),
+            last: ready,
+            call,
+            is_whole,
+        }
     }
 
     /// Counts the break against the upstream.

@@ -11,7 +11,7 @@ use dialects::{Report, UsageReport};
 use domain::snapshot::{Key, Route, Target, User};
 use domain::{
     AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, KeyId, Money, Operation, Policy, Receipt, Surface,
-    Timestamp, UsageSource,
+    Timestamp, Units, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
@@ -39,6 +39,8 @@ pub(crate) struct Settlement {
     hold: Option<Hold>,
     /// Where the output has no bound: what each further stretch of it may cost.
     growth: Option<Growth>,
+    /// What a task asks for.
+    units: Option<Box<Units>>,
     permit: Option<Permit>,
     bill_abandoned: bool,
     hold_ran_out: bool,
@@ -113,6 +115,7 @@ impl Settlement {
             started_instant,
             hold: None,
             growth: None,
+            units: None,
             permit: None,
             bill_abandoned: true,
             hold_ran_out: false,
@@ -127,6 +130,11 @@ impl Settlement {
             steps,
             covered_tokens: steps.step_tokens,
         });
+        self
+    }
+
+    pub(crate) fn with_units(mut self, units: Option<Box<Units>>) -> Self {
+        self.units = units;
         self
     }
 
@@ -259,6 +267,7 @@ impl Settlement {
             relayed_content: served.relayed,
             content_bytes: served.report.content_bytes,
             body_bytes: self.body_bytes as u64,
+            units: self.units.as_deref(),
             price: price.as_deref(),
             service_tier: served.report.service_tier.as_deref(),
             policy: self.user.policy,

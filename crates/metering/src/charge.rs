@@ -14,10 +14,11 @@
 //! | any | impossible | nothing; quarantined |
 //! | any | reported, but no price is known | nothing |
 
-use domain::{Ending, Money, Operation, Policy, Price, Rates, Usage, UsageSource};
+use domain::{Ending, Money, Operation, Policy, Price, Rates, Units, Usage, UsageSource};
 
 use crate::estimate::{input_tokens, output_tokens};
 use crate::pricing::{cost, rates_for};
+use crate::tasks;
 
 /// A provider's figure for an answer that was cut is believed if it is at least this fraction (one in …) of what was
 /// relayed. Anthropic's first event says one token, to be corrected by an event that never came; Gemini and others say
@@ -47,6 +48,8 @@ pub struct Facts<'a> {
     pub content_bytes: u64,
     /// Length of the request's body.
     pub body_bytes: u64,
+    /// What a task asks for, by the piece; `None` for everything that is measured in tokens alone.
+    pub units: Option<&'a Units>,
     /// The price, where one is known.
     pub price: Option<&'a Price>,
     /// The service tier that the answer names.
@@ -112,6 +115,10 @@ pub fn charge(facts: &Facts<'_>) -> Charge {
         UsageSource::None => None,
         _ => facts.price.map(|price| *rates_for(price, &usage, facts.service_tier)),
     };
+    let (usage, source, rates) = match facts.units {
+        Some(units) if source != UsageSource::None => tasks::billed(facts, units, usage, source, rates),
+        _ => (usage, source, rates),
+    };
     let cost = rates.map_or(Money::ZERO, |rates| cost(&usage, &rates));
     let chargeable = if is_chargeable(facts) { cost } else { Money::ZERO };
     let charged = match facts.policy {
@@ -145,6 +152,9 @@ fn used(facts: &Facts<'_>) -> (Usage, UsageSource) {
         Reported::Possible(usage) => Some(usage),
         Reported::None | Reported::Impossible => None,
     };
+    if facts.units.is_some() {
+        return tasks::used(facts, reported);
+    }
     match (facts.ending, reported) {
         (Ending::Complete, None) if facts.status_ok => (estimated(facts), UsageSource::Estimated),
         (Ending::ClientGone | Ending::UpstreamGone | Ending::Limit, _) if facts.relayed_content => {

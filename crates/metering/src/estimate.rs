@@ -31,7 +31,7 @@ const MEDIA_TOKENS_MAX: u64 = 48_169;
 /// The context window assumed where it is needed and not known: what most large models had in 2026.
 const CONTEXT_ASSUMED: u64 = 200_000;
 /// The largest answer assumed where neither the client nor the catalog gives one.
-const OUTPUT_ASSUMED: u64 = 32_768;
+pub(crate) const OUTPUT_ASSUMED: u64 = 32_768;
 /// Output tokens that one step of a growing hold covers: large enough that a stream takes a step every few seconds, and
 /// small enough that what it holds in vain is little.
 const STEP_TOKENS: u64 = 2_048;
@@ -170,7 +170,7 @@ fn most_output(bound: &Bound) -> u64 {
 
 /// The dearest that a search and a token of input or output can be: over the tiers, over the lengths that the prompt can have, and
 /// over the buckets that the token may end up in.
-fn dearest(price: &Price, input: u64) -> Rates {
+pub(crate) fn dearest(price: &Price, input: u64) -> Rates {
     price
         .tariffs()
         .flat_map(|tariff| tariff.up_to(input))
@@ -181,11 +181,18 @@ fn dearest(price: &Price, input: u64) -> Rates {
                 row.cache_write_5m,
                 row.cache_write_1h,
                 row.input_audio,
+                row.input_image,
+                row.cache_read_audio,
+                row.cache_read_image,
             ]
             .into_iter()
             .fold(most.input, Money::max),
-            output: most.output.max(row.output).max(row.output_audio),
+            output: most.output.max(row.output).max(row.output_audio).max(row.output_image),
             web_searches: most.web_searches.max(row.web_searches),
+            images: most.images.max(row.images),
+            audio_minutes: most.audio_minutes.max(row.audio_minutes),
+            characters: most.characters.max(row.characters),
+            reranks: most.reranks.max(row.reranks),
             ..Rates::default()
         })
 }

@@ -15,6 +15,7 @@ pub mod charge;
 pub mod estimate;
 pub mod limits;
 pub mod pricing;
+pub mod tasks;
 
 pub use accounts::{Account, AccountView, Accounts, Exhausted, Hold};
 pub use charge::{Charge, Facts, Reported, charge};

@@ -40,6 +40,7 @@ mod responses;
 mod script;
 mod server;
 mod shared;
+mod tasks;
 
 pub use answer::{Answer, Reporting, Stop, ToolCall, Usage};
 pub use asked::{Dialect, Operation};
@@ -57,6 +58,11 @@ use shared::Shared;
 
 /// How long the `wait_…` functions wait: far above what any test needs, so that reaching it means that it never comes.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The sound that speech is answered with.
+pub const fn sound() -> &'static [u8] {
+    tasks::sound()
+}
 
 /// The moment that all answers claim to be made at, in seconds since 1970.
 const CREATED: u64 = 1_790_000_000;

@@ -141,6 +141,7 @@ mod tests {
     fn is_what_a_person_expects() {
         let params = [("store".to_owned(), "false".to_owned())];
         let edits = Edits {
+            omit_model: false,
             model: Some("new"),
             include_usage: true,
             params: &params,

@@ -502,6 +502,7 @@ impl World {
             relayed_content,
             content_bytes: state.relayed * 3,
             body_bytes: state.script.body_bytes,
+            units: None,
             price: Some(&self.price),
             service_tier: None,
             policy: user.policy,

@@ -17,6 +17,7 @@ pub(crate) fn ask(operation: Operation, dialect: Dialect, body: &[u8]) -> Ask<'_
         stream: false,
         json_array: false,
         include_usage: false,
+        form: None,
     }
 }
 

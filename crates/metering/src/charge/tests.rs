@@ -33,6 +33,14 @@ const EMPTY: Usage = Usage {
     input_audio: 0,
     output_audio: 0,
     web_searches: 0,
+    input_image: 0,
+    output_image: 0,
+    cache_read_audio: 0,
+    cache_read_image: 0,
+    images: 0,
+    audio_ms: 0,
+    characters: 0,
+    reranks: 0,
 };
 
 /// A complete chat of 500 bytes in and 350 out, that reported a hundred tokens in and fifty out: $0.0006.
@@ -46,6 +54,7 @@ fn facts(price: &Price) -> Facts<'_> {
         relayed_content: true,
         content_bytes: 350,
         body_bytes: 500,
+        units: None,
         price: Some(price),
         service_tier: None,
         policy: Policy::Unlimited,
@@ -396,6 +405,7 @@ proptest! {
         let facts = Facts {
             operation, ending, hold_ran_out, status_ok, reported, relayed_content, bill_abandoned, policy,
             content_bytes: bytes.0, body_bytes: bytes.1,
+units: None,
             price: priced.then_some(&price), service_tier: None, hold: Money::from_nanos(hold),
         };
         let charge = charge(&facts);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::request::Request;
+use super::tasks::form_field;
 
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,16 @@ pub enum Operation {
     Models,
     /// One model.
     Model,
+    /// Pictures, from a text or from pictures.
+    Images,
+    /// A text, read aloud.
+    Speech,
+    /// A recording, written down.
+    Transcript,
+    /// Whether texts are harmful.
+    Moderations,
+    /// Texts by how well they answer a query.
+    Rerank,
     /// None of these: answered 404 unless the behaviour is raw.
     Unknown,
 }
@@ -64,6 +75,10 @@ pub(crate) struct Asked {
     pub(crate) inputs: usize,
     pub(crate) base64: bool,
     pub(crate) dimensions: Option<usize>,
+    /// `response_format`, where that is a word.
+    pub(crate) format: String,
+    /// The body is no JSON, as forms are not.
+    pub(crate) is_form: bool,
 }
 
 impl Asked {
@@ -71,15 +86,29 @@ impl Asked {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let (dialect, operation, path_model) = route(path, request);
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let body_model = body["model"].as_str().unwrap_or_default();
+        let is_form = body.is_null();
+        let field = |name| form_field(&request.body, name).filter(|_| is_form);
+        let body_model = body["model"].as_str().or(field("model")).unwrap_or_default();
         let model = path_model.map_or_else(|| body_model.to_owned(), str::to_owned);
         Self {
             dialect,
             operation,
             model,
-            stream: stream_form(dialect, path, query, &body),
+            stream: stream_form(dialect, path, query, &body)
+                .or((field("stream") == Some("true")).then_some(StreamForm::Sse))
+                .or((body["stream_format"] == "sse").then_some(StreamForm::Sse)),
             include_usage: body["stream_options"]["include_usage"] == Value::Bool(true),
-            choices: body["n"].as_u64().unwrap_or(1).clamp(1, CHOICES_MAX) as usize,
+            format: body["response_format"]
+                .as_str()
+                .or(field("response_format"))
+                .unwrap_or_default()
+                .to_owned(),
+            is_form,
+            choices: body["n"]
+                .as_u64()
+                .or_else(|| field("n")?.parse().ok())
+                .unwrap_or(1)
+                .clamp(1, CHOICES_MAX) as usize,
             inputs: inputs(&body),
             base64: body["encoding_format"] == "base64",
             dimensions: body["dimensions"].as_u64().map(|d| d.min(DIMENSIONS_MAX) as usize),
@@ -116,6 +145,14 @@ fn route<'a>(path: &'a str, request: &Request) -> (Dialect, Operation, Option<&'
         ("/chat/completions", Dialect::OpenaiChat, Operation::Chat),
         ("/completions", Dialect::OpenaiChat, Operation::Completion),
         ("/embeddings", Dialect::OpenaiChat, Operation::Embeddings),
+        ("/images/generations", Dialect::OpenaiChat, Operation::Images),
+        ("/images/edits", Dialect::OpenaiChat, Operation::Images),
+        ("/images/variations", Dialect::OpenaiChat, Operation::Images),
+        ("/audio/speech", Dialect::OpenaiChat, Operation::Speech),
+        ("/audio/transcriptions", Dialect::OpenaiChat, Operation::Transcript),
+        ("/audio/translations", Dialect::OpenaiChat, Operation::Transcript),
+        ("/moderations", Dialect::OpenaiChat, Operation::Moderations),
+        ("/rerank", Dialect::OpenaiChat, Operation::Rerank),
     ];
     for (end, dialect, operation) in known {
         if path.ends_with(end) {

@@ -19,6 +19,9 @@ pub(crate) fn render(call: u64, asked: &Asked, answer: &Answer) -> Rendered {
         Operation::Embeddings | Operation::BatchEmbeddings => Rendered::json(&scribe.embeddings()),
         Operation::Models => Rendered::json(&scribe.models()),
         Operation::Model => Rendered::json(&model(&asked.model)),
+        Operation::Images | Operation::Speech | Operation::Transcript | Operation::Moderations | Operation::Rerank => {
+            super::tasks::render(asked, answer)
+        }
         Operation::CountTokens | Operation::Unknown => return Refusal::no_such_path().render(call, asked),
     };
     rendered.with_headers([

@@ -30,8 +30,24 @@ const BUCKETS: &[(&str, &str, &str)] = &[
     ),
     ("input_audio", "input_cost_per_audio_token", "input"),
     ("output_audio", "output_cost_per_audio_token", "output"),
+    ("input_image", "input_cost_per_image_token", "input"),
+    ("output_image", "output_cost_per_image_token", "output"),
+    ("cache_read_audio", "cache_read_input_audio_token_cost", "cache_read"),
+    ("cache_read_image", "cache_read_input_image_token_cost", "cache_read"),
 ];
 const SEARCHES: &str = "web_searches";
+
+/// What is billed by the piece: ours, the source's key, the mode in which it means that, and how many of the source's
+/// units are one of ours, as a factor and a power of ten. Speech that is billed by tokens has a price per second too, which
+/// is the same price said again.
+const PIECES: &[(&str, &str, &str, Nanos, i32)] = &[
+    ("images", "input_cost_per_image", "image_generation", 1, 9),
+    ("images", "output_cost_per_image", "image_generation", 1, 9),
+    ("audio_minutes", "input_cost_per_second", "audio_transcription", 60, 9),
+    ("characters", "input_cost_per_character", "audio_speech", 1, TOKENS),
+    ("reranks", "input_cost_per_query", "rerank", 1, SEARCHES_EACH),
+];
+const PIECE_NAMES: [&str; 4] = ["images", "audio_minutes", "characters", "reranks"];
 
 /// Our name of a service tier, and the source's ending for it.
 const TIERS: &[(&str, &str)] = &[("batch", "_batches"), ("flex", "_flex"), ("priority", "_priority")];
@@ -66,20 +82,28 @@ pub(super) struct Step {
     pub rates: Rates,
 }
 
-/// One row of prices by bucket; always has `input`.
+/// One row of prices by bucket; has `input` unless only pieces are billed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rates(BTreeMap<&'static str, Nanos>);
 
 impl Price {
+    /// What one picture costs, in dollars.
+    pub(super) fn of_image(entry: &Entry) -> anyhow::Result<Option<String>> {
+        Ok(pieces(entry)?.get("images").map(|nanos| decimal(*nanos)))
+    }
+
     /// The price of an entry; `None` where it has none.
     pub(super) fn of(entry: &Entry) -> anyhow::Result<Option<Self>> {
         if entry.raw("tiered_pricing").is_some() {
             let tiers = Vec::new();
             return Ok(ranged(entry)?.map(|ordinary| Self { ordinary, tiers }));
         }
-        let Some(mut rates) = Rates::of(entry, "")? else {
+        let pieces = pieces(entry)?;
+        let Some(mut rates) = Rates::of(entry, "")?.or_else(|| (!pieces.is_empty()).then(|| Rates(BTreeMap::new())))
+        else {
             return Ok(None);
         };
+        rates.0.extend(pieces);
         if let Some(each) = search(entry)? {
             rates.0.insert(SEARCHES, each);
         }
@@ -138,8 +162,10 @@ impl Rates {
                 .map(|(ours, base)| price * ours / base);
             self.0.insert(bucket, exact.unwrap_or(*price));
         }
-        if let Some(each) = ordinary.0.get(SEARCHES) {
-            self.0.insert(SEARCHES, *each);
+        for name in PIECE_NAMES.into_iter().chain([SEARCHES]) {
+            if let Some(each) = ordinary.0.get(name) {
+                self.0.insert(name, *each);
+            }
         }
         self
     }
@@ -161,7 +187,11 @@ impl Rates {
 impl fmt::Display for Rates {
     /// An inline table of TOML, in the order of [`BUCKETS`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = BUCKETS.iter().map(|(bucket, ..)| *bucket).chain([SEARCHES]);
+        let order = BUCKETS
+            .iter()
+            .map(|(bucket, ..)| *bucket)
+            .chain([SEARCHES])
+            .chain(PIECE_NAMES);
         let cells: Vec<String> = order
             .filter_map(|bucket| {
                 self.0
@@ -171,6 +201,22 @@ impl fmt::Display for Rates {
             .collect();
         write!(f, "{{ {} }}", cells.join(", "))
     }
+}
+
+/// What is billed by the piece.
+fn pieces(entry: &Entry) -> anyhow::Result<BTreeMap<&'static str, Nanos>> {
+    let mut found = BTreeMap::new();
+    for (name, key, mode, factor, shift) in PIECES {
+        if let Some(text) = entry.raw(key).filter(|_| entry.text("mode") == Some(mode)) {
+            // The factor goes in before the digits are cut off: a minute of what is rounded per second may be exact.
+            let wide = scaled(text, shift + 6).with_context(|| (*key).to_owned())? * factor;
+            ensure!(wide % 1_000_000 == 0, "{key}: {text} is not exact in nano-dollars");
+            if wide > 0 {
+                found.insert(*name, wide / 1_000_000);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The tariff of a tier, with the steps of the ordinary one.
