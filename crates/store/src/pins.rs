@@ -1,0 +1,135 @@
+//! Where things live that upstreams made for clients.
+//!
+//! Written behind the calls that make such things, read only when a request names one that memory has forgotten. A pin
+//! whose call is not billed yet is never dropped to make room: the row is what a restarted server bills by.
+
+use domain::{CredentialId, Job, KeyId, Pin, Timestamp, UpstreamId, UserId};
+use sea_orm::FromQueryResult;
+
+use crate::db::{Sql as _, Tx, values};
+use crate::error::{Result, StoreError};
+use crate::limits::{CLEAR_ROWS_MAX, JOBS_MAX, PINS_MAX};
+use crate::store::{Store, to_json};
+
+/// Where things live that upstreams made for clients.
+#[derive(Debug)]
+pub struct Pins<'a>(pub(crate) &'a Store);
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: String,
+    user_id: i64,
+    key_id: i64,
+    upstream_id: i64,
+    credential_id: i64,
+    made_at: i64,
+    expires_at: i64,
+    job: Option<String>,
+}
+
+const SELECT: &str = "SELECT id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job FROM pins";
+
+impl Pins<'_> {
+    /// Remembers them; what was known of the same thing is replaced.
+    pub async fn save(&self, pins: &[Pin]) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        for pin in pins {
+            upsert(&tx, pin).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Everything of this name that has not expired, whosever it is.
+    pub async fn find(&self, id: &str, now: Timestamp) -> Result<Vec<Pin>> {
+        let select = format!("{SELECT} WHERE id = $1 AND expires_at > $2");
+        let rows = self.0.db().read().await?.all::<Row>(&select, values![id, now.0]).await?;
+        rows.into_iter().map(Row::into_pin).collect()
+    }
+
+    /// Forgets a thing.
+    pub async fn remove(&self, user: UserId, id: &str) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        tx.exec("DELETE FROM pins WHERE id = $1 AND user_id = $2", values![id, user.0])
+            .await?;
+        tx.commit().await
+    }
+
+    /// Those whose calls are not billed yet, oldest first.
+    pub async fn jobs(&self) -> Result<Vec<Pin>> {
+        let select = format!("{SELECT} WHERE job IS NOT NULL ORDER BY made_at LIMIT {JOBS_MAX}");
+        let rows = self.0.db().read().await?.all::<Row>(&select, values![]).await?;
+        rows.into_iter().map(Row::into_pin).collect()
+    }
+
+    /// The call that made it is billed.
+    pub async fn billed(&self, user: UserId, id: &str) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        tx.exec(
+            "UPDATE pins SET job = NULL WHERE id = $1 AND user_id = $2",
+            values![id, user.0],
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Forgets what has expired and what is too much, a bounded number of rows at a time; tells how many.
+    pub async fn clear(&self, now: Timestamp) -> Result<u64> {
+        let mut cleared = 0;
+        loop {
+            let tx = self.0.db().write().await?;
+            let excess = tx.number("SELECT count(*) FROM pins", values![]).await? - PINS_MAX;
+            let (before, rows) = if excess > 0 {
+                (Timestamp(i64::MAX), excess.min(CLEAR_ROWS_MAX))
+            } else {
+                (now, CLEAR_ROWS_MAX)
+            };
+            let delete = format!(
+                "DELETE FROM pins WHERE (id, user_id) IN (SELECT id, user_id FROM pins \
+                 WHERE job IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT {rows})"
+            );
+            let touched = tx.exec(&delete, values![before.0]).await?;
+            tx.commit().await?;
+            cleared += touched;
+            if touched < rows.unsigned_abs() {
+                return Ok(cleared);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn upsert(tx: &Tx<'_>, pin: &Pin) -> Result<()> {
+    let upsert = "INSERT INTO pins (id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id, user_id) DO UPDATE SET \
+                  key_id = excluded.key_id, upstream_id = excluded.upstream_id, \
+                  credential_id = excluded.credential_id, made_at = excluded.made_at, \
+                  expires_at = excluded.expires_at, job = excluded.job";
+    let job = pin.job.as_ref().map(to_json).transpose()?;
+    let values = values![
+        pin.id.as_str(),
+        pin.user.0,
+        pin.key.0,
+        pin.upstream.0,
+        pin.credential.0,
+        pin.made_at.0,
+        pin.expires_at.0,
+        job
+    ];
+    tx.exec(upsert, values).await.map(|_| ())
+}
+
+impl Row {
+    fn into_pin(self) -> Result<Pin> {
+        let job = self.job.as_deref().map(serde_json::from_str::<Job>).transpose();
+        Ok(Pin {
+            user: UserId(self.user_id),
+            key: KeyId(self.key_id),
+            upstream: UpstreamId(self.upstream_id),
+            credential: CredentialId(self.credential_id),
+            made_at: Timestamp(self.made_at),
+            expires_at: Timestamp(self.expires_at),
+            job: job.map_err(|error| StoreError::Data(format!("pin `{}`: {error}", self.id)))?,
+            id: self.id,
+        })
+    }
+}
