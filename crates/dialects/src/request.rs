@@ -14,7 +14,7 @@ use domain::{Dialect, Operation, Surface};
 use smallvec::SmallVec;
 
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
-use crate::limits::SEARCHES_UNASKED_MAX;
+use crate::limits::{ID_MAX, REFERENCES_MAX, SEARCHES_UNASKED_MAX};
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod edit;
@@ -36,6 +36,12 @@ pub struct RequestFacts {
     /// Whether input lies outside the body: URLs, file ids, earlier responses, caches, or tools that the provider
     /// runs and whose results it feeds back.
     pub by_reference: bool,
+    /// What the request names that lives at an upstream, or is kept here; nothing in nearly every request.
+    pub references: Option<Box<References>>,
+    /// Whether the answer is to be worked out in the background (Responses).
+    pub background: bool,
+    /// Whether the answer may be kept to be continued (Responses).
+    pub keep: bool,
     /// Pictures, sounds and documents inside the body: their bytes say little about their tokens.
     pub inline_media: u32,
     /// Whether tools are offered.
@@ -48,6 +54,17 @@ pub struct RequestFacts {
     /// The decisive keys that were met.
     met: u32,
     places: Places,
+}
+
+/// What a request names that is not in its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// The response that it continues.
+    pub previous: Option<String>,
+    /// Files, conversations, caches and containers, each once.
+    pub things: Vec<String>,
+    /// Whether there are more than can be looked up.
+    pub are_too_many: bool,
 }
 
 /// Where things stand in the body.
@@ -107,6 +124,10 @@ pub(crate) enum Once {
     OtherReference,
     /// The tier that decides the price.
     Tier,
+    /// Whether to answer later.
+    Background,
+    /// Whether to keep the answer.
+    Keep,
 }
 
 /// Who runs a tool, by what that may cost.
@@ -167,6 +188,9 @@ impl Default for RequestFacts {
             output_bound: None,
             choices: 1,
             by_reference: false,
+            references: None,
+            background: false,
+            keep: true,
             inline_media: 0,
             tools: false,
             searches: 0,
@@ -337,6 +361,69 @@ impl RequestFacts {
         Ok(())
     }
 
+    /// Reads the id of something that lives elsewhere: the id itself, or an object that has it.
+    pub(crate) fn take_id(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if value.kind()? == Kind::Object {
+            self.by_reference |= crate::observation::is_filled(&mut value.clone())?;
+            value.object(|key, member| match key {
+                b"id" => self.take_id(member),
+                b"file_ids" => self.take_ids(member),
+                _ => member.skip().map(|_| ()),
+            })?;
+            return Ok(());
+        }
+        if let Some(text) = value.string_if()?.filter(|text| !text.is_empty()) {
+            self.by_reference = true;
+            self.name(&text.decode());
+        }
+        Ok(())
+    }
+
+    /// Reads a list of such ids.
+    pub(crate) fn take_ids(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        value.array_if(|element| self.take_id(element)).map(|_| ())
+    }
+
+    /// Notes the id of something that lives elsewhere.
+    pub(crate) fn name(&mut self, id: &str) {
+        if id.len() > ID_MAX {
+            return;
+        }
+        let references = self.references.get_or_insert_default();
+        if references.things.iter().any(|known| known == id) {
+            return;
+        }
+        if references.things.len() < REFERENCES_MAX {
+            references.things.push(id.to_owned());
+        } else {
+            references.are_too_many = true;
+        }
+    }
+
+    /// Reads the id of the response that is continued.
+    pub(crate) fn take_previous(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let start = value.clone();
+        match value.kind()? {
+            Kind::Null => return Ok(value.skip().map(|_| ())?),
+            Kind::String => {}
+            _ => return Err(mend(&start, "`previous_response_id` must be a string".to_owned())),
+        }
+        let text = value.string()?;
+        if !text.is_empty() {
+            self.by_reference = true;
+            let references = self.references.get_or_insert_default();
+            references.previous = Some(text.decode().chars().take(ID_MAX).collect());
+        }
+        Ok(())
+    }
+
+    /// Reads a flag that providers take as a boolean only.
+    pub(crate) fn flag(value: &mut Cursor<'_>) -> Result<Option<bool>, Syntax> {
+        let kind = value.kind()?;
+        let span = value.skip()?;
+        Ok((kind == Kind::Bool).then(|| span.len() == b"true".len()))
+    }
+
     /// Reads tools; `judge` tells from a tool's `type` what it is.
     pub(crate) fn take_tools(&mut self, value: &mut Cursor<'_>, judge: fn(&str) -> Tool) -> Result<(), ScanError> {
         value.array_if(|tool| {
@@ -346,6 +433,8 @@ impl RequestFacts {
                 match key {
                     b"type" => kind = kind.max(member.string_if()?.map_or(kind, |text| judge(&text.decode()))),
                     b"max_uses" => uses = member.figure()?,
+                    b"vector_store_ids" => self.take_ids(member)?,
+                    b"container" => self.take_id(member)?,
                     _ => {
                         member.skip()?;
                     }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
-use crate::answer::{Nonsense, Report, UsageReport};
+use crate::answer::{Nonsense, Report, Stored, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
@@ -52,6 +52,9 @@ pub struct Reply {
     pub stream_usage: bool,
     /// Gemini without `alt=sse`: the stream is one JSON array.
     pub json_array: bool,
+    /// Whether the answer is kept to be asked for again (Responses): then its name is ours, since nobody else's need be
+    /// unique.
+    pub(crate) is_kept: bool,
     /// What the answer repeats of the request (Responses).
     pub(crate) echo: serde_json::Map<String, serde_json::Value>,
 }
@@ -125,6 +128,19 @@ impl Question {
             }
         };
         Ok(Self { asked: kind, reply })
+    }
+
+    /// Says whether the answer will be kept, and what it continues.
+    pub fn keep(&mut self, is_kept: bool, previous: Option<&str>) {
+        self.reply.is_kept = is_kept;
+        for (name, value) in [
+            ("store", serde_json::Value::from(is_kept)),
+            ("previous_response_id", previous.into()),
+        ] {
+            if let Some(known) = self.reply.echo.get_mut(name) {
+                *known = value;
+            }
+        }
     }
 
     /// Tells it in an upstream's dialect.
@@ -303,6 +319,14 @@ impl Transcoder {
         }
     }
 
+    /// The whole answer as it was told, where it is to be kept: after a complete end.
+    pub fn take_kept(&mut self) -> Option<String> {
+        match self {
+            Self::Passthrough(_) => None,
+            Self::Translate(translation) => translation.encoder.take_kept(),
+        }
+    }
+
     /// Whether content was seen: from here on the answer is committed.
     pub const fn has_content(&self) -> bool {
         self.tap().has_content()
@@ -311,6 +335,11 @@ impl Transcoder {
     /// What was observed so far.
     pub fn report(&self) -> Report {
         self.tap().report()
+    }
+
+    /// What the provider keeps of this answer, where that was said already.
+    pub fn stored(&self) -> Option<&Stored> {
+        self.tap().seen().stored.as_deref()
     }
 
     /// Whether a heartbeat may be inserted now.

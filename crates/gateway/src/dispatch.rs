@@ -18,6 +18,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::recall;
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
@@ -159,8 +160,11 @@ impl Source {
 /// Finds an answer for the call, trying as often as routing says.
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let plan = {
-        let now = call.gateway.clock.now();
-        routing::plan(&call.route, call.surface(), &call.gateway.board, now, &mut rand::rng())
+        let (now, board, rng) = (call.gateway.clock.now(), &call.gateway.board, &mut rand::rng());
+        match call.pinned() {
+            None => routing::plan(&call.route, call.surface(), board, now, rng),
+            Some(pinned) => routing::plan_pinned(&call.route, call.surface(), pinned, board, now, rng),
+        }
     };
     let total = call
         .route
@@ -183,6 +187,11 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                     Ok((headers, answer, open)) => {
                         let now = call.gateway.clock.now();
                         attempts.served(&call.route, choice, &call.gateway.board, now);
+                        if call.surface() == recall::RESPONSES
+                            && let Err(fault) = recall::note_made(&mut call, choice, &answer).await
+                        {
+                            return (call, Err(fault));
+                        }
                         let exchange = Exchange {
                             choice,
                             attempts,

@@ -23,7 +23,8 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Stream => facts.take_stream(value),
         Once::Bound => facts.take_bound(key, value),
         Once::Tools => facts.take_tools(value, tool),
-        Once::Reference | Once::OtherReference => facts.take_reference(value),
+        Once::Reference => facts.take_reference(value),
+        Once::OtherReference => Ok(facts.take_id(value)?),
         Once::Input | Once::System => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
     }
@@ -37,7 +38,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
             facts.by_reference |= kind.is("url") || kind.is("file") || kind.is("container_upload");
             facts.inline_media = facts.inline_media.saturating_add(u32::from(kind.is("base64")));
         }
-        b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
+        b"file_id" => facts.take_id(value)?,
         // Arguments of a tool: whatever stands in them is text to the model.
         b"input" => {
             value.skip()?;

@@ -1,0 +1,241 @@
+//! Responses in the background: billed when they are done, not when they are begun.
+//!
+//! A client that asks for `background: true` is answered at once with a name and nothing else; what the work costs is told
+//! by the upstream when the response is asked for again. So the call stays open after its client has gone: its account
+//! (with the hold, which bounds what policy `hard` pays) waits here until somebody sees the response finished. That is
+//! whoever comes first, the client that asks for it or we ourselves, who ask now and then, since a client may never come
+//! back. The receipt bears the id of the call that began the work, so however often it is written (a crash between the
+//! receipt and the note that it was written, two replicas that both saw the end), it is booked once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dialects::{Nonsense, Report};
+use domain::snapshot::{Credential, Route, Target, Upstream, User};
+use domain::{Ending, Job, Pin, Policy, Snapshot, UserId};
+use hashbrown::HashMap;
+use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::RESPONSES;
+use super::responses::{Ask, below};
+use super::writer::Write;
+use crate::dispatch::{Overflow, Source, collect};
+use crate::gateway::Inner;
+use crate::limits::{ANSWER_MAX, JOB_KNOWN_FOR, JOBS_MAX};
+use crate::settle::{Outcome, Served, Settlement};
+
+/// How soon we look first, and how seldom at last.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
+const LOOK_SELDOM: Duration = Duration::from_mins(1);
+
+/// How often it is looked whether something is to be looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Work that is not billed yet, by user and name.
+#[derive(Default)]
+pub(crate) struct Jobs(Mutex<HashMap<(UserId, String), Open>>);
+
+/// One of them.
+struct Open {
+    pin: Arc<Pin>,
+    settlement: Settlement,
+    next: Instant,
+    wait: Duration,
+}
+
+impl Jobs {
+    /// Whether there is no room for another.
+    pub(crate) fn are_full(&self) -> bool {
+        self.0.lock().len() >= JOBS_MAX
+    }
+
+    fn add(&self, pin: Arc<Pin>, settlement: Settlement) {
+        let open = Open {
+            next: Instant::now() + LOOK_FIRST,
+            wait: LOOK_FIRST,
+            settlement,
+            pin,
+        };
+        self.0.lock().insert((open.pin.user, open.pin.id.clone()), open);
+    }
+
+    fn take(&self, pin: &Pin) -> Option<Open> {
+        self.0.lock().remove(&(pin.user, pin.id.clone()))
+    }
+
+    /// Whether the response is not billed yet.
+    pub(crate) fn has(&self, pin: &Pin) -> bool {
+        self.0.lock().contains_key(&(pin.user, pin.id.clone()))
+    }
+
+    /// Those that are to be looked at now; their next turn is set.
+    fn due(&self, now: Instant) -> Vec<Arc<Pin>> {
+        let mut due = Vec::new();
+        for open in self.0.lock().values_mut().filter(|open| open.next <= now) {
+            open.wait = (open.wait * 2).min(LOOK_SELDOM);
+            open.next = now + open.wait;
+            due.push(Arc::clone(&open.pin));
+        }
+        due
+    }
+}
+
+/// The call's client has its answer, and the work goes on.
+pub(crate) fn begin(gateway: &Inner, pin: Arc<Pin>, settlement: &mut Settlement) {
+    gateway.recall.jobs.add(pin, settlement.hand_over());
+}
+
+/// The work was billed with its call.
+pub(crate) fn billed(gateway: &Inner, pin: &Pin) {
+    gateway.recall.queue.push(Write::Billed(pin.user, pin.id.clone()));
+}
+
+/// Somebody saw the response: bills it if it is done.
+pub(crate) fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
+    match dialects::read_answer(RESPONSES, body) {
+        Ok(report) if report.stored.as_ref().is_some_and(|stored| stored.is_pending) => {}
+        Ok(report) => {
+            let is_cancelled = report.stored.as_ref().is_some_and(|stored| stored.is_cancelled);
+            // Whoever ends the work pays for what was done of it, like a client that leaves its stream.
+            let ending = if is_cancelled { Ending::ClientGone } else { Ending::Complete };
+            finish(gateway, pin, ending, Some(report), None);
+        }
+        Err(Nonsense::Error(failure)) => finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.message)),
+        Err(nonsense) => tracing::warn!(id = pin.id, %nonsense, "a response in the background cannot be read"),
+    }
+}
+
+/// The response will not be seen again.
+pub(crate) fn lost(gateway: &Arc<Inner>, pin: &Pin, why: &str) {
+    finish(gateway, pin, Ending::UpstreamGone, None, Some(why.to_owned()));
+}
+
+/// Bills the work, once.
+fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report>, error: Option<String>) {
+    let Some(Open { mut settlement, pin, .. }) = gateway.recall.jobs.take(pin) else {
+        return;
+    };
+    let route = Arc::clone(settlement.route());
+    let target = pin.job.as_ref().and_then(|job| target(&route, &pin, job));
+    let served = target.zip(report).map(|(target, report)| Served {
+        target,
+        credential: pin.credential,
+        relayed: report.content_bytes > 0,
+        report,
+    });
+    let outcome = Outcome {
+        ending,
+        status: StatusCode::OK.as_u16(),
+        served,
+        first_content: None,
+        error,
+    };
+    match settlement.finish(&outcome) {
+        Ok(_) => billed(gateway, &pin),
+        // It stays in the database and is billed after a restart.
+        Err(_) => tracing::error!(id = pin.id, "a response in the background could not be billed"),
+    }
+}
+
+fn target<'a>(route: &'a Route, pin: &Pin, job: &Job) -> Option<&'a Target> {
+    let at = |target: &&Target| target.upstream.id == pin.upstream;
+    let is_same = |target: &&Target| at(target) && *target.model == *job.target;
+    route.targets.iter().find(is_same).or_else(|| route.targets.iter().find(at))
+}
+
+/// Takes up what an earlier process began, before the first call is admitted.
+pub(crate) async fn resume(gateway: &Arc<Inner>) -> Result<usize, store::StoreError> {
+    let pins = gateway.recall.store.pins().jobs().await?;
+    let snapshot = gateway.snapshot.load_full();
+    let count = pins.len();
+    for pin in pins {
+        let Some(job) = &pin.job else { continue };
+        let route = snapshot.route(&job.model).unwrap_or_else(|| nowhere(&job.model));
+        let user = payer(&snapshot, pin.user);
+        let settlement = Settlement::reopen(gateway, user, pin.key, job, route);
+        gateway.recall.jobs.add(Arc::new(pin), settlement);
+    }
+    Ok(count)
+}
+
+/// A user who was removed meanwhile still owes.
+fn payer(snapshot: &Snapshot, id: UserId) -> Arc<User> {
+    let removed = || User {
+        id,
+        name: String::new(),
+        policy: Policy::Unlimited,
+    };
+    snapshot.users.get(&id).cloned().unwrap_or_else(|| Arc::new(removed()))
+}
+
+/// A model that is not served any more.
+fn nowhere(model: &str) -> Arc<Route> {
+    Arc::new(Route {
+        model: model.to_owned(),
+        strategy: domain::declaration::Strategy::default(),
+        targets: Vec::new(),
+        price: None,
+        system_prompt: None,
+    })
+}
+
+/// Looks after what is not billed yet, until `shutdown`.
+pub(crate) async fn look_after(gateway: Arc<Inner>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        for pin in gateway.recall.jobs.due(Instant::now()) {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = look(&gateway, &pin) => {}
+            }
+        }
+    }
+}
+
+/// Asks the upstream how far the work is.
+pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
+    if gateway.clock.now().since(pin.made_at) > JOB_KNOWN_FOR {
+        return lost(gateway, pin, "the response was never finished");
+    }
+    let snapshot = gateway.snapshot.load_full();
+    let Some((upstream, credential)) = home(&snapshot, pin) else {
+        return;
+    };
+    let Some(path) = below(upstream, &pin.id, "") else {
+        return;
+    };
+    let ask = Ask {
+        upstream,
+        credential,
+        method: Method::GET,
+        path: &path,
+        query: None,
+        client_headers: &HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    let Ok(response) = ask.send(gateway).await else { return };
+    let (head, body) = response.into_parts();
+    match head.status {
+        StatusCode::OK => {
+            if let Ok(body) = collect(Source::Upstream(body, None), ANSWER_MAX, Overflow::Fail).await {
+                seen(gateway, pin, &body);
+            }
+        }
+        StatusCode::NOT_FOUND => lost(gateway, pin, "the upstream does not know the response any more"),
+        _ => {}
+    }
+}
+
+/// The upstream and credential of a pin, as they are now.
+pub(crate) fn home<'a>(snapshot: &'a Snapshot, pin: &Pin) -> Option<(&'a Arc<Upstream>, &'a Arc<Credential>)> {
+    let upstream = snapshot.upstreams.iter().find(|upstream| upstream.id == pin.upstream)?;
+    let own = upstream.credentials.iter().find(|known| known.id == pin.credential);
+    own.or_else(|| upstream.credentials.first()).map(|credential| (upstream, credential))
+}
