@@ -131,13 +131,21 @@ pub fn input_items(turns: &[(&str, &str)], page: &Page) -> String {
         let own = member(turn, "input").map(list).unwrap_or_default();
         all.extend(own.into_iter().enumerate().map(|(n, item)| shown(item, id, n)));
         if place < last {
-            all.extend(response(turn).and_then(|it| member(it, "output")).map(list).unwrap_or_default());
+            all.extend(
+                response(turn)
+                    .and_then(|it| member(it, "output"))
+                    .map(list)
+                    .unwrap_or_default(),
+            );
         }
     }
     if !page.is_ascending {
         all.reverse();
     }
-    let begins = page.after.as_deref().and_then(|after| all.iter().position(|item| id_of(item) == Some(after)));
+    let begins = page
+        .after
+        .as_deref()
+        .and_then(|after| all.iter().position(|item| id_of(item) == Some(after)));
     let begins = begins.map_or(0, |place| place + 1);
     let limit = page.limit.unwrap_or(ITEMS_PAGE_DEFAULT).clamp(1, ITEMS_PAGE_MAX);
     let has_more = all.len() > begins + limit;
@@ -253,13 +261,19 @@ mod tests {
         let made = continued(&Bytes::from_static(body.as_bytes()), &[FIRST, SECOND]).unwrap();
         let text = std::str::from_utf8(&made).unwrap();
         assert!(text.starts_with(r#"{"previous_response_id": null, "input": [{"role":"user","content":"one"},"#));
-        assert!(text.ends_with(r#"{"role":"user","content":"three"}], "model":"m","x":1.50}"#), "{text}");
+        assert!(
+            text.ends_with(r#"{"role":"user","content":"three"}], "model":"m","x":1.50}"#),
+            "{text}"
+        );
         let made = whole(body, &[FIRST, SECOND]);
         assert_eq!(made["input"].as_array().unwrap().len(), 4);
         assert_eq!(made["input"][2]["type"], "function_call");
         let made = whole(r#"{"model":"m","previous_response_id":"r"}"#, &[FIRST]);
         assert_eq!(made["input"].as_array().unwrap().len(), 2);
-        let made = whole(r#"{"input":[{"type":"function_call_output"}],"previous_response_id":"r"}"#, &[SECOND]);
+        let made = whole(
+            r#"{"input":[{"type":"function_call_output"}],"previous_response_id":"r"}"#,
+            &[SECOND],
+        );
         assert_eq!(made["input"][1]["type"], "function_call_output");
         assert!(continued(&Bytes::from_static(br#"{"input":7}"#), &[]).is_err());
     }
@@ -276,20 +290,34 @@ mod tests {
 
     #[test]
     fn items_are_listed_as_the_provider_does() {
-        let third = turn(&own_input(br#"{"input":"three"}"#).unwrap(), r#"{"id":"resp_3","output":[{"id":"no"}]}"#);
+        let third = turn(
+            &own_input(br#"{"input":"three"}"#).unwrap(),
+            r#"{"id":"resp_3","output":[{"id":"no"}]}"#,
+        );
         let turns = [("resp_1", FIRST), ("resp_2", SECOND), ("resp_3", third.as_str())];
         let listed = |query: &str| -> Value { serde_json::from_str(&input_items(&turns, &Page::read(query))).unwrap() };
         let all = listed("");
-        let ids: Vec<&str> = all["data"].as_array().unwrap().iter().map(|item| id_of(item).unwrap()).collect();
+        let ids: Vec<&str> = all["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| id_of(item).unwrap())
+            .collect();
         assert_eq!(ids, ["msg_resp_3_in0", "fc_1", "msg_1", "msg_resp_1_in0"]);
-        assert_eq!((&all["has_more"], &all["last_id"]), (&json!(false), &json!("msg_resp_1_in0")));
+        assert_eq!(
+            (&all["has_more"], &all["last_id"]),
+            (&json!(false), &json!("msg_resp_1_in0"))
+        );
         assert_eq!(
             all["data"][0],
             json!({"id": "msg_resp_3_in0", "type": "message", "role": "user", "status": "completed",
                 "content": [{"type": "input_text", "text": "three"}]})
         );
         let some = listed("order=asc&after=msg_1&limit=1");
-        assert_eq!((&some["data"][0]["id"], &some["has_more"]), (&json!("fc_1"), &json!(true)));
+        assert_eq!(
+            (&some["data"][0]["id"], &some["has_more"]),
+            (&json!("fc_1"), &json!(true))
+        );
     }
 
     proptest! {

@@ -24,10 +24,10 @@ use crate::cors::Cors;
 use crate::dispatch::{Answer, Exchange, chosen, dispatch};
 use crate::gateway::Inner;
 use crate::inbound::{CallPath, Inbound};
+use crate::recall::{self, jobs, responses};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
-use crate::recall::{self, jobs, responses};
 use crate::{count, headers, listing, operate, passthrough};
 
 /// Answers one request, whatever it is.

@@ -140,7 +140,9 @@ impl Recall {
             None => Ok(None),
             Some(turn) if turn.previous.is_some() => Err(Fault::new(
                 FaultKind::NoSuchPrevious,
-                format!("the beginning of the conversation of `{id}` was deleted or has expired, or it is too long; send the whole conversation"),
+                format!(
+                    "the beginning of the conversation of `{id}` was deleted or has expired, or it is too long; send the whole conversation"
+                ),
             )),
             Some(_) => {
                 turns.reverse();

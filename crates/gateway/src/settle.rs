@@ -10,8 +10,8 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Key, Route, Target, User};
 use domain::{
-    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, Job, KeyId, Money, Operation, Policy, Receipt, Surface,
-    Timestamp, UsageSource,
+    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, Job, KeyId, Money, Operation, Policy, Receipt,
+    Surface, Timestamp, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};

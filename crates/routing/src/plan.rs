@@ -138,11 +138,7 @@ impl Exclusion {
                 until,
                 named_by_provider: false,
             } => Some(until),
-            Self::Dialect
-            | Self::ForcedOpen
-            | Self::Cooldown { .. }
-            | Self::OutOfCredit { .. }
-            | Self::Pinned => None,
+            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } | Self::Pinned => None,
         }
     }
 }

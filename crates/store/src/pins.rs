@@ -42,7 +42,13 @@ impl Pins<'_> {
     /// Everything of this name that has not expired, whosever it is.
     pub async fn find(&self, id: &str, now: Timestamp) -> Result<Vec<Pin>> {
         let select = format!("{SELECT} WHERE id = $1 AND expires_at > $2");
-        let rows = self.0.db().read().await?.all::<Row>(&select, values![id, now.0]).await?;
+        let rows = self
+            .0
+            .db()
+            .read()
+            .await?
+            .all::<Row>(&select, values![id, now.0])
+            .await?;
         rows.into_iter().map(Row::into_pin).collect()
     }
 

@@ -133,9 +133,7 @@ pub(crate) async fn reseal_all(store: &Store) -> Result<u64> {
         after = (last.id.clone(), last.user_id);
         for row in rows.into_iter().filter(|row| !store.ring().is_current(&row.sealed)) {
             let turn = row.open(store.ring())?;
-            let sealed = store
-                .ring()
-                .seal(&context(turn.user, &turn.id), turn.body.as_bytes())?;
+            let sealed = store.ring().seal(&context(turn.user, &turn.id), turn.body.as_bytes())?;
             tx.exec(
                 "UPDATE turns SET sealed = $3 WHERE id = $1 AND user_id = $2",
                 values![turn.id, turn.user.0, sealed],

@@ -253,7 +253,9 @@ impl<'a> Object<'a> {
 
     /// The provider keeps the object unless it was told not to.
     fn note(&self, seen: &mut Observation) {
-        let id = self.id.filter(|id| (1..=ID_MAX).contains(&id.raw.len()) && !self.is_dropped);
+        let id = self
+            .id
+            .filter(|id| (1..=ID_MAX).contains(&id.raw.len()) && !self.is_dropped);
         let Some(id) = id else { return };
         let stored = seen.report.stored.get_or_insert_default();
         if !id.is(&stored.id) {

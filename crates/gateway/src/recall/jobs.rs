@@ -100,7 +100,11 @@ pub(crate) fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
         Ok(report) => {
             let is_cancelled = report.stored.as_ref().is_some_and(|stored| stored.is_cancelled);
             // Whoever ends the work pays for what was done of it, like a client that leaves its stream.
-            let ending = if is_cancelled { Ending::ClientGone } else { Ending::Complete };
+            let ending = if is_cancelled {
+                Ending::ClientGone
+            } else {
+                Ending::Complete
+            };
             finish(gateway, pin, ending, Some(report), None);
         }
         Err(Nonsense::Error(failure)) => finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.message)),
@@ -115,7 +119,10 @@ pub(crate) fn lost(gateway: &Arc<Inner>, pin: &Pin, why: &str) {
 
 /// Bills the work, once.
 fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report>, error: Option<String>) {
-    let Some(Open { mut settlement, pin, .. }) = gateway.recall.jobs.take(pin) else {
+    let Some(Open {
+        mut settlement, pin, ..
+    }) = gateway.recall.jobs.take(pin)
+    else {
         return;
     };
     let route = Arc::clone(settlement.route());
@@ -143,7 +150,11 @@ fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report
 fn target<'a>(route: &'a Route, pin: &Pin, job: &Job) -> Option<&'a Target> {
     let at = |target: &&Target| target.upstream.id == pin.upstream;
     let is_same = |target: &&Target| at(target) && *target.model == *job.target;
-    route.targets.iter().find(is_same).or_else(|| route.targets.iter().find(at))
+    route
+        .targets
+        .iter()
+        .find(is_same)
+        .or_else(|| route.targets.iter().find(at))
 }
 
 /// Takes up what an earlier process began, before the first call is admitted.
@@ -237,5 +248,6 @@ pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
 pub(crate) fn home<'a>(snapshot: &'a Snapshot, pin: &Pin) -> Option<(&'a Arc<Upstream>, &'a Arc<Credential>)> {
     let upstream = snapshot.upstreams.iter().find(|upstream| upstream.id == pin.upstream)?;
     let own = upstream.credentials.iter().find(|known| known.id == pin.credential);
-    own.or_else(|| upstream.credentials.first()).map(|credential| (upstream, credential))
+    own.or_else(|| upstream.credentials.first())
+        .map(|credential| (upstream, credential))
 }

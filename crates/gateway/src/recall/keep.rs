@@ -95,7 +95,9 @@ pub(crate) async fn note_made(call: &mut Call, choice: Choice, answer: &Answer) 
 
 /// Keeps the turn of a call whose whole answer was told as `response`.
 pub(crate) fn keep_turn(call: &mut Call, response: &str) {
-    let Some(mut recalled) = call.recalled.take() else { return };
+    let Some(mut recalled) = call.recalled.take() else {
+        return;
+    };
     let Some(input) = recalled.input.take() else { return };
     let body = conversation::turn(&input, response);
     if body.len() > TURN_BYTES_MAX {

@@ -46,7 +46,12 @@ pub(crate) async fn recall(
     mut request: Request<'_>,
 ) -> Result<(Option<Box<Recalled>>, Bytes, RequestFacts), Fault> {
     let mut recalled = Recalled::default();
-    if let Some(previous) = request.facts.references.as_deref().and_then(|named| named.previous.clone()) {
+    if let Some(previous) = request
+        .facts
+        .references
+        .as_deref()
+        .and_then(|named| named.previous.clone())
+    {
         go_on(gateway, &mut request, &mut recalled, previous).await?;
     }
     if let Some(named) = request.facts.references.as_deref() {

@@ -196,8 +196,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The path of a response at an upstream; `None` where the upstream has no responses.
 pub(crate) fn below(upstream: &Upstream, id: &str, suffix: &str) -> Option<String> {
     let template = upstream.surfaces.get(&RESPONSES)?;
-    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) && !id.contains("..");
-    let (path, query) = template.split_once('?').map_or((&**template, None), |(path, query)| (path, Some(query)));
+    let is_plain = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+        && !id.contains("..");
+    let (path, query) = template
+        .split_once('?')
+        .map_or((&**template, None), |(path, query)| (path, Some(query)));
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     is_plain.then(|| format!("{path}/{id}{suffix}{query}"))
 }
@@ -217,7 +222,9 @@ pub(crate) struct Ask<'a> {
 impl Ask<'_> {
     /// Sends it. Nothing is retried, since such a request may have done its work already.
     pub(crate) async fn send(self, gateway: &Arc<Inner>) -> Result<Response<UpstreamBody>, Fault> {
-        let Self { upstream, credential, .. } = self;
+        let Self {
+            upstream, credential, ..
+        } = self;
         let readied = auth::ready(gateway, upstream, credential).await.map_err(|failure| {
             tracing::warn!(
                 upstream = upstream.name,

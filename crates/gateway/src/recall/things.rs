@@ -91,13 +91,24 @@ fn in_body(body: &[u8]) -> Vec<String> {
 fn gather(name: &str, value: &Value, ids: &mut Vec<String>) {
     let names_id = || {
         let name = name.to_ascii_lowercase();
-        ["id", "ids", "file", "files", "uri", "filename", "cachedcontent", "cached_content"]
-            .iter()
-            .any(|end| name.ends_with(end))
+        [
+            "id",
+            "ids",
+            "file",
+            "files",
+            "uri",
+            "filename",
+            "cachedcontent",
+            "cached_content",
+        ]
+        .iter()
+        .any(|end| name.ends_with(end))
     };
     match value {
         Value::String(text) => {
-            let text = text.rsplit_once("/files/").map_or(text.clone(), |(_, name)| format!("files/{name}"));
+            let text = text
+                .rsplit_once("/files/")
+                .map_or(text.clone(), |(_, name)| format!("files/{name}"));
             if ids.len() < IDS_MAX && is_id(&text) && names_id() && !ids.contains(&text) {
                 ids.push(text);
             }
@@ -139,7 +150,9 @@ pub(crate) async fn note(
 
 fn is_short_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     content_type.starts_with(b"application/json") && length.is_none_or(|length: usize| length <= MADE_MAX)
 }
 
@@ -188,7 +201,14 @@ fn of_answer(text: &[u8]) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     let files = answer.get("result_files").and_then(Value::as_array);
-    ids.extend(files.into_iter().flatten().filter_map(Value::as_str).filter(|id| is_id(id)).map(str::to_owned));
+    ids.extend(
+        files
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter(|id| is_id(id))
+            .map(str::to_owned),
+    );
     ids.truncate(IDS_MAX);
     ids
 }
@@ -216,7 +236,10 @@ mod tests {
     fn what_an_answer_made_is_found() {
         let batch = br#"{"id":"batch_1","object":"batch","output_file_id":"file-out","error_file_id":null}"#;
         assert_eq!(of_answer(batch), ["batch_1", "file-out"]);
-        assert_eq!(of_answer(br#"{"file":{"name":"files/abc","uri":"https://x"}}"#), ["files/abc"]);
+        assert_eq!(
+            of_answer(br#"{"file":{"name":"files/abc","uri":"https://x"}}"#),
+            ["files/abc"]
+        );
         assert_eq!(of_answer(br#"{"object":"list","data":[{"id":"file-1"}]}"#), [""; 0]);
     }
 }

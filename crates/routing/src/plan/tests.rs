@@ -611,7 +611,11 @@ fn what_lives_at_one_place_goes_nowhere_else() {
     let plan = asked(&board);
     assert_eq!((plan.order.as_slice(), plan.last_resort), (&[place][..], false));
     assert_eq!(plan.excluded.len(), 3);
-    assert!(plan.excluded.iter().all(|excluded| excluded.reason == Exclusion::Pinned));
+    assert!(
+        plan.excluded
+            .iter()
+            .all(|excluded| excluded.reason == Exclusion::Pinned)
+    );
 
     fail(&route, &board, (1, 1), &status(429), 1);
     let plan = asked(&board);
