@@ -413,3 +413,22 @@ fn a_stream_in_the_background_is_billed_though_its_client_left() {
     exchange.leave();
     assert_billed(&world, PRICE);
 }
+
+#[test]
+fn a_conversation_made_shorter_is_metered() {
+    let world = World::new();
+    world.answer("/responses", &response("resp_1", "completed"));
+    assert_eq!(world.create(CLIENT_KEY, json!({})).status(), 200);
+    let place = world.place();
+    let mut compacted = response("cmp_1", "completed");
+    compacted["object"] = json!("response.compaction");
+    compacted.as_object_mut().unwrap().remove("status");
+    world.answer("/responses/compact", &compacted);
+    let asked = json!({"model": "gpt-4o", "previous_response_id": "resp_1"});
+    let answer = world.send("POST", "/v1/responses/compact", CLIENT_KEY, Some(&asked));
+    assert_eq!((answer.status(), answer.json()), (200, compacted));
+    assert_eq!(world.place(), place, "it lives where the conversation does");
+    assert_eq!(charged(&world.gateway), [PRICE, PRICE]);
+    let refused = world.send("POST", "/v1/responses/compact", OTHER_KEY, Some(&asked));
+    assert_eq!(refused.status(), 400);
+}

@@ -81,7 +81,7 @@ const GEMINI_METHODS: [GeminiMethod; 5] = [
     },
 ];
 
-const CALLS: [(&str, Surface); 7] = [
+const CALLS: [(&str, Surface); 8] = [
     ("/chat/completions", Surface::new(Operation::Chat, Dialect::OpenaiChat)),
     (
         "/completions",
@@ -92,6 +92,10 @@ const CALLS: [(&str, Surface); 7] = [
     (
         "/responses/input_tokens",
         Surface::new(Operation::CountTokens, Dialect::OpenaiResponses),
+    ),
+    (
+        "/responses/compact",
+        Surface::new(Operation::Compact, Dialect::OpenaiResponses),
     ),
     ("/messages", Surface::new(Operation::Chat, Dialect::AnthropicMessages)),
     (
