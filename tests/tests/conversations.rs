@@ -24,8 +24,10 @@ impl World {
         let (url, v1) = (upstream.url(), upstream.v1());
         let config = format!(
             "providers:
+  - {{name: responses-only, base_url: \"{v1}\", models: [native], surfaces: {{chat: {{openai_responses: /responses}}}}}}
   - {{name: chat-only, base_url: \"{v1}\", models: [chat], surfaces: {{chat: {{openai_chat: /chat/completions}}}}}}
 upstreams:
+  - {{name: b, provider: responses-only, credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
   - {{name: a, provider: chat-only, credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
   - {{name: c, provider: anthropic, base_url: \"{v1}\", models: [anthropic], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
   - {{name: d, provider: gemini, base_url: \"{url}/v1beta\", models: [gemini], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
@@ -193,6 +195,33 @@ fn a_conversation_may_go_on_at_another_model() {
         let all: Vec<String> = (0..=turn).map(|turn| format!("turn-{turn}-said")).collect();
         assert_in_order(&body, &all.iter().map(String::as_str).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn an_upstream_that_keeps_conversations_itself_may_take_over() {
+    let world = World::new("");
+    let thought = Answer::text("said").thinking("thought");
+    world.upstream.then(Behaviour::answer(thought));
+    let first = world.say(json!({"model": "anthropic", "input": "one"}), true);
+    assert!(first.to_string().contains("encrypted_content"), "{first}");
+    world.asked();
+    let second = world.say(
+        json!({"model": "native", "input": "two", "previous_response_id": first["id"]}),
+        false,
+    );
+    let asked: Value = serde_json::from_str(&world.asked()).unwrap();
+    assert_eq!(asked["previous_response_id"], Value::Null);
+    assert_in_order(&asked["input"].to_string(), &["one", "said", "two"]);
+    assert!(!asked.to_string().contains("encrypted_content"), "others' seals cannot be opened: {asked}");
+    world.say(
+        json!({"model": "native", "input": "three", "previous_response_id": second["id"]}),
+        false,
+    );
+    let asked: Value = serde_json::from_str(&world.asked()).unwrap();
+    assert_eq!((&asked["previous_response_id"], &asked["input"]), (&second["id"], &json!("three")));
+    // What lives there cannot be told elsewhere.
+    let body = json!({"model": "chat", "input": "four", "previous_response_id": second["id"]});
+    assert_eq!(world.create(&body).status(), 400);
 }
 
 #[test]

@@ -11,11 +11,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::hub::BadRequest;
 use crate::json::{Cursor, Kind, Syntax};
 use crate::limits::{ITEMS_PAGE_DEFAULT, ITEMS_PAGE_MAX};
+use crate::openai_responses;
 
 /// The items of a request's own input, as a JSON list.
 ///
@@ -83,6 +85,39 @@ pub fn continued(body: &Bytes, turns: &[&str]) -> Result<Bytes, BadRequest> {
     }
     out.extend_from_slice(body.get(at..).unwrap_or_default());
     Ok(out.into())
+}
+
+/// The same request for an upstream of this format that takes over a conversation which others answered before: without
+/// their reasoning, which it could not open and would refuse.
+pub fn for_provider(body: &Bytes) -> Bytes {
+    let Some(input) = std::str::from_utf8(body).ok().and_then(|body| member(body, "input")) else {
+        return body.clone();
+    };
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(input) else {
+        return body.clone();
+    };
+    let count = items.len();
+    let kept: Vec<&str> = items.into_iter().map(RawValue::get).filter(|item| can_be_opened(item)).collect();
+    if kept.len() == count {
+        return body.clone();
+    }
+    let begin = input.as_ptr() as usize - body.as_ptr() as usize;
+    let mut out = body.get(..begin).unwrap_or_default().to_vec();
+    out.extend_from_slice(format!("[{}]", kept.join(",")).as_bytes());
+    out.extend_from_slice(body.get(begin + input.len()..).unwrap_or_default());
+    out.into()
+}
+
+/// Whether an item is anything but reasoning that somebody else sealed.
+fn can_be_opened(item: &str) -> bool {
+    if !item.contains("reasoning") {
+        return true;
+    }
+    let text = |name: &str| member(item, name).and_then(|text| serde_json::from_str::<String>(text).ok());
+    if text("type").as_deref() != Some("reasoning") {
+        return true;
+    }
+    openai_responses::is_own_reasoning(text("id").as_deref(), text("encrypted_content").as_deref())
 }
 
 /// A turn, of the client's items ([`own_input`]) and the response as it was told.
@@ -286,6 +321,21 @@ mod tests {
         let made = whole(r#"{"input":[],"previous_response_id":"resp_1"}"#, &[&turn]);
         assert_eq!(made["input"], json!([{"role": "user", "content": "hi \"you\""}]));
         assert_eq!(own_input(br#"{"model":"m"}"#).unwrap(), "[]");
+    }
+
+    #[test]
+    fn reasoning_of_others_is_not_shown_to_the_provider() {
+        let body = r#"{"model":"m","input":[{"role":"user","content":"about reasoning"},
+            {"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"redacted:tollgate:anthropic_messages:E"},
+            {"type":"reasoning","id":"rs_2","summary":[]},
+            {"type":"reasoning","id":"rs_3","summary":[],"encrypted_content":"gAAA"}],"x":1}"#;
+        let told = for_provider(&Bytes::from_static(body.as_bytes()));
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["x"], 1);
+        let ids: Vec<_> = told["input"].as_array().unwrap().iter().map(|item| item["id"].as_str()).collect();
+        assert_eq!(ids, [None, Some("rs_3")]);
+        let same = Bytes::from_static(br#"{"input":"reasoning"}"#);
+        assert_eq!(for_provider(&same), same);
     }
 
     #[test]

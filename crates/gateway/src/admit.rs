@@ -223,7 +223,7 @@ pub(crate) async fn admit(
     let model = model.ok_or_else(|| Fault::new(FaultKind::Malformed, "the request names no `model`"))?;
     let route = find_route(&snapshot, &key, model)?;
     if let Some(recalled) = &recalled {
-        recalled.check(&route)?;
+        recalled.check(&route, path.surface)?;
     }
     if let Some(own) = own.filter(|_| facts.keep) {
         recalled = recall::set_input_aside(gateway, recalled, &route, &own)?;

@@ -365,9 +365,18 @@ fn outgoing(
         path: &path::path(template, &asked),
         query: query.as_deref(),
         client_headers: &call.head.headers,
-        body: call.facts.edit(&call.body, &edits),
+        body: match &call.recalled {
+            Some(recalled) if recalled.previous.is_some() => taken_over(call, &edits),
+            _ => call.facts.edit(&call.body, &edits),
+        },
     }
     .build()
+}
+
+/// The body for an upstream that goes on with a conversation which others answered before.
+fn taken_over(call: &Call, edits: &Edits<'_>) -> Bytes {
+    let body = dialects::conversation::for_provider(&call.body);
+    dialects::scan(call.surface(), &body).map_or_else(|_| body.clone(), |facts| facts.edit(&body, edits))
 }
 
 /// The request to send to a target of another format.

@@ -1,10 +1,9 @@
 //! What a request names, looked up before it is admitted.
 //!
 //! A response that is kept here is put in front of the request, which then is like any other. Whatever lives at an upstream
-//! ties the call to that place. What somebody else made does not exist. An id that nobody made here can be the operator's
-//! own: files are left to the upstream to judge, as before; a *response* that nobody made here is refused, because the
-//! upstream would continue whatever conversation of our credential it names. Only keys that see the operator's account
-//! anyway (`passthrough`) may do that.
+//! ties the call to that place. What somebody else made does not exist. What nobody made here, as far as is known, may be
+//! the operator's own or older than this memory: it is left to an upstream of the same format to judge, and where there is
+//! none it does not exist either.
 
 use bytes::Bytes;
 use dialects::{References, RequestFacts, conversation};
@@ -26,6 +25,8 @@ pub(crate) struct Recalled {
     pub(crate) pinned: Option<Pinned>,
     /// The kept response that it continues.
     pub(crate) previous: Option<String>,
+    /// The response that it continues, of which nothing is known here.
+    pub(crate) unknown: Option<String>,
     /// The client's own items, where the answer may have to be kept.
     pub(crate) input: Option<String>,
 }
@@ -57,7 +58,7 @@ pub(crate) async fn recall(
     if let Some(named) = request.facts.references.as_deref() {
         locate(gateway, &request, named, &mut recalled).await?;
     }
-    let is_empty = recalled.pinned.is_none() && recalled.previous.is_none();
+    let is_empty = recalled.pinned.is_none() && recalled.previous.is_none() && recalled.unknown.is_none();
     let recalled = (!is_empty).then(|| Box::new(recalled));
     Ok((recalled, request.body, request.facts))
 }
@@ -83,8 +84,11 @@ async fn go_on(
             recalled.pinned = Some(place(request.snapshot, &pin));
             Ok(())
         }
-        Found::Unknown if request.key.passthrough => Ok(()),
-        Found::Foreign | Found::Unknown => Err(no_such_previous(&previous)),
+        Found::Unknown => {
+            recalled.unknown = Some(previous);
+            Ok(())
+        }
+        Found::Foreign => Err(no_such_previous(&previous)),
     }
 }
 
@@ -133,8 +137,14 @@ pub(crate) fn place(snapshot: &Snapshot, pin: &Pin) -> Pinned {
 }
 
 impl Recalled {
-    /// Refuses a model that is not served where the request's things live.
-    pub(crate) fn check(&self, route: &Route) -> Result<(), Fault> {
+    /// Refuses a model that is not served where the request's things live, or can live.
+    pub(crate) fn check(&self, route: &Route, surface: Surface) -> Result<(), Fault> {
+        let is_native = |target: &Target| target.upstream.serving(surface) == Some(surface);
+        if let Some(unknown) = &self.unknown
+            && !route.targets.iter().any(is_native)
+        {
+            return Err(no_such_previous(unknown));
+        }
         let Some(pinned) = self.pinned else {
             return Ok(());
         };
