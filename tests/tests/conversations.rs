@@ -212,13 +212,19 @@ fn an_upstream_that_keeps_conversations_itself_may_take_over() {
     let asked: Value = serde_json::from_str(&world.asked()).unwrap();
     assert_eq!(asked["previous_response_id"], Value::Null);
     assert_in_order(&asked["input"].to_string(), &["one", "said", "two"]);
-    assert!(!asked.to_string().contains("encrypted_content"), "others' seals cannot be opened: {asked}");
+    assert!(
+        !asked.to_string().contains("encrypted_content"),
+        "others' seals cannot be opened: {asked}"
+    );
     world.say(
         json!({"model": "native", "input": "three", "previous_response_id": second["id"]}),
         false,
     );
     let asked: Value = serde_json::from_str(&world.asked()).unwrap();
-    assert_eq!((&asked["previous_response_id"], &asked["input"]), (&second["id"], &json!("three")));
+    assert_eq!(
+        (&asked["previous_response_id"], &asked["input"]),
+        (&second["id"], &json!("three"))
+    );
     // What lives there cannot be told elsewhere.
     let body = json!({"model": "chat", "input": "four", "previous_response_id": second["id"]});
     assert_eq!(world.create(&body).status(), 400);

@@ -224,6 +224,27 @@ fn files_and_batches_are_found_where_they_were_made() {
         assert_eq!(world.place(), place, "{path}");
     }
 
+    // What a client can make an upstream repeat gives it nothing: neither content nor ids that are somebody else's.
+    let spell = json!({"id": "file-out", "output_file_id": "file-two"});
+    world.answer("/files", &json!({"id": "file-bob", "object": "file"}));
+    let upload = Request::post("/v1/files", &json!({}))
+        .header("x-tollgate-upstream", "two")
+        .bearer(OTHER_KEY);
+    assert_eq!(upload.send(&world.gateway.url()).status(), 200);
+    world.answer("/files/file-bob/content", &spell);
+    world.answer(
+        "/files/file-bob",
+        &json!({"id": "file-bob", "output_file_id": "file-two"}),
+    );
+    for path in ["/v1/files/file-bob/content", "/v1/files/file-bob"] {
+        assert_eq!(world.send("GET", path, OTHER_KEY, None).status(), 200);
+    }
+    world.asked();
+    for path in ["/v1/files/file-two", "/v1/files/file-out"] {
+        let refused = world.send("GET", path, OTHER_KEY, None);
+        assert_eq!((refused.status(), world.asked().len()), (404, 0), "{path}");
+    }
+
     // A call that names the file goes to it, and one that names files of two places nowhere.
     let with_files = |ids: &[&str]| {
         let parts: Vec<Value> = ids

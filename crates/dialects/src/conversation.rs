@@ -97,7 +97,11 @@ pub fn for_provider(body: &Bytes) -> Bytes {
         return body.clone();
     };
     let count = items.len();
-    let kept: Vec<&str> = items.into_iter().map(RawValue::get).filter(|item| can_be_opened(item)).collect();
+    let kept: Vec<&str> = items
+        .into_iter()
+        .map(RawValue::get)
+        .filter(|item| can_be_opened(item))
+        .collect();
     if kept.len() == count {
         return body.clone();
     }
@@ -332,7 +336,12 @@ mod tests {
         let told = for_provider(&Bytes::from_static(body.as_bytes()));
         let told: Value = serde_json::from_slice(&told).unwrap();
         assert_eq!(told["x"], 1);
-        let ids: Vec<_> = told["input"].as_array().unwrap().iter().map(|item| item["id"].as_str()).collect();
+        let ids: Vec<_> = told["input"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["id"].as_str())
+            .collect();
         assert_eq!(ids, [None, Some("rs_3")]);
         let same = Bytes::from_static(br#"{"input":"reasoning"}"#);
         assert_eq!(for_provider(&same), same);
@@ -392,7 +401,10 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), turn in ".*") {
             let _ = own_input(&bytes);
-            let _ = continued(&Bytes::from(bytes), &[&turn]);
+            let bytes = Bytes::from(bytes);
+            let _ = continued(&bytes, &[&turn]);
+            let _ = for_provider(&bytes);
+            let _ = for_provider(&Bytes::copy_from_slice(turn.as_bytes()));
             let _ = input_items(&[("r", &turn)], &Page::default());
         }
     }

@@ -115,3 +115,6 @@ pub(crate) const JOBS_MAX: usize = 10_000;
 
 /// How long a response in the background may take before it is given up: the longest take hours.
 pub(crate) const JOB_KNOWN_FOR: Duration = Duration::from_hours(48);
+
+/// Responses in the background that are asked for at the same time.
+pub(crate) const LOOKS_MAX: usize = 16;

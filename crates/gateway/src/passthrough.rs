@@ -75,7 +75,7 @@ pub(crate) async fn forward(
     );
     let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
     let source = Source::Upstream(body, None);
-    let source = things::note(gateway, maker, &head.method, &named, &answered, source).await;
+    let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
     relay(upstream, credential, answered, source).await
 }
 

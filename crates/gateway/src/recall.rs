@@ -101,7 +101,28 @@ impl Recall {
         self.queue.push(Write::Pin(pin));
     }
 
-    /// The same, and does not return before it is in the database.
+    /// Remembers a thing that an answer named, unless the same thing at the same place is somebody else's: whoever can
+    /// make an upstream repeat an id must not get what it names.
+    pub(crate) async fn learn(&self, pin: Pin) {
+        let is_taken = |other: &Pin| {
+            other.user != pin.user && other.upstream == pin.upstream && other.credential == pin.credential
+        };
+        let known = self
+            .pins
+            .lock()
+            .get(&pin.id)
+            .filter(|known| known.expires_at > pin.made_at);
+        if known.as_deref().is_some_and(is_taken) {
+            return;
+        }
+        match self.store.pins().find(&pin.id, pin.made_at).await {
+            Ok(stored) if stored.iter().any(is_taken) => {}
+            Ok(_) => self.pin(pin),
+            Err(error) => tracing::warn!(%error, "it is not remembered who made something"),
+        }
+    }
+
+    /// Remembers where a thing lives, and does not return before that is in the database.
     pub(crate) async fn pin_now(&self, pin: Arc<Pin>) -> Result<(), Fault> {
         let saved = self.store.pins().save(std::slice::from_ref(&*pin)).await;
         saved.map_err(|error| away(&error))?;

@@ -64,6 +64,9 @@ pub(crate) const CLEAR_ROWS_MAX: i64 = 2_000;
 /// Pins kept at once; beyond it those that expire first are forgotten. A row is some 200 bytes.
 pub(crate) const PINS_MAX: i64 = 2_000_000;
 
+/// Pins saved by one statement: eight columns each stay far below the parameters that either database takes.
+pub(crate) const PIN_ROWS_MAX: usize = 64;
+
 /// Work in the background that may be owed for at once, and is looked after by a server that starts.
 pub(crate) const JOBS_MAX: u64 = 10_000;
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use dialects::{Nonsense, Report};
 use domain::snapshot::{Credential, Route, Target, Upstream, User};
 use domain::{Ending, Job, Pin, Policy, Snapshot, UserId};
+use futures_util::StreamExt as _;
 use hashbrown::HashMap;
 use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ use super::responses::{Ask, below};
 use super::writer::Write;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
-use crate::limits::{ANSWER_MAX, JOB_KNOWN_FOR, JOBS_MAX};
+use crate::limits::{ANSWER_MAX, JOB_KNOWN_FOR, JOBS_MAX, LOOKS_MAX};
 use crate::settle::{Outcome, Served, Settlement};
 
 /// How soon we look first, and how seldom at last.
@@ -33,6 +34,9 @@ const LOOK_SELDOM: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether something is to be looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How long a look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Work that is not billed yet, by user and name.
 #[derive(Default)]
@@ -201,11 +205,18 @@ pub(crate) async fn look_after(gateway: Arc<Inner>, shutdown: CancellationToken)
             () = shutdown.cancelled() => return,
             _ = tick.tick() => {}
         }
-        for pin in gateway.recall.jobs.due(Instant::now()) {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = look(&gateway, &pin) => {}
+        // Several at once, each for a bounded time: an upstream that hangs must not keep the others waiting.
+        let due = futures_util::stream::iter(gateway.recall.jobs.due(Instant::now()));
+        let looking = due.for_each_concurrent(LOOKS_MAX, |pin| {
+            let gateway = &gateway;
+            async move {
+                // One that takes longer is looked at again.
+                let _ = tokio::time::timeout(LOOK_TIMEOUT, look(gateway, &pin)).await;
             }
+        });
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = looking => {}
         }
     }
 }

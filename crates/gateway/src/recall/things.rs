@@ -123,7 +123,7 @@ fn gather(name: &str, value: &Value, ids: &mut Vec<String>) {
 pub(crate) async fn note(
     gateway: &Inner,
     maker: Maker,
-    method: &Method,
+    (method, path): (&Method, &str),
     named: &Named,
     head: &Parts,
     source: Source,
@@ -131,21 +131,34 @@ pub(crate) async fn note(
     if !head.status.is_success() {
         return source;
     }
+    let of_path = named
+        .place
+        .as_deref()
+        .filter(|pin| path.ends_with(&format!("/{}", name_of(pin))));
     if *method == Method::DELETE {
-        if let Some(pin) = &named.place {
+        if let Some(pin) = of_path {
             gateway.recall.unpin(pin.user, &pin.id);
         }
         return source;
     }
     let makes = *method == Method::POST && !named.is_unknown;
-    if !(makes || named.place.is_some()) || !is_short_json(&head.headers) {
+    let is_looked_at = *method == Method::GET && of_path.is_some();
+    if !(makes || is_looked_at) || !is_short_json(&head.headers) {
         return source;
     }
     let (text, source) = read(source).await;
-    for id in text.as_deref().map(of_answer).unwrap_or_default() {
-        gateway.recall.pin(maker.pin(gateway, &id, Kind::Thing));
+    let ids = text.as_deref().map(of_answer).unwrap_or_default();
+    // What is looked at may be what a client wrote (a file's content): only the thing's own description is believed.
+    let is_believed = makes || of_path.is_some_and(|pin| ids.first() == Some(&pin.id));
+    for id in ids.into_iter().filter(|_| is_believed) {
+        gateway.recall.learn(maker.pin(gateway, &id, Kind::Thing)).await;
     }
     source
+}
+
+/// How a thing is named at the end of its path.
+fn name_of(pin: &Pin) -> &str {
+    pin.id.rsplit('/').next().unwrap_or_default()
 }
 
 fn is_short_json(headers: &HeaderMap) -> bool {

@@ -58,6 +58,18 @@ on_both! {
         assert_eq!(store.pins().find("file-1", NOW).await.unwrap(), [pin("file-1", BOB)]);
     }
 
+    async fn many_are_saved_at_once_and_the_last_of_the_same_counts(lab) {
+        let store = lab.store().await;
+        let mut many: Vec<Pin> = (0..200).map(|n| pin(&format!("file-{n}"), ALICE)).collect();
+        many.push(Pin { upstream: UpstreamId(9), ..pin("file-7", ALICE) });
+        store.pins().save(&many).await.unwrap();
+        for (id, upstream) in [("file-0", 3), ("file-7", 9), ("file-199", 3)] {
+            assert_eq!(store.pins().find(id, NOW).await.unwrap()[0].upstream, UpstreamId(upstream), "{id}");
+        }
+        store.pins().save(&[]).await.unwrap();
+        assert_eq!(store.pins().clear(Timestamp(NOW.0 + DAY)).await.unwrap(), 200);
+    }
+
     async fn what_is_not_billed_outlives_its_expiry(lab) {
         let store = lab.store().await;
         let job = Job {
