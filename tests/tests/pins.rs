@@ -245,6 +245,13 @@ fn files_and_batches_are_found_where_they_were_made() {
         assert_eq!((refused.status(), world.asked().len()), (404, 0), "{path}");
     }
 
+    world.answer("/files/file-bob", &json!({"id": "file-of-the-operator"}));
+    assert_eq!(world.send("GET", "/v1/files/file-bob", OTHER_KEY, None).status(), 200);
+    world.answer("/files/file-of-the-operator", &json!({"id": "file-of-the-operator"}));
+    let shared = world.send("GET", "/v1/files/file-of-the-operator", OPEN_KEY, None);
+    assert_eq!(shared.status(), 200, "it did not become bob's: {}", shared.text());
+    world.asked();
+
     // A call that names the file goes to it, and one that names files of two places nowhere.
     let with_files = |ids: &[&str]| {
         let parts: Vec<Value> = ids
@@ -398,23 +405,57 @@ fn a_hard_charge_stays_within_its_hold() {
     assert_eq!(held(&world), 0);
 }
 
+fn event(kind: &str, more: Value) -> String {
+    let mut event = json!({"type": kind, "sequence_number": 0});
+    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    format!("event: {kind}\ndata: {event}\n\n")
+}
+
+/// The beginning of a stream, with its first content.
+fn begun() -> String {
+    event(
+        "response.created",
+        json!({"response": response("resp_bg", "in_progress")}),
+    ) + &event("response.output_text.delta", json!({"delta": "hello"}))
+}
+
+#[test]
+fn work_that_has_begun_is_not_begun_elsewhere_too() {
+    let world = World::new();
+    let created = event("response.created", json!({"response": response("resp_bg", "queued")}));
+    for upstream in [&world.first, &world.second] {
+        // The connection breaks before any content.
+        upstream.rule(
+            Match::path("/responses"),
+            Behaviour::raw(
+                200,
+                &[("content-type", "text/event-stream")],
+                created.clone() + "data: x\n\n",
+            )
+            .reset_after(1),
+        );
+    }
+    world.answer("/responses/resp_bg", &response("resp_bg", "completed"));
+    let answer = world.create(CLIENT_KEY, json!({"background": true, "stream": true}));
+    assert_eq!(answer.status(), 200);
+    assert!(
+        answer.text().contains("resp_bg") && answer.text().contains("event: error"),
+        "{}",
+        answer.text()
+    );
+    let asked = world
+        .asked()
+        .into_iter()
+        .filter(|(_, call)| call.method == "POST")
+        .count();
+    assert_eq!(asked, 1);
+    assert_billed(&world, PRICE);
+}
+
 #[test]
 fn a_stream_in_the_background_is_billed_though_its_client_left() {
     let world = World::new();
-    let event = |kind: &str, more: Value| {
-        let mut event = json!({"type": kind, "sequence_number": 0});
-        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        format!("event: {kind}\ndata: {event}\n\n")
-    };
-    let stream = [
-        event(
-            "response.created",
-            json!({"response": response("resp_bg", "in_progress")}),
-        ),
-        event("response.output_text.delta", json!({"delta": "hello"})),
-        event("response.output_text.delta", json!({"delta": "more"})),
-    ]
-    .concat();
+    let stream = begun() + &event("response.output_text.delta", json!({"delta": "more"}));
     for upstream in [&world.first, &world.second] {
         upstream.rule(
             Match::path("/responses"),

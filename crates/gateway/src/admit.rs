@@ -237,7 +237,7 @@ pub(crate) async fn admit(
         model = Cow::Owned(named);
     }
     let stream = path.method.map_or(facts.stream, |method| method.streams);
-    if facts.background && gateway.recall.jobs.are_full() {
+    if facts.background && gateway.recall.jobs.are_full(key.user.id) {
         let message = "too many responses are being worked out in the background already";
         return Err(Fault::new(FaultKind::Saturated, message).retry_after(Duration::from_secs(10)));
     }

@@ -572,7 +572,9 @@ async fn begin(call: &Call, target: &Target, served: Surface, source: Source) ->
         end: None,
     };
     let mut seen = 0;
-    while !streamed.tap.has_content() && seen <= PRELUDE_MAX {
+    // Work in the background goes on whether we listen or not: once it has a name, trying elsewhere would do it twice.
+    let is_begun = |tap: &Transcoder| tap.has_content() || (call.facts.background && tap.stored().is_some());
+    while !is_begun(&streamed.tap) && seen <= PRELUDE_MAX {
         match streamed.source.next().await {
             Some(Ok(chunk)) => {
                 seen += chunk.len();

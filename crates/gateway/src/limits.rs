@@ -113,6 +113,9 @@ pub(crate) const MADE_MAX: usize = 1024 * 1024;
 /// Responses in the background that are not billed yet, of this process.
 pub(crate) const JOBS_MAX: usize = 10_000;
 
+/// The same of one user, so that none locks the others out.
+pub(crate) const JOBS_OF_USER_MAX: usize = 1_000;
+
 /// How long a response in the background may take before it is given up: the longest take hours.
 pub(crate) const JOB_KNOWN_FOR: Duration = Duration::from_hours(48);
 

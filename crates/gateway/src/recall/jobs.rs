@@ -25,7 +25,7 @@ use super::responses::{Ask, below};
 use super::writer::Write;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
-use crate::limits::{ANSWER_MAX, JOB_KNOWN_FOR, JOBS_MAX, LOOKS_MAX};
+use crate::limits::{ANSWER_MAX, JOB_KNOWN_FOR, JOBS_MAX, JOBS_OF_USER_MAX, LOOKS_MAX};
 use crate::settle::{Outcome, Served, Settlement};
 
 /// How soon we look first, and how seldom at last.
@@ -51,9 +51,10 @@ struct Open {
 }
 
 impl Jobs {
-    /// Whether there is no room for another.
-    pub(crate) fn are_full(&self) -> bool {
-        self.0.lock().len() >= JOBS_MAX
+    /// Whether there is no room for another of this user.
+    pub(crate) fn are_full(&self, user: UserId) -> bool {
+        let jobs = self.0.lock();
+        jobs.len() >= JOBS_MAX || jobs.keys().filter(|(owner, _)| *owner == user).count() >= JOBS_OF_USER_MAX
     }
 
     fn add(&self, pin: Arc<Pin>, settlement: Settlement) {
@@ -168,7 +169,10 @@ pub(crate) async fn resume(gateway: &Arc<Inner>) -> Result<usize, store::StoreEr
     let count = pins.len();
     for pin in pins {
         let Some(job) = &pin.job else { continue };
-        let route = snapshot.route(&job.model).unwrap_or_else(|| nowhere(&job.model));
+        let listed = snapshot
+            .route(&job.model)
+            .filter(|route| target(route, &pin, job).is_some());
+        let route = listed.unwrap_or_else(|| unlisted(&snapshot, &pin, job));
         let user = payer(&snapshot, pin.user);
         let settlement = Settlement::reopen(gateway, user, pin.key, job, route);
         gateway.recall.jobs.add(Arc::new(pin), settlement);
@@ -186,12 +190,25 @@ fn payer(snapshot: &Snapshot, id: UserId) -> Arc<User> {
     snapshot.users.get(&id).cloned().unwrap_or_else(|| Arc::new(removed()))
 }
 
-/// A model that is not served any more.
-fn nowhere(model: &str) -> Arc<Route> {
+/// A model that is not served any more: the work goes on, and is worth what the catalog says.
+fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
+    let targets = home(snapshot, pin).map(|(upstream, _)| {
+        let facts = domain::catalog::models().find(upstream.provider.catalog_name(), &job.target);
+        Target {
+            upstream: Arc::clone(upstream),
+            model: job.target.as_str().into(),
+            weight: 1,
+            priority: 0,
+            price: facts.and_then(|facts| facts.price.clone().map(Arc::new)),
+            context: 0,
+            max_output: 0,
+            thinks: None,
+        }
+    });
     Arc::new(Route {
-        model: model.to_owned(),
+        model: job.model.clone(),
         strategy: domain::declaration::Strategy::default(),
-        targets: Vec::new(),
+        targets: targets.into_iter().collect(),
         price: None,
         system_prompt: None,
     })
