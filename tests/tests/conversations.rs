@@ -1,6 +1,8 @@
 //! Conversations that are continued by `previous_response_id` over upstreams that know no such thing: kept here, for whom
 //! they were made, sealed, and only as long as they may be.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 
 use blackbox::{CLIENT_KEY, UPSTREAM_KEY, wait};

@@ -1,6 +1,8 @@
 //! What an upstream made is asked for where it lives, by whom it was made for; and responses in the background are billed
 //! exactly, whoever sees their end.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use blackbox::{CLIENT_KEY, audit, books, receipts, wait};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
@@ -60,7 +62,7 @@ keys:
         request.bearer(key).send(&self.gateway.url())
     }
 
-    fn create(&self, key: &str, more: Value) -> Response {
+    fn create(&self, key: &str, more: &Value) -> Response {
         let mut body = json!({"model": "gpt-4o", "input": "hi", "max_output_tokens": 100});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.send("POST", "/v1/responses", key, Some(&body))
@@ -104,7 +106,7 @@ fn a_response_is_continued_and_asked_for_where_it_lives() {
     for turn in 0..4 {
         let id = format!("resp_{turn}");
         world.answer("/responses", &response(&id, "completed"));
-        assert_eq!(world.create(CLIENT_KEY, json!({})).status(), 200);
+        assert_eq!(world.create(CLIENT_KEY, &json!({})).status(), 200);
         let place = world.place();
         for path in [
             format!("/v1/responses/{id}"),
@@ -118,7 +120,7 @@ fn a_response_is_continued_and_asked_for_where_it_lives() {
         for _ in 0..4 {
             world.answer("/responses", &response(&format!("resp_{turn}_next"), "completed"));
             assert_eq!(
-                world.create(CLIENT_KEY, json!({"previous_response_id": id})).status(),
+                world.create(CLIENT_KEY, &json!({"previous_response_id": id})).status(),
                 200
             );
             assert_eq!(world.place(), place);
@@ -132,7 +134,7 @@ fn a_response_is_continued_and_asked_for_where_it_lives() {
             let refused = world.send(method, &format!("/v1/responses/{id}{path}"), OTHER_KEY, None);
             assert_eq!(refused.status(), 404, "{method} {path}");
         }
-        let refused = world.create(OTHER_KEY, json!({"previous_response_id": id}));
+        let refused = world.create(OTHER_KEY, &json!({"previous_response_id": id}));
         assert_eq!(
             (refused.status(), refused.json()["error"]["code"].as_str().unwrap()),
             (400, "previous_response_not_found")
@@ -155,7 +157,7 @@ fn what_is_not_known_is_the_operators_own() {
     assert!(world.asked().is_empty());
     assert_eq!(
         world
-            .create(OPEN_KEY, json!({"previous_response_id": "resp_of_nobody"}))
+            .create(OPEN_KEY, &json!({"previous_response_id": "resp_of_nobody"}))
             .status(),
         200
     );
@@ -168,7 +170,7 @@ fn what_is_not_known_is_the_operators_own() {
     );
     let shared = json!({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-shared"}]}]});
     assert_eq!(
-        world.create(CLIENT_KEY, shared).status(),
+        world.create(CLIENT_KEY, &shared).status(),
         200,
         "a file of the operator's may be used"
     );
@@ -323,7 +325,7 @@ fn work_in_the_background_is_billed_once_when_its_end_is_seen() {
     let world = World::new();
     world.answer("/responses", &response("resp_bg", "queued"));
     world.answer("/responses/resp_bg", &response("resp_bg", "in_progress"));
-    let created = world.create(CLIENT_KEY, json!({"background": true}));
+    let created = world.create(CLIENT_KEY, &json!({"background": true}));
     assert_eq!(created.json()["status"], "queued");
     let get = || world.send("GET", "/v1/responses/resp_bg", CLIENT_KEY, None);
     assert_eq!(get().json()["status"], "in_progress");
@@ -339,7 +341,7 @@ fn who_never_asks_again_pays_too() {
     let world = World::new();
     world.answer("/responses", &response("resp_bg", "queued"));
     world.answer("/responses/resp_bg", &response("resp_bg", "completed"));
-    assert_eq!(world.create(CLIENT_KEY, json!({"background": true})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({"background": true})).status(), 200);
     assert_billed(&world, PRICE);
 }
 
@@ -348,7 +350,7 @@ fn a_crash_forgets_no_debt_and_frees_no_money() {
     let mut world = World::new();
     world.answer("/responses", &response("resp_bg", "queued"));
     world.answer("/responses/resp_bg", &response("resp_bg", "in_progress"));
-    assert_eq!(world.create(CLIENT_KEY, json!({"background": true})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({"background": true})).status(), 200);
     assert!(held(&world) >= HELD, "the money is held while the work goes on");
     world.gateway.restart();
     assert!(held(&world) >= HELD, "the money is held again");
@@ -367,7 +369,7 @@ fn what_is_cancelled_costs_what_was_done_and_what_failed_nothing() {
     world.answer("/responses", &response("resp_bg", "queued"));
     world.answer("/responses/resp_bg", &response("resp_bg", "in_progress"));
     world.answer("/responses/resp_bg/cancel", &response("resp_bg", "cancelled"));
-    assert_eq!(world.create(CLIENT_KEY, json!({"background": true})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({"background": true})).status(), 200);
     let early = world.send("DELETE", "/v1/responses/resp_bg", CLIENT_KEY, None);
     assert_eq!(early.status(), 400, "what is deleted could not be billed");
     let cancelled = world.send("POST", "/v1/responses/resp_bg/cancel", CLIENT_KEY, None);
@@ -378,7 +380,7 @@ fn what_is_cancelled_costs_what_was_done_and_what_failed_nothing() {
     let mut failed = response("resp_bad", "failed");
     failed["error"] = json!({"code": "server_error", "message": "it broke"});
     world.answer("/responses/resp_bad", &failed);
-    assert_eq!(world.create(CLIENT_KEY, json!({"background": true})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({"background": true})).status(), 200);
     assert_eq!(
         world.send("GET", "/v1/responses/resp_bad", CLIENT_KEY, None).json()["status"],
         "failed"
@@ -394,7 +396,7 @@ fn a_hard_charge_stays_within_its_hold() {
     let mut dear = response("resp_bg", "completed");
     dear["usage"]["output_tokens"] = json!(1_000_000);
     world.answer("/responses/resp_bg", &dear);
-    assert_eq!(world.create(CLIENT_KEY, json!({"background": true})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({"background": true})).status(), 200);
     let most = held(&world);
     assert!((HELD..PRICE * 10).contains(&most), "{most}");
     assert_eq!(
@@ -405,7 +407,7 @@ fn a_hard_charge_stays_within_its_hold() {
     assert_eq!(held(&world), 0);
 }
 
-fn event(kind: &str, more: Value) -> String {
+fn event(kind: &str, more: &Value) -> String {
     let mut event = json!({"type": kind, "sequence_number": 0});
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     format!("event: {kind}\ndata: {event}\n\n")
@@ -415,14 +417,14 @@ fn event(kind: &str, more: Value) -> String {
 fn begun() -> String {
     event(
         "response.created",
-        json!({"response": response("resp_bg", "in_progress")}),
-    ) + &event("response.output_text.delta", json!({"delta": "hello"}))
+        &json!({"response": response("resp_bg", "in_progress")}),
+    ) + &event("response.output_text.delta", &json!({"delta": "hello"}))
 }
 
 #[test]
 fn work_that_has_begun_is_not_begun_elsewhere_too() {
     let world = World::new();
-    let created = event("response.created", json!({"response": response("resp_bg", "queued")}));
+    let created = event("response.created", &json!({"response": response("resp_bg", "queued")}));
     for upstream in [&world.first, &world.second] {
         // The connection breaks before any content.
         upstream.rule(
@@ -436,7 +438,7 @@ fn work_that_has_begun_is_not_begun_elsewhere_too() {
         );
     }
     world.answer("/responses/resp_bg", &response("resp_bg", "completed"));
-    let answer = world.create(CLIENT_KEY, json!({"background": true, "stream": true}));
+    let answer = world.create(CLIENT_KEY, &json!({"background": true, "stream": true}));
     assert_eq!(answer.status(), 200);
     assert!(
         answer.text().contains("resp_bg") && answer.text().contains("event: error"),
@@ -455,7 +457,7 @@ fn work_that_has_begun_is_not_begun_elsewhere_too() {
 #[test]
 fn a_stream_in_the_background_is_billed_though_its_client_left() {
     let world = World::new();
-    let stream = begun() + &event("response.output_text.delta", json!({"delta": "more"}));
+    let stream = begun() + &event("response.output_text.delta", &json!({"delta": "more"}));
     for upstream in [&world.first, &world.second] {
         upstream.rule(
             Match::path("/responses"),
@@ -478,7 +480,7 @@ fn a_stream_in_the_background_is_billed_though_its_client_left() {
 fn a_conversation_made_shorter_is_metered() {
     let world = World::new();
     world.answer("/responses", &response("resp_1", "completed"));
-    assert_eq!(world.create(CLIENT_KEY, json!({})).status(), 200);
+    assert_eq!(world.create(CLIENT_KEY, &json!({})).status(), 200);
     let place = world.place();
     let mut compacted = response("cmp_1", "completed");
     compacted["object"] = json!("response.compaction");

@@ -400,12 +400,12 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), turn in ".*") {
-            let _ = own_input(&bytes);
+            let _own = own_input(&bytes);
             let bytes = Bytes::from(bytes);
-            let _ = continued(&bytes, &[&turn]);
-            let _ = for_provider(&bytes);
-            let _ = for_provider(&Bytes::copy_from_slice(turn.as_bytes()));
-            let _ = input_items(&[("r", &turn)], &Page::default());
+            let _made = continued(&bytes, &[&turn]);
+            for_provider(&bytes);
+            for_provider(&Bytes::copy_from_slice(turn.as_bytes()));
+            input_items(&[("r", &turn)], &Page::default());
         }
     }
 }

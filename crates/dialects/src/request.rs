@@ -23,6 +23,10 @@ mod system;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are findings, independent of each other, not a state"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.

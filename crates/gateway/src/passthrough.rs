@@ -49,15 +49,13 @@ pub(crate) async fn forward(
     let _permit = limited(gateway, &caller.key)?;
     let body = read_body(gateway, &head, body).await?;
     let named = things::named(gateway, &caller, (dialect, path), &body.bytes).await?;
-    let (upstream, credential) = match &named.place {
-        Some(pin) => jobs::home(&caller.snapshot, pin)
-            .filter(|(upstream, _)| is_allowed(upstream, path))
-            .ok_or_else(|| no_upstream(path))?,
-        None => {
-            let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-            (upstream, upstream.credentials.first().ok_or_else(|| no_upstream(path))?)
-        }
+    let place = if let Some(pin) = &named.place {
+        jobs::home(&caller.snapshot, pin).filter(|(upstream, _)| is_allowed(upstream, path))
+    } else {
+        let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
+        upstream.credentials.first().map(|credential| (upstream, credential))
     };
+    let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
     let query = head.uri.query().map(query_without_key);
     let ask = Ask {
         upstream,
@@ -94,7 +92,7 @@ pub(crate) async fn relay(
         ));
     }
     if head.status.is_success() {
-        return Ok(relayed(upstream, head, streamed(source)));
+        return Ok(relayed(upstream, &head, streamed(source)));
     }
     let said = collect(source, ERROR_BODY_MAX, Overflow::Cut).await;
     let said = said.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its refusal"))?;
@@ -116,7 +114,7 @@ fn streamed(source: Source) -> Body {
 }
 
 /// What an upstream answered, as it goes on to the client.
-pub(crate) fn relayed(upstream: &Upstream, head: http::response::Parts, body: Body) -> Response<Body> {
+pub(crate) fn relayed(upstream: &Upstream, head: &http::response::Parts, body: Body) -> Response<Body> {
     signed(upstream, head.status, relayed_headers(&head.headers), body)
 }
 

@@ -86,7 +86,7 @@ impl Recall {
         match stored.into_iter().find(|pin| pin.user == user) {
             Some(pin) => {
                 let pin = Arc::new(pin);
-                self.pins.lock().put(Arc::clone(&pin));
+                self.pins.lock().put(&pin);
                 Ok(Found::Own(pin))
             }
             None if is_foreign => Ok(Found::Foreign),
@@ -97,7 +97,7 @@ impl Recall {
     /// Remembers where a thing lives.
     pub(crate) fn pin(&self, pin: Pin) {
         let pin = Arc::new(pin);
-        self.pins.lock().put(Arc::clone(&pin));
+        self.pins.lock().put(&pin);
         self.queue.push(Write::Pin(pin));
     }
 
@@ -126,7 +126,7 @@ impl Recall {
     pub(crate) async fn pin_now(&self, pin: Arc<Pin>) -> Result<(), Fault> {
         let saved = self.store.pins().save(std::slice::from_ref(&*pin)).await;
         saved.map_err(|error| away(&error))?;
-        self.pins.lock().put(pin);
+        self.pins.lock().put(&pin);
         Ok(())
     }
 
@@ -187,12 +187,12 @@ impl Recall {
         let known = self.turns.lock();
         let mut turns: Vec<Arc<Turn>> = Vec::new();
         let (mut next, mut bytes) = (Some(id.to_owned()), 0);
-        while let Some(turn) = next.and_then(|id| known.get(user, &id)) {
+        while let Some(turn) = next.take().and_then(|id| known.get(user, &id)) {
             bytes += turn.body.len();
             if turn.expires_at <= now || bytes > CONVERSATION_BYTES_MAX || turns.len() == CONVERSATION_TURNS_MAX {
                 break;
             }
-            next = turn.previous.clone();
+            next.clone_from(&turn.previous);
             turns.push(turn);
         }
         turns

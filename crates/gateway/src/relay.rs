@@ -119,6 +119,9 @@ impl Relay {
                     if let Some(waiting) = settled {
                         let durable = ready!(Pin::new(&mut waiting.ticket).poll(cx));
                         *settled = None;
+                        if let (Ok(()), Some(pin)) = (&durable, call.job.take()) {
+                            recall::jobs::billed(&call.gateway, &pin);
+                        }
                         if let Err(error) = durable {
                             tracing::error!(call = %call.settlement.call, %error, "a receipt is not durable");
                             // What was held back is withheld for good; what had been released before stays.
@@ -490,11 +493,9 @@ impl Streaming {
             return Some(self.settle(ending, error));
         };
         if ending == Ending::Complete {
-            let settled = self.settle(ending, error);
-            if settled.is_ok() {
-                recall::jobs::billed(&self.call.gateway, &pin);
-            }
-            return Some(settled);
+            // Billed with its call, once the receipt is durable.
+            self.call.job = Some(pin);
+            return Some(self.settle(ending, error));
         }
         recall::jobs::begin(&self.call.gateway, pin, &mut self.call.settlement);
         None

@@ -20,8 +20,8 @@ impl Pins {
         self.by_id.get(id).cloned()
     }
 
-    pub(super) fn put(&mut self, pin: Arc<Pin>) {
-        if self.by_id.insert(pin.id.clone(), Arc::clone(&pin)).is_none() {
+    pub(super) fn put(&mut self, pin: &Arc<Pin>) {
+        if self.by_id.insert(pin.id.clone(), Arc::clone(pin)).is_none() {
             self.order.push_back(pin.id.clone());
         }
         // Removed ones leave their names in the order until these come out.
@@ -131,7 +131,7 @@ mod tests {
             })
         };
         for id in 0..=PINS_IN_MEMORY_MAX {
-            pins.put(pin(id));
+            pins.put(&pin(id));
         }
         assert!(pins.get("f0").is_none() && pins.get("f1").is_some());
         pins.remove("f1");

@@ -99,7 +99,7 @@ pub(crate) fn billed(gateway: &Inner, pin: &Pin) {
 }
 
 /// Somebody saw the response: bills it if it is done.
-pub(crate) fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
+pub(crate) async fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
     match dialects::read_answer(RESPONSES, body) {
         Ok(report) if report.stored.as_ref().is_some_and(|stored| stored.is_pending) => {}
         Ok(report) => {
@@ -110,20 +110,22 @@ pub(crate) fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
             } else {
                 Ending::Complete
             };
-            finish(gateway, pin, ending, Some(report), None);
+            finish(gateway, pin, ending, Some(report), None).await;
         }
-        Err(Nonsense::Error(failure)) => finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.message)),
+        Err(Nonsense::Error(failure)) => {
+            finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.message)).await;
+        }
         Err(nonsense) => tracing::warn!(id = pin.id, %nonsense, "a response in the background cannot be read"),
     }
 }
 
 /// The response will not be seen again.
-pub(crate) fn lost(gateway: &Arc<Inner>, pin: &Pin, why: &str) {
-    finish(gateway, pin, Ending::UpstreamGone, None, Some(why.to_owned()));
+pub(crate) async fn lost(gateway: &Arc<Inner>, pin: &Pin, why: &str) {
+    finish(gateway, pin, Ending::UpstreamGone, None, Some(why.to_owned())).await;
 }
 
 /// Bills the work, once.
-fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report>, error: Option<String>) {
+async fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report>, error: Option<String>) {
     let Some(Open {
         mut settlement, pin, ..
     }) = gateway.recall.jobs.take(pin)
@@ -145,10 +147,17 @@ fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<Report
         first_content: None,
         error,
     };
-    match settlement.finish(&outcome) {
-        Ok(_) => billed(gateway, &pin),
-        // It stays in the database and is billed after a restart.
-        Err(_) => tracing::error!(id = pin.id, "a response in the background could not be billed"),
+    let durable = match settlement.finish(&outcome) {
+        Ok(settled) => settled.ticket.await.is_ok(),
+        Err(_) => false,
+    };
+    if durable {
+        billed(gateway, &pin);
+    } else {
+        tracing::error!(
+            id = pin.id,
+            "a response in the background will be billed after a restart"
+        );
     }
 }
 
@@ -227,8 +236,12 @@ pub(crate) async fn look_after(gateway: Arc<Inner>, shutdown: CancellationToken)
         let looking = due.for_each_concurrent(LOOKS_MAX, |pin| {
             let gateway = &gateway;
             async move {
-                // One that takes longer is looked at again.
-                let _ = tokio::time::timeout(LOOK_TIMEOUT, look(gateway, &pin)).await;
+                if tokio::time::timeout(LOOK_TIMEOUT, look(gateway, &pin)).await.is_err() {
+                    tracing::debug!(
+                        id = pin.id,
+                        "the upstream is silent about a response; it is asked again"
+                    );
+                }
             }
         });
         tokio::select! {
@@ -241,7 +254,7 @@ pub(crate) async fn look_after(gateway: Arc<Inner>, shutdown: CancellationToken)
 /// Asks the upstream how far the work is.
 pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
     if gateway.clock.now().since(pin.made_at) > JOB_KNOWN_FOR {
-        return lost(gateway, pin, "the response was never finished");
+        return lost(gateway, pin, "the response was never finished").await;
     }
     let snapshot = gateway.snapshot.load_full();
     let Some((upstream, credential)) = home(&snapshot, pin) else {
@@ -264,10 +277,10 @@ pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
     match head.status {
         StatusCode::OK => {
             if let Ok(body) = collect(Source::Upstream(body, None), ANSWER_MAX, Overflow::Fail).await {
-                seen(gateway, pin, &body);
+                seen(gateway, pin, &body).await;
             }
         }
-        StatusCode::NOT_FOUND => lost(gateway, pin, "the upstream does not know the response any more"),
+        StatusCode::NOT_FOUND => lost(gateway, pin, "the upstream does not know the response any more").await,
         _ => {}
     }
 }

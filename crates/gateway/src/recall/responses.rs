@@ -179,8 +179,8 @@ async fn pinned(
             tracing::warn!(id = pin.id, detail = failure.detail, "a response could not be read");
             Fault::new(FaultKind::BadGateway, "the upstream broke off its answer")
         })?;
-        jobs::seen(gateway, pin, &body);
-        return Ok(passthrough::relayed(upstream, answered, Body::full(body)));
+        jobs::seen(gateway, pin, &body).await;
+        return Ok(passthrough::relayed(upstream, &answered, Body::full(body)));
     }
     if answered.status.is_success() && wish == Wish::Delete {
         gateway.recall.unpin(pin.user, &pin.id);

@@ -141,15 +141,15 @@ pub(crate) async fn note(
         }
         return source;
     }
-    let makes = *method == Method::POST && !named.is_unknown;
+    let is_made = *method == Method::POST && !named.is_unknown;
     let is_looked_at = *method == Method::GET && of_path.is_some();
-    if !(makes || is_looked_at) || !is_short_json(&head.headers) {
+    if !(is_made || is_looked_at) || !is_short_json(&head.headers) {
         return source;
     }
     let (text, source) = read(source).await;
     let ids = text.as_deref().map(of_answer).unwrap_or_default();
     // What is looked at may be what a client wrote (a file's content): only the thing's own description is believed.
-    let is_believed = makes || of_path.is_some_and(|pin| ids.first() == Some(&pin.id));
+    let is_believed = is_made || of_path.is_some_and(|pin| ids.first() == Some(&pin.id));
     for id in ids.into_iter().filter(|_| is_believed) {
         gateway.recall.learn(maker.pin(gateway, &id, Kind::Thing)).await;
     }

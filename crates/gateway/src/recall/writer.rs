@@ -94,7 +94,7 @@ pub(super) async fn run(queue: &Queue, store: &Store, shutdown: CancellationToke
     loop {
         tokio::select! {
             biased;
-            received = receiver.recv_many(&mut batch, WRITES_BATCH_MAX) => if received == 0 { return },
+            count = receiver.recv_many(&mut batch, WRITES_BATCH_MAX) => if count == 0 { return },
             () = shutdown.cancelled() => break,
         }
         write(queue, store, &mut batch, &shutdown).await;
@@ -138,9 +138,10 @@ async fn write(queue: &Queue, store: &Store, batch: &mut Vec<Write>, shutdown: &
     let bytes: usize = batch.iter().map(Write::bytes).sum();
     queue.bytes.fetch_sub(bytes, Ordering::AcqRel);
     for write in batch.drain(..) {
-        if let Write::Forget(_, _, done) = write {
-            // Whoever waited may have gone.
-            let _ = done.send(());
+        if let Write::Forget(_, _, done) = write
+            && done.send(()).is_err()
+        {
+            tracing::debug!("whoever waited for a deletion has gone");
         }
     }
 }

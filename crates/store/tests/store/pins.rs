@@ -83,9 +83,9 @@ on_both! {
         };
         let owed = Pin { job: Some(job), ..pin("resp_1", ALICE) };
         store.pins().save(&[owed.clone(), pin("resp_2", ALICE)]).await.unwrap();
-        assert_eq!(store.pins().jobs().await.unwrap(), [owed.clone()]);
+        assert_eq!(store.pins().jobs().await.unwrap(), std::slice::from_ref(&owed));
         assert_eq!(store.pins().clear(owed.expires_at).await.unwrap(), 1);
-        assert_eq!(store.pins().jobs().await.unwrap(), [owed.clone()]);
+        assert_eq!(store.pins().jobs().await.unwrap(), std::slice::from_ref(&owed));
         store.pins().billed(ALICE, "resp_1").await.unwrap();
         assert_eq!(store.pins().jobs().await.unwrap(), []);
         assert_eq!(store.pins().clear(owed.expires_at).await.unwrap(), 1);
