@@ -14,12 +14,14 @@ use domain::{Dialect, Operation, Surface};
 use smallvec::SmallVec;
 
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
-use crate::limits::{ID_MAX, REFERENCES_MAX, SEARCHES_UNASKED_MAX};
+use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod edit;
+mod references;
 mod system;
 
+pub use references::References;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
@@ -58,17 +60,6 @@ pub struct RequestFacts {
     /// The decisive keys that were met.
     met: u32,
     places: Places,
-}
-
-/// What a request names that is not in its body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct References {
-    /// The response that it continues.
-    pub previous: Option<String>,
-    /// Files, conversations, caches and containers, each once.
-    pub things: Vec<String>,
-    /// Whether there are more than can be looked up.
-    pub are_too_many: bool,
 }
 
 /// Where things stand in the body.
@@ -362,62 +353,6 @@ impl RequestFacts {
     /// Notes a reference if the value holds anything.
     pub(crate) fn take_reference(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
         self.by_reference |= crate::observation::is_filled(value)?;
-        Ok(())
-    }
-
-    /// Reads the id of something that lives elsewhere: the id itself, or an object that has it.
-    pub(crate) fn take_id(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
-        if value.kind()? == Kind::Object {
-            self.by_reference |= crate::observation::is_filled(&mut value.clone())?;
-            value.object(|key, member| match key {
-                b"id" => self.take_id(member),
-                b"file_ids" => self.take_ids(member),
-                _ => member.skip().map(|_| ()),
-            })?;
-            return Ok(());
-        }
-        if let Some(text) = value.string_if()?.filter(|text| !text.is_empty()) {
-            self.by_reference = true;
-            self.name(&text.decode());
-        }
-        Ok(())
-    }
-
-    /// Reads a list of such ids.
-    pub(crate) fn take_ids(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
-        value.array_if(|element| self.take_id(element)).map(|_| ())
-    }
-
-    /// Notes the id of something that lives elsewhere.
-    pub(crate) fn name(&mut self, id: &str) {
-        if id.len() > ID_MAX {
-            return;
-        }
-        let references = self.references.get_or_insert_default();
-        if references.things.iter().any(|known| known == id) {
-            return;
-        }
-        if references.things.len() < REFERENCES_MAX {
-            references.things.push(id.to_owned());
-        } else {
-            references.are_too_many = true;
-        }
-    }
-
-    /// Reads the id of the response that is continued.
-    pub(crate) fn take_previous(&mut self, value: &mut Cursor<'_>) -> Result<(), ScanError> {
-        let start = value.clone();
-        match value.kind()? {
-            Kind::Null => return Ok(value.skip().map(|_| ())?),
-            Kind::String => {}
-            _ => return Err(mend(&start, "`previous_response_id` must be a string".to_owned())),
-        }
-        let text = value.string()?;
-        if !text.is_empty() {
-            self.by_reference = true;
-            let references = self.references.get_or_insert_default();
-            references.previous = Some(text.decode().chars().take(ID_MAX).collect());
-        }
         Ok(())
     }
 
