@@ -30,6 +30,19 @@ pub struct Report {
     /// The provider's own word that the answer failed (Responses: `response.failed`, status `failed`). Such an answer
     /// is passed on as the provider wrote it and must not be charged.
     pub failure: Option<ReportedFailure>,
+    /// The object that the provider keeps of this answer (Responses), by whose id it can be asked for again.
+    pub stored: Option<Box<Stored>>,
+}
+
+/// An answer that the provider keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name for it.
+    pub id: String,
+    /// Whether it is still at work: what the answer costs is told when it is asked for again.
+    pub is_pending: bool,
+    /// Whether somebody ended it before it was whole.
+    pub is_cancelled: bool,
 }
 
 /// Why the model stopped, in one vocabulary.

@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod conversation;
 pub mod fuzz;
 pub mod listing;
 pub mod refusal;
@@ -36,12 +37,12 @@ mod sequence;
 mod sse;
 mod usage;
 
-pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, UsageReport, read_answer};
+pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, Stored, UsageReport, read_answer};
 pub use classify::{Verdict, classify};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};
-pub use request::{Edits, RequestFacts, ScanError, inject_system, scan, scan_form};
+pub use request::{Edits, References, RequestFacts, ScanError, inject_system, scan, scan_form};
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
 pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{Asked, Encoded, Question, Reply, Target, Transcoder, count_answer};

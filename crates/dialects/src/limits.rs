@@ -82,3 +82,14 @@ pub(crate) const LOSSES_MAX: usize = 64;
 /// `max_tokens` where neither the client nor the catalog says: Anthropic's format demands a number, and every model that is
 /// still served in it generates as many.
 pub(crate) const MAX_TOKENS_DEFAULT: u64 = 8_192;
+
+/// Bytes of an id by which something is named that lives elsewhere: real ones have some fifty, Gemini's URLs a hundred.
+pub(crate) const ID_MAX: usize = 512;
+
+/// Things that one request names by their ids. Each may cost a look into the database.
+pub(crate) const REFERENCES_MAX: usize = 64;
+
+/// Items of a conversation in one page of a listing, as at the provider.
+pub(crate) const ITEMS_PAGE_MAX: usize = 100;
+/// The same where the client does not say.
+pub(crate) const ITEMS_PAGE_DEFAULT: usize = 20;

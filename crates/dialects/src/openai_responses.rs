@@ -25,6 +25,11 @@ const SELF: Dialect = Dialect::OpenaiResponses;
 /// In [`Extra`] of a native part: it stands inside a message's content and is no item of its own.
 const WITHIN: &str = "within_message";
 
+/// Whether the provider can open the reasoning that a client sends back: it must have sealed it itself.
+pub(crate) fn is_own_reasoning(id: Option<&str>, encrypted: Option<&str>) -> bool {
+    encrypted.is_some_and(|encrypted| seal::read(id, encrypted).1.origin == SELF)
+}
+
 /// What nobody took; nothing where all was taken.
 fn rest(fields: Fields) -> Extra {
     let extra = fields.rest(SELF);

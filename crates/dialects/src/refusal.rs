@@ -126,7 +126,11 @@ fn envelope(dialect: Dialect, fault: &Fault, status: u16) -> Value {
 }
 
 fn openai(fault: &Fault) -> Value {
-    let param = (fault.kind == FaultKind::NoSuchModel).then_some("model");
+    let param = match fault.kind {
+        FaultKind::NoSuchModel => Some("model"),
+        FaultKind::NoSuchPrevious => Some("previous_response_id"),
+        _ => None,
+    };
     json!({"error": {
         "message": fault.message,
         "type": openai_type(fault.kind),
@@ -141,6 +145,8 @@ const fn openai_type(kind: FaultKind) -> &'static str {
         | FaultKind::Unauthenticated
         | FaultKind::NoSuchModel
         | FaultKind::NoSuchPath
+        | FaultKind::NoSuchObject
+        | FaultKind::NoSuchPrevious
         | FaultKind::MethodNotAllowed
         | FaultKind::RequestTimeout
         | FaultKind::TooLarge
@@ -162,13 +168,14 @@ const fn openai_type(kind: FaultKind) -> &'static str {
 const fn anthropic_type(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Malformed
+        | FaultKind::NoSuchPrevious
         | FaultKind::MethodNotAllowed
         | FaultKind::RequestTimeout
         | FaultKind::UnsupportedMedia => "invalid_request_error",
         FaultKind::Unauthenticated => "authentication_error",
         FaultKind::BalanceExhausted | FaultKind::Unpriced => "billing_error",
         FaultKind::Forbidden => "permission_error",
-        FaultKind::NoSuchModel | FaultKind::NoSuchPath => "not_found_error",
+        FaultKind::NoSuchModel | FaultKind::NoSuchPath | FaultKind::NoSuchObject => "not_found_error",
         FaultKind::TooLarge => "request_too_large",
         FaultKind::RateLimited | FaultKind::UpstreamLimited => "rate_limit_error",
         FaultKind::Overloaded => "overloaded_error",
@@ -205,11 +212,13 @@ fn gemini(fault: &Fault, status: u16) -> Value {
 /// Google's canonical codes. There is none for 402; a condition of the account that is not met comes nearest.
 const fn gemini_status(kind: FaultKind) -> &'static str {
     match kind {
-        FaultKind::Malformed | FaultKind::TooLarge | FaultKind::UnsupportedMedia => "INVALID_ARGUMENT",
+        FaultKind::Malformed | FaultKind::NoSuchPrevious | FaultKind::TooLarge | FaultKind::UnsupportedMedia => {
+            "INVALID_ARGUMENT"
+        }
         FaultKind::Unauthenticated => "UNAUTHENTICATED",
         FaultKind::BalanceExhausted | FaultKind::Unpriced => "FAILED_PRECONDITION",
         FaultKind::Forbidden => "PERMISSION_DENIED",
-        FaultKind::NoSuchModel | FaultKind::NoSuchPath => "NOT_FOUND",
+        FaultKind::NoSuchModel | FaultKind::NoSuchPath | FaultKind::NoSuchObject => "NOT_FOUND",
         FaultKind::MethodNotAllowed => "UNIMPLEMENTED",
         FaultKind::RateLimited | FaultKind::UpstreamLimited => "RESOURCE_EXHAUSTED",
         FaultKind::Internal | FaultKind::UpstreamFailed => "INTERNAL",
@@ -228,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [FaultKind; 21] = [
+    const KINDS: [FaultKind; 23] = [
         FaultKind::Malformed,
         FaultKind::Unauthenticated,
         FaultKind::BalanceExhausted,
@@ -236,6 +245,8 @@ mod tests {
         FaultKind::Forbidden,
         FaultKind::NoSuchModel,
         FaultKind::NoSuchPath,
+        FaultKind::NoSuchObject,
+        FaultKind::NoSuchPrevious,
         FaultKind::MethodNotAllowed,
         FaultKind::RequestTimeout,
         FaultKind::TooLarge,

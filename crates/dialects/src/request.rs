@@ -20,11 +20,17 @@ use crate::tasks::request::Compared;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses, tasks};
 
 mod edit;
+mod references;
 mod system;
 
+pub use references::References;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are findings, independent of each other, not a state"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.
@@ -38,6 +44,12 @@ pub struct RequestFacts {
     /// Whether input lies outside the body: URLs, file ids, earlier responses, caches, or tools that the provider
     /// runs and whose results it feeds back; or in a document, whose compressed pages may be any number of tokens.
     pub by_reference: bool,
+    /// What the request names that lives at an upstream, or is kept here; nothing in nearly every request.
+    pub references: Option<Box<References>>,
+    /// Whether the answer is to be worked out in the background (Responses).
+    pub background: bool,
+    /// Whether the answer may be kept to be continued (Responses).
+    pub keep: bool,
     /// Pictures and sounds inside the body: their bytes say little about their tokens.
     pub inline_media: u32,
     /// Whether tools are offered.
@@ -117,6 +129,10 @@ pub(crate) enum Once {
     Quality,
     /// Their size.
     Size,
+    /// Whether to answer later.
+    Background,
+    /// Whether to keep the answer.
+    Keep,
 }
 
 /// Who runs a tool, by what that may cost.
@@ -177,6 +193,9 @@ impl Default for RequestFacts {
             output_bound: None,
             choices: 1,
             by_reference: false,
+            references: None,
+            background: false,
+            keep: true,
             inline_media: 0,
             tools: false,
             searches: 0,
@@ -392,6 +411,13 @@ impl RequestFacts {
         Ok(())
     }
 
+    /// Reads a flag that providers take as a boolean only.
+    pub(crate) fn flag(value: &mut Cursor<'_>) -> Result<Option<bool>, Syntax> {
+        let kind = value.kind()?;
+        let span = value.skip()?;
+        Ok((kind == Kind::Bool).then(|| span.len() == b"true".len()))
+    }
+
     /// Reads tools; `judge` tells from a tool's `type` what it is.
     pub(crate) fn take_tools(&mut self, value: &mut Cursor<'_>, judge: fn(&str) -> Tool) -> Result<(), ScanError> {
         value.array_if(|tool| {
@@ -401,6 +427,8 @@ impl RequestFacts {
                 match key {
                     b"type" => kind = kind.max(member.string_if()?.map_or(kind, |text| judge(&text.decode()))),
                     b"max_uses" => uses = member.figure()?,
+                    b"vector_store_ids" => self.take_ids(member)?,
+                    b"container" => self.take_id(member)?,
                     _ => {
                         member.skip()?;
                     }

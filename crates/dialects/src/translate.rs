@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
-use crate::answer::{Nonsense, Report, UsageReport};
+use crate::answer::{Nonsense, Report, Stored, UsageReport};
 use crate::hub::{BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
@@ -53,6 +53,9 @@ pub struct Reply {
     pub stream_usage: bool,
     /// Gemini without `alt=sse`: the stream is one JSON array.
     pub json_array: bool,
+    /// Whether the answer is kept to be asked for again (Responses): then its name is ours, since nobody else's need be
+    /// unique.
+    pub(crate) is_kept: bool,
     /// What the answer repeats of the request (Responses).
     pub(crate) echo: serde_json::Map<String, serde_json::Value>,
 }
@@ -129,6 +132,19 @@ impl Question {
         Ok(Self { asked: kind, reply })
     }
 
+    /// Says whether the answer will be kept, and what it continues.
+    pub fn keep(&mut self, is_kept: bool, previous: Option<&str>) {
+        self.reply.is_kept = is_kept;
+        for (name, value) in [
+            ("store", serde_json::Value::from(is_kept)),
+            ("previous_response_id", previous.into()),
+        ] {
+            if let Some(known) = self.reply.echo.get_mut(name) {
+                *known = value;
+            }
+        }
+    }
+
     /// Tells it in an upstream's dialect.
     ///
     /// # Errors
@@ -185,6 +201,21 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
     Ok(request)
 }
 
+/// Refuses what would mean something else without a part that only its own format's providers have.
+fn refuse_elsewhere(dialect: Dialect, request: &Request) -> Result<(), BadRequest> {
+    let is_kept_there = request
+        .extra
+        .members
+        .get("conversation")
+        .is_some_and(|value| !value.is_null());
+    if request.extra.origin == Some(Dialect::OpenaiResponses) && dialect != Dialect::OpenaiResponses && is_kept_there {
+        let problem = "this conversation is kept by OpenAI, and the model's upstream speaks another format: \
+                       continue by `previous_response_id`, or send the whole conversation";
+        return Err(BadRequest::new("conversation", problem));
+    }
+    Ok(())
+}
+
 /// Writes a conversation in an upstream's dialect.
 fn written(
     dialect: Dialect,
@@ -192,6 +223,7 @@ fn written(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
+    refuse_elsewhere(dialect, &request)?;
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
@@ -309,6 +341,14 @@ impl Transcoder {
         }
     }
 
+    /// The whole answer as it was told, where it is to be kept: after a complete end.
+    pub fn take_kept(&mut self) -> Option<String> {
+        match self {
+            Self::Passthrough(_) => None,
+            Self::Translate(translation) => translation.encoder.take_kept(),
+        }
+    }
+
     /// Whether content was seen: from here on the answer is committed.
     pub const fn has_content(&self) -> bool {
         match self {
@@ -342,6 +382,15 @@ impl Transcoder {
             Self::Passthrough(tap) => tap.lacks_only_its_terminator(),
             Self::Sound(_) => None,
             Self::Translate(translation) => translation.tap.lacks_only_its_terminator(),
+        }
+    }
+
+    /// What the provider keeps of this answer, where that was said already.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Passthrough(tap) => tap.seen().stored.as_deref(),
+            Self::Sound(_) => None,
+            Self::Translate(translation) => translation.tap.seen().stored.as_deref(),
         }
     }
 

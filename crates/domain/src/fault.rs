@@ -25,6 +25,10 @@ pub enum FaultKind {
     NoSuchModel,
     /// 404: no such path.
     NoSuchPath,
+    /// 404: no such response, file or batch; or it is somebody else's, which is not told.
+    NoSuchObject,
+    /// 400: the response that is to be continued is not known. Clients send the whole conversation then.
+    NoSuchPrevious,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
     /// 408: the client took too long to send its request.
@@ -59,11 +63,11 @@ impl FaultKind {
     /// The HTTP status. `Overloaded` is 503 here; Anthropic's renderer makes it 529.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Malformed => 400,
+            Self::Malformed | Self::NoSuchPrevious => 400,
             Self::Unauthenticated => 401,
             Self::BalanceExhausted | Self::Unpriced => 402,
             Self::Forbidden => 403,
-            Self::NoSuchModel | Self::NoSuchPath => 404,
+            Self::NoSuchModel | Self::NoSuchPath | Self::NoSuchObject => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::TooLarge => 413,
@@ -86,6 +90,8 @@ impl FaultKind {
             Self::Forbidden => "not_allowed",
             Self::NoSuchModel => "model_not_found",
             Self::NoSuchPath => "path_not_found",
+            Self::NoSuchObject => "not_found",
+            Self::NoSuchPrevious => "previous_response_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::TooLarge => "request_too_large",

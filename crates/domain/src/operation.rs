@@ -17,6 +17,8 @@ pub enum Operation {
     Embeddings,
     /// How many tokens a request would have.
     CountTokens,
+    /// A conversation made shorter (`OpenAI` Responses).
+    Compact,
     /// Any other provider path, for keys with `passthrough: true`; not metered.
     Passthrough,
     /// Pictures from a text.
@@ -39,11 +41,12 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in the order of the declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
         Self::CountTokens,
+        Self::Compact,
         Self::Passthrough,
         Self::ImageGenerations,
         Self::ImageEdits,
@@ -70,6 +73,7 @@ impl Operation {
             Self::Translations => "translations",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
+            Self::Compact => "compact",
             Self::Passthrough => "passthrough",
         }
     }
@@ -110,7 +114,7 @@ impl Operation {
 
     /// Whether the model generates text, so that the output needs a bound and an estimate.
     pub const fn generates(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions)
+        matches!(self, Self::Chat | Self::Completions | Self::Compact)
     }
 }
 

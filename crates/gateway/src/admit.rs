@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use dialects::{Question, RequestFacts, ScanError};
 use domain::snapshot::{Key, Route};
-use domain::{CallId, Dialect, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
+use domain::{CallId, Dialect, Fault, FaultKind, Money, Pin, Policy, Snapshot, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
@@ -27,6 +27,7 @@ use crate::budget::Share;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX, MODEL_NAME_MAX};
+use crate::recall::{self, Recalled};
 use crate::settle::Settlement;
 
 /// A call that may run. Owns everything that it needs to its end.
@@ -47,6 +48,10 @@ pub(crate) struct Call {
     pub(crate) settlement: Settlement,
     /// The request in the common vocabulary, once a target needs it in another format.
     pub(crate) question: Option<Box<Question>>,
+    /// What was remembered for it, where it names something or its answer is to be kept.
+    pub(crate) recalled: Option<Box<Recalled>>,
+    /// The response in the background that the upstream works on.
+    pub(crate) job: Option<Arc<Pin>>,
     share: Share,
 }
 
@@ -62,6 +67,17 @@ impl Call {
         self.question = None;
         self.head = http::Request::new(()).into_parts().0;
         self.share.shrink();
+        if let Some(input) = self.recalled.as_ref().and_then(|recalled| recalled.input.as_ref())
+            && !self.share.grow(input.len())
+        {
+            // There is no room to keep it to the end, so the answer will not be kept.
+            self.recalled = None;
+        }
+    }
+
+    /// Where the call must go, if it names something that lives there.
+    pub(crate) fn pinned(&self) -> Option<routing::Pinned> {
+        self.recalled.as_ref()?.pinned
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -202,10 +218,21 @@ pub(crate) async fn admit(
     };
     let mut body = body;
     let mut facts = scan(path.surface, &head, &body.bytes)?;
+    let own = (path.surface == recall::RESPONSES).then(|| body.bytes.clone());
+    let mut recalled = None;
+    if facts.references.is_some() {
+        (recalled, facts) = look_up(gateway, &key, &snapshot, path.surface, &mut body, facts).await?;
+    }
     let model = path.model.as_deref().or(facts.model.as_deref());
     let model = model.or(path.surface.operation.default_model());
     let model = model.ok_or_else(|| Fault::new(FaultKind::Malformed, "the request names no `model`"))?;
     let route = find_route(&snapshot, &key, model)?;
+    if let Some(recalled) = &recalled {
+        recalled.check(&route, path.surface)?;
+    }
+    if let Some(own) = own.filter(|_| facts.keep) {
+        recalled = recall::set_input_aside(gateway, recalled, &route, &own)?;
+    }
     let mut model = Cow::Borrowed(model);
     if let Some(prompt) = &route.system_prompt {
         // What the operator adds is read, held for and paid like what the client wrote.
@@ -215,12 +242,17 @@ pub(crate) async fn admit(
         model = Cow::Owned(named);
     }
     let stream = path.method.map_or(facts.stream, |method| method.streams);
+    if facts.background && gateway.recall.jobs.are_full(key.user.id) {
+        let message = "too many responses are being worked out in the background already";
+        return Err(Fault::new(FaultKind::Saturated, message).retry_after(Duration::from_secs(10)));
+    }
     let account = gateway.accounts.get(key.user.id);
     let (hold, steps) = match key.user.policy {
         _ if !path.surface.operation.is_billed() => (None, None),
         Policy::Hard => {
             let bound = hold_bound(&route, &facts, path.surface, body.bytes.len())?;
-            let steps = bound.steps.filter(|_| stream);
+            // Work in the background goes on without us, so all that it may cost is held at once.
+            let steps = bound.steps.filter(|_| stream && !facts.background);
             let first = steps.map_or(bound.amount, |steps| steps.first);
             (Some(take_hold(&account, Policy::Hard, first).await?), steps)
         }
@@ -260,8 +292,36 @@ pub(crate) async fn admit(
         started: started.0,
         settlement,
         question: None,
+        recalled,
+        job: None,
         share: body.share,
     })
+}
+
+/// Looks up what the request names. A conversation that is kept here is put in front of it.
+async fn look_up(
+    gateway: &Inner,
+    key: &Key,
+    snapshot: &Snapshot,
+    surface: Surface,
+    body: &mut RequestBody,
+    facts: RequestFacts,
+) -> Result<(Option<Box<Recalled>>, RequestFacts), Fault> {
+    let request = recall::Request {
+        surface,
+        key,
+        snapshot,
+        body: body.bytes.clone(),
+        facts,
+    };
+    let (recalled, bytes, facts) = recall::recall(gateway, request).await?;
+    let added = bytes.len().saturating_sub(body.bytes.len());
+    if !body.share.grow(added) {
+        let full = Fault::new(FaultKind::Saturated, "too many large requests at once");
+        return Err(full.retry_after(Duration::from_secs(1)));
+    }
+    body.bytes = bytes;
+    Ok((recalled, facts))
 }
 
 fn scan(surface: Surface, head: &Parts, body: &[u8]) -> Result<RequestFacts, Fault> {

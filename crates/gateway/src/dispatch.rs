@@ -18,6 +18,7 @@ use crate::admit::{self, Call};
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::recall;
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
@@ -171,8 +172,11 @@ impl Source {
 /// Finds an answer for the call, trying as often as routing says.
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let plan = {
-        let now = call.gateway.clock.now();
-        routing::plan(&call.route, call.surface(), &call.gateway.board, now, &mut rand::rng())
+        let (now, board, rng) = (call.gateway.clock.now(), &call.gateway.board, &mut rand::rng());
+        match call.pinned() {
+            None => routing::plan(&call.route, call.surface(), board, now, rng),
+            Some(pinned) => routing::plan_pinned(&call.route, call.surface(), pinned, board, now, rng),
+        }
     };
     let total = call
         .route
@@ -195,6 +199,11 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                     Ok((headers, answer, open)) => {
                         let now = call.gateway.clock.now();
                         attempts.served(&call.route, choice, &call.gateway.board, now);
+                        if call.surface() == recall::RESPONSES
+                            && let Err(fault) = recall::note_made(&mut call, choice, &answer).await
+                        {
+                            return (call, Err(fault));
+                        }
                         let exchange = Exchange {
                             choice,
                             attempts,
@@ -385,9 +394,18 @@ fn outgoing(
         path: &path::path(template, &asked),
         query: query.as_deref(),
         client_headers: &call.head.headers,
-        body: call.facts.edit(&call.body, &edits),
+        body: match &call.recalled {
+            Some(recalled) if recalled.previous.is_some() => taken_over(call, &edits),
+            _ => call.facts.edit(&call.body, &edits),
+        },
     }
     .build()
+}
+
+/// The body for an upstream that goes on with a conversation which others answered before.
+fn taken_over(call: &Call, edits: &Edits<'_>) -> Bytes {
+    let body = dialects::conversation::for_provider(&call.body);
+    dialects::scan(call.surface(), &body).map_or_else(|_| body.clone(), |facts| facts.edit(&body, edits))
 }
 
 /// The request to send to a target of another format.
@@ -581,7 +599,9 @@ async fn begin(call: &Call, target: &Target, served: Surface, source: Source) ->
 /// Reads up to the first content of what has begun.
 async fn first_content(call: &Call, mut streamed: Streamed) -> Result<Answer, Failure> {
     let mut seen = 0;
-    while !streamed.tap.has_content() && seen <= PRELUDE_MAX {
+    // Work in the background goes on whether we listen or not: once it has a name, trying elsewhere would do it twice.
+    let is_begun = |tap: &Transcoder| tap.has_content() || (call.facts.background && tap.stored().is_some());
+    while !is_begun(&streamed.tap) && seen <= PRELUDE_MAX {
         match streamed.source.next().await {
             Some(Ok(chunk)) => {
                 seen += chunk.len();

@@ -13,11 +13,13 @@ use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
 use routing::Board;
-use store::{Journal, KeyHasher};
+use store::{Journal, KeyHasher, Store};
+use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::recall::{Recall, jobs};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
@@ -49,6 +51,10 @@ pub struct GatewayOptions {
     pub cors_origins: Vec<String>,
     /// Proxies whose `x-forwarded-for` is believed when a key is bound to addresses.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Where it is remembered what lives on after its call.
+    pub store: Store,
+    /// How long conversations are kept; zero: not at all.
+    pub keep_conversations: Duration,
     /// Receipts journalled and not yet in the ledger, for `/metrics` and `/readyz`.
     pub backlog: BacklogProbe,
 }
@@ -88,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) cors_origins: Vec<HeaderValue>,
     pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
     pub(crate) backlog: BacklogProbe,
+    pub(crate) recall: Recall,
     limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
     draining: AtomicBool,
 }
@@ -130,6 +137,7 @@ impl Gateway {
             cors_origins,
             trusted_proxies: options.trusted_proxies,
             backlog: options.backlog,
+            recall: Recall::new(options.store, options.keep_conversations),
             limiters: RwLock::default(),
             draining: AtomicBool::new(false),
         };
@@ -154,6 +162,25 @@ impl Gateway {
     /// From now on `/readyz` says no, so that load balancers look elsewhere.
     pub fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes what is to be remembered beyond calls, until `shutdown` and then to the end of what waits. Runs once.
+    pub async fn remember(&self, shutdown: CancellationToken) {
+        self.inner.recall.write(shutdown).await;
+    }
+
+    /// Takes up the accounts of work that an earlier process left going in the background; tells of how many. To be done
+    /// before the first call is admitted.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn resume(&self) -> Result<usize, store::StoreError> {
+        jobs::resume(&self.inner).await
+    }
+
+    /// Looks after work in the background that is not billed yet, until `shutdown`.
+    pub async fn look_after(&self, shutdown: CancellationToken) {
+        jobs::look_after(Arc::clone(&self.inner), shutdown).await;
     }
 
     /// What routing knows of upstreams and credentials.

@@ -7,6 +7,8 @@ use domain::{Dialect, Fault, FaultKind, Operation, Surface};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use crate::recall::responses::Wish;
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
@@ -16,6 +18,8 @@ pub(crate) enum Inbound {
     Models(Dialect),
     /// One model of the list.
     ModelCard(Dialect, String),
+    /// Something is wanted of a response that was made before: what, and of which.
+    Response(Wish, String),
     /// A provider path beyond the metered operations, without version prefix, in the provider's family.
     Passthrough(Dialect, String),
     /// `/health`, `/livez`
@@ -77,7 +81,7 @@ const GEMINI_METHODS: [GeminiMethod; 5] = [
     },
 ];
 
-const CALLS: [(&str, Surface); 16] = [
+const CALLS: [(&str, Surface); 17] = [
     ("/chat/completions", Surface::new(Operation::Chat, Dialect::OpenaiChat)),
     (
         "/completions",
@@ -88,6 +92,10 @@ const CALLS: [(&str, Surface); 16] = [
     (
         "/responses/input_tokens",
         Surface::new(Operation::CountTokens, Dialect::OpenaiResponses),
+    ),
+    (
+        "/responses/compact",
+        Surface::new(Operation::Compact, Dialect::OpenaiResponses),
     ),
     ("/messages", Surface::new(Operation::Chat, Dialect::AnthropicMessages)),
     (
@@ -180,6 +188,12 @@ fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, F
                 method: None,
             }),
         );
+    }
+    if let Some((wish, id)) = rest
+        .strip_prefix("/responses/")
+        .and_then(|rest| Wish::read(method, rest))
+    {
+        return Ok(Inbound::Response(wish, id.to_owned()));
     }
     if rest == "/models" {
         return only(method, &Method::GET, Inbound::Models(dialect));

@@ -23,6 +23,7 @@ mod metrics;
 mod operate;
 mod passthrough;
 mod pipeline;
+mod recall;
 mod refuse;
 mod relay;
 mod selfwake;

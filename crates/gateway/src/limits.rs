@@ -81,3 +81,56 @@ pub(crate) const TOKEN_REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;
+
+/// Pins held in memory; older ones are looked up in the database. Some 300 bytes each.
+pub(crate) const PINS_IN_MEMORY_MAX: usize = 16_384;
+
+/// Bytes of turns of conversations held in memory; older ones are looked up in the database.
+pub(crate) const TURNS_IN_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of one turn that is kept: the longest contexts come to some 4 MiB of text; what goes beyond it in pictures has to
+/// be sent again by the client.
+pub(crate) const TURN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of a kept conversation that is put in front of a request, all its turns together: half of the usual
+/// `server.body_limit`.
+pub(crate) const CONVERSATION_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Things to be remembered that wait for the database: some seconds of a busy gateway.
+pub(crate) const WRITES_MAX: usize = 8_192;
+
+/// Bytes of turns among them.
+pub(crate) const WRITES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Things written in one transaction: other writers want their turn.
+pub(crate) const WRITES_BATCH_MAX: usize = 256;
+
+/// How long a shutdown waits for what is to be remembered.
+pub(crate) const WRITES_SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client waits for its deletion to be durable.
+pub(crate) const DELETE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long the place of a response is remembered: providers keep them for 30 days.
+pub(crate) const RESPONSE_KNOWN_FOR: Duration = Duration::from_hours(31 * 24);
+
+/// How long the place of a file, batch and the like is remembered: they are kept until they are deleted.
+pub(crate) const THING_KNOWN_FOR: Duration = Duration::from_hours(400 * 24);
+
+/// Ids in the path and body of one request that are looked up.
+pub(crate) const IDS_MAX: usize = 64;
+
+/// Bytes of an answer that is looked through for the ids of what it made; such answers have some kilobytes.
+pub(crate) const MADE_MAX: usize = 1024 * 1024;
+
+/// Responses in the background that are not billed yet, of this process.
+pub(crate) const JOBS_MAX: usize = 10_000;
+
+/// The same of one user, so that none locks the others out.
+pub(crate) const JOBS_OF_USER_MAX: usize = 1_000;
+
+/// How long a response in the background may take before it is given up: the longest take hours.
+pub(crate) const JOB_KNOWN_FOR: Duration = Duration::from_hours(48);
+
+/// Responses in the background that are asked for at the same time.
+pub(crate) const LOOKS_MAX: usize = 16;

@@ -1,8 +1,9 @@
 //! Provider paths beyond the metered operations: files, batches, fine-tuning and what else a provider has.
 //!
 //! They see the operator's whole account, so only keys with `passthrough: true` may use them, and only the paths of
-//! the provider's allow-list. They are forwarded byte for byte to one upstream of the caller's format; nothing is
-//! metered, nothing is retried, since such a request may have done its work already.
+//! the provider's allow-list. They are forwarded byte for byte to one upstream of the caller's format, and to the one that
+//! made it where they name something; nothing is metered, nothing is retried, since such a request may have done its work
+//! already.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use domain::snapshot::{Credential, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admit::read_body;
@@ -21,10 +22,10 @@ use crate::body::Body;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
-use crate::upstream::auth;
+use crate::recall::responses::{Ask, limited};
+use crate::recall::{Maker, jobs, things};
 use crate::upstream::confidence;
-use crate::upstream::incoming::UpstreamBody;
-use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
+use crate::upstream::request::{query_without_key, relayed_headers};
 
 /// Picks the upstream where several of the same format are configured.
 const UPSTREAM_HEADER: &str = "x-tollgate-upstream";
@@ -45,95 +46,86 @@ pub(crate) async fn forward(
             format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
         return Err(Fault::new(FaultKind::Forbidden, message));
     }
-    // Requests and calls at the same time are limited here too; how many tokens such a request is, nobody says.
-    let admitted = gateway
-        .limiter(caller.key.id)
-        .admit(&caller.key.limits, 0, gateway.clock.now());
-    let _permit = admitted.map_err(|limited| {
-        Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
-    })?;
-    let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-    let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
+    let _permit = limited(gateway, &caller.key)?;
     let body = read_body(gateway, &head, body).await?;
+    let named = things::named(gateway, &caller, (dialect, path), &body.bytes).await?;
+    let place = if let Some(pin) = &named.place {
+        jobs::home(&caller.snapshot, pin).filter(|(upstream, _)| is_allowed(upstream, path))
+    } else {
+        let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
+        upstream.credentials.first().map(|credential| (upstream, credential))
+    };
+    let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
     let query = head.uri.query().map(query_without_key);
-    let readied = auth::ready(gateway, upstream, credential).await.map_err(|failure| {
-        tracing::warn!(
-            upstream = upstream.name,
-            detail = failure.detail,
-            "a credential could not be used"
-        );
-        Fault::new(FaultKind::BadGateway, "the upstream's credential could not be used")
-    })?;
-    let request = Outgoing {
+    let ask = Ask {
         upstream,
         credential,
-        readied,
         method: head.method.clone(),
         path,
         query: query.as_deref(),
         client_headers: &head.headers,
         body: body.bytes,
     };
-    let request = request
-        .build()
-        .map_err(|message| Fault::new(FaultKind::Malformed, message))?;
-    let sent = tokio::time::timeout(upstream.timeouts.first_byte, gateway.client.send(upstream, request)).await;
-    let response = match sent {
-        Ok(Ok(response)) => response,
-        Ok(Err(failure)) => {
-            tracing::warn!(
-                upstream = upstream.name,
-                detail = failure.detail,
-                "a passthrough request failed"
-            );
-            return Err(Fault::new(FaultKind::BadGateway, "the upstream could not be reached"));
-        }
-        Err(_) => {
-            return Err(Fault::new(
-                FaultKind::UpstreamTimeout,
-                "the upstream did not answer in time",
-            ));
-        }
-    };
+    let (answered, body) = ask.send(gateway).await?.into_parts();
     tracing::info!(
         target: "tollgate::access", key = %caller.key.id, upstream = upstream.name, path,
-        status = response.status().as_u16(), took_ms = started.1.elapsed().as_millis(), "passthrough"
+        status = answered.status.as_u16(), took_ms = started.1.elapsed().as_millis(), "passthrough"
     );
-    relay(upstream, credential, response).await
+    let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
+    let source = Source::Upstream(body, None);
+    let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
+    relay(upstream, credential, answered, source).await
 }
 
-async fn relay(
+/// What an upstream answered, with its refusals made fit for the client.
+pub(crate) async fn relay(
     upstream: &Upstream,
     credential: &Credential,
-    response: Response<UpstreamBody>,
+    head: http::response::Parts,
+    source: Source,
 ) -> Result<Response<Body>, Fault> {
-    let status = response.status();
     // The provider's text about our credential may show parts of it.
-    if matches!(status.as_u16(), 401 | 403) {
+    if matches!(head.status.as_u16(), 401 | 403) {
         return Err(Fault::new(
             FaultKind::Unavailable,
             "the upstream does not accept our credential for this path",
         ));
     }
-    let (head, body) = response.into_parts();
-    let (mut headers, body) = if status.is_success() {
-        (
-            relayed_headers(&head.headers),
-            Body::control(axum::body::Body::new(body)),
-        )
-    } else {
-        let said = collect(Source::Upstream(body, None), ERROR_BODY_MAX, Overflow::Cut).await;
-        let said = said.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its refusal"))?;
-        let headers = confidence::headers(&head.headers, upstream, credential);
-        (headers, Body::full(confidence::text(said, upstream, credential)))
-    };
+    if head.status.is_success() {
+        return Ok(relayed(upstream, &head, streamed(source)));
+    }
+    let said = collect(source, ERROR_BODY_MAX, Overflow::Cut).await;
+    let said = said.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its refusal"))?;
+    let headers = confidence::headers(&head.headers, upstream, credential);
+    let body = Body::full(confidence::text(said, upstream, credential));
+    Ok(signed(upstream, head.status, headers, body))
+}
+
+fn streamed(source: Source) -> Body {
+    match source {
+        Source::Upstream(body, None) => Body::control(axum::body::Body::new(body)),
+        source => {
+            let chunks = futures_util::stream::unfold(source, |mut source| async {
+                source.next().await.map(|chunk| (chunk, source))
+            });
+            Body::control(axum::body::Body::from_stream(chunks))
+        }
+    }
+}
+
+/// What an upstream answered, as it goes on to the client.
+pub(crate) fn relayed(upstream: &Upstream, head: &http::response::Parts, body: Body) -> Response<Body> {
+    signed(upstream, head.status, relayed_headers(&head.headers), body)
+}
+
+fn signed(upstream: &Upstream, status: StatusCode, mut headers: HeaderMap, body: Body) -> Response<Body> {
     if let Ok(name) = HeaderValue::try_from(&upstream.name) {
         headers.insert(UPSTREAM_HEADER, name);
     }
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    Ok(response)
+    response
 }
 
 fn choose<'a>(

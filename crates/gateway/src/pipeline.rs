@@ -24,6 +24,7 @@ use crate::cors::Cors;
 use crate::dispatch::{Answer, Exchange, chosen, dispatch};
 use crate::gateway::Inner;
 use crate::inbound::{CallPath, Inbound};
+use crate::recall::{self, jobs, responses};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
@@ -48,6 +49,9 @@ pub(crate) async fn answer(
         Ok(Inbound::Call(path)) => call(gateway, path, head, body, peer, started).await,
         Ok(Inbound::Models(dialect)) => listing::list(gateway, dialect, &head, peer),
         Ok(Inbound::ModelCard(dialect, name)) => listing::card(gateway, dialect, &name, &head, peer),
+        Ok(Inbound::Response(wish, id)) => {
+            Box::pin(responses::answer(gateway, (wish, &id), head, body, peer, started)).await
+        }
         Ok(Inbound::Passthrough(dialect, path)) => {
             Box::pin(passthrough::forward(gateway, dialect, &path, head, body, peer, started)).await
         }
@@ -167,6 +171,10 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
             }
             (status, Body::full(body))
         }
+        Answer::Whole { status, body, .. } if let Some(pin) = call.job.take() => {
+            jobs::begin(&call.gateway, pin, &mut call.settlement);
+            (status, Body::full(body))
+        }
         Answer::Whole { status, body, report } => {
             let served = Served {
                 target,
@@ -192,6 +200,12 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
                         headers.insert(&headers::COST, cost);
                     }
                 }
+            }
+            if call.recalled.is_some()
+                && target.upstream.serving(call.surface()) != Some(call.surface())
+                && let Ok(response) = std::str::from_utf8(&body)
+            {
+                recall::keep_turn(&mut call, response);
             }
             (status, Body::full(body))
         }

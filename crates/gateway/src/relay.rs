@@ -25,6 +25,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::dispatch::{Answer, Dispatched, Exchange, Streamed, chosen, failure_of};
 use crate::limits::{TERMINATOR_TIMEOUT, TRAIL_TIMEOUT, USAGE_TIMEOUT};
+use crate::recall;
 use crate::settle::{Outcome, Served, Settled, unrecorded};
 
 type Dispatching = Pin<Box<dyn Future<Output = Dispatched> + Send>>;
@@ -136,6 +137,9 @@ impl Relay {
                     if let Some(waiting) = settled {
                         let durable = ready!(Pin::new(&mut waiting.ticket).poll(cx));
                         *settled = None;
+                        if let (Ok(()), Some(pin)) = (&durable, call.job.take()) {
+                            recall::jobs::billed(&call.gateway, &pin);
+                        }
                         if let Err(error) = durable {
                             tracing::error!(call = %call.settlement.call, %error, "a receipt is not durable");
                             // What was held back is withheld for good; what had been released before stays.
@@ -529,13 +533,18 @@ impl Streaming {
             }
             End::Unread(fault) => (Ending::ClientGone, Some(fault), Bytes::new()),
         };
-        let settled = self.settle(ending, fault.as_ref().map(|fault| fault.message.to_string()));
+        let error = fault.as_ref().map(|fault| fault.message.to_string());
+        let settled = self.settle_or_hand_over(ending, error).transpose();
         let Self {
-            call,
-            streamed,
+            mut call,
+            mut streamed,
             mut ready,
             ..
         } = self;
+        // Before its end is released: the client may continue it at once.
+        if let (Ok(Some(_)), Some(response)) = (&settled, streamed.tap.take_kept()) {
+            recall::keep_turn(&mut call, &response);
+        }
         let told = settled.as_ref().err().cloned().or(fault);
         let is_whole = told.is_none();
         let last = match told {
@@ -548,7 +557,7 @@ impl Streaming {
         }
         ready.push_back(last);
         Closed {
-            settled: settled.ok(),
+            settled: settled.ok().flatten(),
             last: ready,
             call,
             is_whole,
@@ -561,6 +570,20 @@ impl Streaming {
         self.exchange
             .attempts
             .broke(&self.call.route, self.exchange.choice, &self.call.gateway.board, now);
+    }
+
+    /// Settles; or, where the upstream goes on in the background, hands the account over to whoever sees its end.
+    fn settle_or_hand_over(&mut self, ending: Ending, error: Option<String>) -> Option<Result<Settled, Fault>> {
+        let Some(pin) = self.call.job.take() else {
+            return Some(self.settle(ending, error));
+        };
+        if ending == Ending::Complete {
+            // Billed with its call, once the receipt is durable.
+            self.call.job = Some(pin);
+            return Some(self.settle(ending, error));
+        }
+        recall::jobs::begin(&self.call.gateway, pin, &mut self.call.settlement);
+        None
     }
 
     fn settle(&mut self, ending: Ending, error: Option<String>) -> Result<Settled, Fault> {
@@ -610,7 +633,7 @@ impl Drop for Relay {
     /// The client went away: what was produced is settled and flagged; dropping the source cancels the upstream.
     fn drop(&mut self) {
         if let State::Streaming(streaming) = &mut self.state
-            && streaming.settle(Ending::ClientGone, None).is_err()
+            && let Some(Err(_)) = streaming.settle_or_hand_over(Ending::ClientGone, None)
         {
             tracing::error!(call = %streaming.call.settlement.call, "the receipt of an abandoned stream could not be journalled");
         }

@@ -10,8 +10,8 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Key, Route, Target, User};
 use domain::{
-    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, KeyId, Money, Operation, Policy, Receipt, Surface,
-    Timestamp, Units, UsageSource,
+    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, Job, KeyId, Money, Operation, Policy, Receipt,
+    Surface, Timestamp, Units, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
@@ -20,6 +20,7 @@ use store::Ticket;
 
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
+use crate::recall::RESPONSES;
 
 /// The open account of a call.
 #[derive(Debug)]
@@ -141,6 +142,84 @@ impl Settlement {
     pub(crate) const fn bill_abandoned(mut self, bill: bool) -> Self {
         self.bill_abandoned = bill;
         self
+    }
+
+    /// Who pays, and the key that was used.
+    pub(crate) fn payer(&self) -> (domain::UserId, KeyId) {
+        (self.user.id, self.key)
+    }
+
+    /// What a restarted server needs to bill the call, which goes on in the background at `target`.
+    pub(crate) fn job(&self, target: &str) -> Job {
+        Job {
+            call: self.call,
+            model: self.model.clone(),
+            target: target.to_owned(),
+            stream: self.stream,
+            started: self.started,
+            body_bytes: self.body_bytes as u64,
+            hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
+        }
+    }
+
+    /// Takes the account of a call along whose work goes on without its client. Dropping it writes no receipt: the work is
+    /// in the database, and is billed when it is looked at next.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        self.open = false;
+        // The client's slot is free again.
+        self.permit = None;
+        Self {
+            gateway: Arc::clone(&self.gateway),
+            call: self.call,
+            user: Arc::clone(&self.user),
+            key: self.key,
+            surface: self.surface,
+            model: self.model.clone(),
+            stream: self.stream,
+            route: Arc::clone(&self.route),
+            body_bytes: self.body_bytes,
+            started: self.started,
+            started_instant: self.started_instant,
+            hold: self.hold.take(),
+            growth: None,
+            permit: None,
+            bill_abandoned: self.bill_abandoned,
+            hold_ran_out: self.hold_ran_out,
+            attempts: std::mem::take(&mut self.attempts),
+            open: false,
+        }
+    }
+
+    /// The account of a call whose work was begun by an earlier process.
+    pub(crate) fn reopen(gateway: &Arc<Inner>, user: Arc<User>, key: KeyId, job: &Job, route: Arc<Route>) -> Self {
+        gateway.metrics.call_opened();
+        let policy = user.policy;
+        let hold = gateway.accounts.get(user.id).hold_again(policy, job.hold);
+        Self {
+            gateway: Arc::clone(gateway),
+            call: job.call,
+            user,
+            key,
+            surface: RESPONSES,
+            model: job.model.clone(),
+            stream: job.stream,
+            route,
+            body_bytes: usize::try_from(job.body_bytes).unwrap_or(usize::MAX),
+            started: job.started,
+            started_instant: gateway.clock.instant(job.started),
+            hold: Some(hold),
+            growth: None,
+            permit: None,
+            bill_abandoned: true,
+            hold_ran_out: false,
+            attempts: Vec::new(),
+            open: false,
+        }
+    }
+
+    /// Where the call goes.
+    pub(crate) const fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// Whether the hold grows with the output.

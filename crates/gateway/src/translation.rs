@@ -34,7 +34,10 @@ pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
         id: &id,
         created: call.started.0.div_euclid(1_000_000),
     };
-    let question = Question::read(&asked, &call.body).map_err(|error| untranslatable(&error))?;
+    let mut question = Question::read(&asked, &call.body).map_err(|error| untranslatable(&error))?;
+    let recalled = call.recalled.as_deref();
+    let previous = recalled.and_then(|recalled| recalled.previous.as_deref());
+    question.keep(recalled.is_some_and(|recalled| recalled.input.is_some()), previous);
     call.question = Some(Box::new(question));
     Ok(())
 }

@@ -161,6 +161,17 @@ impl Account {
         }
     }
 
+    /// Sets aside what was set aside before a restart, whatever is left: the call runs already.
+    pub fn hold_again(self: &Arc<Self>, policy: Policy, amount: Money) -> Hold {
+        let amount = amount.max(Money::ZERO);
+        self.state.lock().held += wide(amount);
+        Hold {
+            account: Arc::clone(self),
+            policy,
+            amount,
+        }
+    }
+
     /// The figures at this moment.
     pub fn view(&self) -> AccountView {
         let state = self.state.lock();

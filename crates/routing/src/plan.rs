@@ -10,7 +10,7 @@
 
 use domain::declaration::Strategy;
 use domain::snapshot::{Route, Target};
-use domain::{Operation, Surface, Timestamp};
+use domain::{CredentialId, Operation, Surface, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
 
@@ -40,6 +40,27 @@ pub struct Plan {
     pub last_resort: bool,
     /// What not to try, and why.
     pub excluded: Vec<Excluded>,
+}
+
+/// Where something lives that a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The upstream that made it.
+    pub upstream: UpstreamId,
+    /// The credential that it was made for; `None`: that one is gone, and another of the same upstream may do.
+    pub credential: Option<CredentialId>,
+}
+
+impl Pinned {
+    /// Whether a choice is the place.
+    pub fn is_at(&self, route: &Route, choice: Choice) -> bool {
+        let target = route.targets.get(choice.target);
+        target.is_some_and(|target| {
+            let credential = target.upstream.credentials.get(choice.credential);
+            target.upstream.id == self.upstream
+                && credential.is_some_and(|known| self.credential.is_none_or(|wanted| known.id == wanted))
+        })
+    }
 }
 
 /// A candidate that was set aside.
@@ -77,6 +98,8 @@ pub enum Exclusion {
         /// When to look again.
         until: Timestamp,
     },
+    /// The request names something that lives elsewhere.
+    Pinned,
 }
 
 impl Exclusion {
@@ -89,6 +112,7 @@ impl Exclusion {
             Self::Probing => "probing",
             Self::Cooldown { .. } => "cooldown",
             Self::OutOfCredit { .. } => "out_of_credit",
+            Self::Pinned => "pinned",
         }
     }
 
@@ -96,7 +120,7 @@ impl Exclusion {
     pub const fn until(self) -> Option<Timestamp> {
         match self {
             Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Probing => None,
+            Self::Dialect | Self::ForcedOpen | Self::Probing | Self::Pinned => None,
         }
     }
 
@@ -114,7 +138,7 @@ impl Exclusion {
                 until,
                 named_by_provider: false,
             } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } => None,
+            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } | Self::Pinned => None,
         }
     }
 }
@@ -123,6 +147,26 @@ impl Exclusion {
 pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let mut entries = board.lock();
     let plan = Plan::of(route, surface, &entries, now, rng);
+    if let Some(first) = plan.order.first() {
+        entries.stamp(route, *first);
+    }
+    drop(entries);
+    plan
+}
+
+/// The same for a request that names something which lives at one upstream, for one of its credentials: nobody else knows
+/// it, so nobody else is tried, however well.
+pub fn plan_pinned(
+    route: &Route,
+    surface: Surface,
+    pinned: Pinned,
+    board: &Board,
+    now: Timestamp,
+    rng: &mut impl Rng,
+) -> Plan {
+    let mut entries = board.lock();
+    let mut plan = Plan::of(route, surface, &entries, now, rng);
+    plan.keep_only(route, pinned, now);
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first);
     }
@@ -222,6 +266,27 @@ impl Plan {
             target: place,
             credential: unpacked(*rank),
         }));
+    }
+
+    /// Sets aside whatever is not the place. A last resort that was chosen before is chosen anew.
+    fn keep_only(&mut self, route: &Route, pinned: Pinned, now: Timestamp) {
+        let order = std::mem::take(&mut self.order);
+        let resort = std::mem::take(&mut self.last_resort);
+        let (here, elsewhere): (Order, Order) = order.into_iter().partition(|choice| pinned.is_at(route, *choice));
+        for excluded in &mut self.excluded {
+            if !pinned.is_at(route, excluded.choice) {
+                excluded.reason = Exclusion::Pinned;
+            }
+        }
+        self.excluded.extend(elsewhere.into_iter().map(|choice| Excluded {
+            choice,
+            reason: Exclusion::Pinned,
+        }));
+        self.last_resort = resort && !here.is_empty();
+        self.order = here;
+        if self.order.is_empty() {
+            self.take_last_resort(route, now);
+        }
     }
 
     /// Moves the candidate that should recover first from `excluded` to `order`.

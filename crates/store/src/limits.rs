@@ -61,6 +61,28 @@ pub(crate) const TOKENS_MAX: u64 = 1_000_000_000_000;
 /// Rows of the request log that one clean-up statement touches: bounds how long the writer is held.
 pub(crate) const CLEAR_ROWS_MAX: i64 = 2_000;
 
+/// Pins kept at once; beyond it those that expire first are forgotten. A row is some 200 bytes.
+pub(crate) const PINS_MAX: i64 = 2_000_000;
+
+/// Pins saved by one statement: eight columns each stay far below the parameters that either database takes.
+pub(crate) const PIN_ROWS_MAX: usize = 64;
+
+/// Work in the background that may be owed for at once, and is looked after by a server that starts.
+pub(crate) const JOBS_MAX: u64 = 10_000;
+
+/// Turns of conversations kept at once; beyond it those that expire first are deleted.
+pub(crate) const TURNS_MAX: i64 = 1_000_000;
+
+/// Bytes of all kept turns together, as they were said; beyond it those that expire first are deleted.
+pub(crate) const TURNS_BYTES_MAX: i64 = 16 * 1024 * 1024 * 1024;
+
+/// Turns that one conversation is followed back, at most: agents make some hundreds.
+pub const CONVERSATION_TURNS_MAX: usize = 2_000;
+
+/// How much longer a turn must have been kept by its later ones before its expiry is moved: else each turn would write
+/// all turns before it.
+pub(crate) const TOUCH_EVERY: Duration = Duration::from_hours(24);
+
 /// Rows that any listing returns at most.
 pub(crate) const LIST_ROWS_MAX: u64 = 10_000;
 

@@ -15,8 +15,10 @@ use crate::hasher::KeyHasher;
 use crate::journal::JournalPosition;
 use crate::keys::Keys;
 use crate::models::Models;
+use crate::pins::Pins;
 use crate::requests::Requests;
 use crate::settings::Settings;
+use crate::turns::{self, Turns};
 use crate::upstreams::Upstreams;
 use crate::usage::UsageViews;
 use crate::users::Users;
@@ -130,6 +132,16 @@ impl Store {
         Requests(self)
     }
 
+    /// Where things live that upstreams made for clients.
+    pub fn pins(&self) -> Pins<'_> {
+        Pins(self)
+    }
+
+    /// Conversations that are kept here.
+    pub fn turns(&self) -> Turns<'_> {
+        Turns(self)
+    }
+
     /// Settings that are changed at run time.
     pub fn settings(&self) -> Settings<'_> {
         Settings(self)
@@ -150,7 +162,7 @@ impl Store {
 
     /// Seals every secret anew under the newest key of the ring; tells how many were under an older one.
     pub async fn reseal_all(&self) -> Result<u64> {
-        credentials::reseal_all(self).await
+        Ok(credentials::reseal_all(self).await? + turns::reseal_all(self).await?)
     }
 
     /// Up to where a journal is booked; `None` for one that this database never saw.

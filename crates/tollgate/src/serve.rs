@@ -117,7 +117,20 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     // After the file is applied: the opening credits that it gives must count from the first call on.
     let parts = Parts::open(store, journal).await?;
     let gateway = parts.gateway(&config, &world);
+    let owed = gateway.resume().await?;
+    if owed > 0 {
+        tracing::info!(owed, "responses in the background are not billed yet");
+    }
     let booked = tokio::spawn(parts.settler.run(shutdown_of(&parts.stop_settling)));
+    let stop_remembering = CancellationToken::new();
+    let remembered = {
+        let (gateway, stop) = (gateway.clone(), stop_remembering.clone());
+        tokio::spawn(async move { gateway.remember(stop).await })
+    };
+    let looked_after = {
+        let (gateway, stop) = (gateway.clone(), shutdown.clone());
+        tokio::spawn(async move { gateway.look_after(stop).await })
+    };
 
     let control = admin::router(admin::AdminOptions {
         store: parts.store.clone(),
@@ -156,7 +169,9 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     tracing::info!(all_ended, "no more calls; booking the last receipts");
     shutdown.cancel();
     // Tasks that only watch: whether they ended well no longer matters.
-    drop((follow.await, clean.await, look_after.await));
+    drop((follow.await, clean.await, look_after.await, looked_after.await));
+    stop_remembering.cancel();
+    drop(remembered.await);
     parts.stop_settling.cancel();
     booked
         .await
@@ -209,6 +224,8 @@ impl Parts {
             body_budget: config.server.body_budget.0 as usize,
             cors_origins: config.server.cors_origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            store: self.store.clone(),
+            keep_conversations: config.storage.conversations.keep.0,
             backlog: BacklogProbe(Arc::new(backlog)),
         })
     }

@@ -23,7 +23,8 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Stream => facts.take_stream(value),
         Once::Bound => facts.take_bound(key, value),
         Once::Tools => facts.take_tools(value, tool),
-        Once::Reference | Once::OtherReference => facts.take_reference(value),
+        Once::Reference => facts.take_reference(value),
+        Once::OtherReference => Ok(facts.take_id(value)?),
         Once::Input | Once::System => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
     }
@@ -39,7 +40,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         }
         // `source.media_type` of a document.
         b"media_type" => facts.by_reference |= value.string_if()?.is_some_and(|text| text.is("application/pdf")),
-        b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
+        b"file_id" => facts.take_id(value)?,
         // Arguments of a tool: whatever stands in them is text to the model.
         b"input" => {
             value.skip()?;

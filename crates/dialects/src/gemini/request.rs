@@ -26,7 +26,7 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Model => facts.note_model(value),
         Once::Bound => generation_config(facts, value),
         Once::Tools => Ok(tools(facts, value)?),
-        Once::Reference => facts.take_reference(value),
+        Once::Reference => Ok(facts.take_id(value)?),
         Once::Input | Once::System => Ok(facts.walk(value, part)?),
         Once::Choices => batch(facts, value),
         Once::OtherReference => request(facts, value),
@@ -54,7 +54,7 @@ fn request(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanE
     value.object_if(|key, member| match key {
         b"model" => facts.note_model(member),
         b"tools" => Ok(tools(facts, member)?),
-        b"cachedContent" | b"cached_content" => facts.take_reference(member),
+        b"cachedContent" | b"cached_content" => Ok(facts.take_id(member)?),
         _ => Ok(facts.walk(member, part)?),
     })?;
     Ok(())
@@ -77,7 +77,10 @@ fn is_document(blob: &mut Cursor<'_>) -> Result<bool, Syntax> {
 
 fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
     match key {
-        b"fileData" | b"file_data" => facts.by_reference |= is_filled(value)?,
+        b"fileData" | b"file_data" => {
+            facts.by_reference |= is_filled(&mut value.clone())?;
+            file(facts, value)?;
+        }
         b"inlineData" | b"inline_data" => {
             facts.by_reference |= is_document(&mut value.clone())?;
             facts.inline_media = facts.inline_media.saturating_add(u32::from(is_filled(value)?));
@@ -89,6 +92,23 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// A file of the provider's own is named by its URL, which ends with its name.
+fn file(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+    value.object_if(|key, member| {
+        if !matches!(key, b"fileUri" | b"file_uri") {
+            return member.skip().map(|_| ());
+        }
+        if let Some(text) = member.string_if()? {
+            let url = text.decode();
+            if let Some((_, name)) = url.rsplit_once("/files/") {
+                facts.name(&format!("files/{name}"));
+            }
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(())
 }
 
 /// A tool is a declaration of functions, or one that Google runs.

@@ -57,7 +57,7 @@ pub(crate) fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>)
             facts.take_url(value)?;
         }
         b"url" | b"file_url" => facts.take_url(value)?,
-        b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
+        b"file_id" => facts.take_id(value)?,
         b"file_data" => facts.by_reference |= crate::observation::is_filled(value)?,
         b"input_audio" => {
             let filled = crate::observation::is_filled(value)?;

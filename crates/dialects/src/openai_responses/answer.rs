@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::answer::Finish;
 use crate::json::{Cursor, Syntax, Text};
+use crate::limits::ID_MAX;
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
 use crate::provider_error::ProviderError;
@@ -53,7 +54,7 @@ pub(crate) fn read_event(data: &[u8], seen: &mut Observation, has_content: bool)
         }
         "response.created" | "response.in_progress" | "response.queued" => {
             if let Some(span) = parts.response {
-                read_model(cursor.slice(span), seen)?;
+                read_beginning(cursor.slice(span), seen)?;
             }
         }
         "response.output_item.added" => {
@@ -126,7 +127,7 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
     let mut usage_span = None;
     let mut status = Finish::Unknown;
     let mut reason = None;
-    let mut pending = false;
+    let mut object = Object::default();
     cursor.object(|key, value| {
         match key {
             b"usage" => usage_span = Some(value.skip()?),
@@ -134,8 +135,8 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
             b"service_tier" => seen.service_tier(value)?,
             b"error" => error = filled(value)?,
             b"status" => {
+                object.take(key, &mut value.clone())?;
                 if let Some(text) = value.string_if()? {
-                    pending = text.is("queued") || text.is("in_progress");
                     has_failed = text.is("failed");
                     status = if text.is("completed") {
                         Finish::Stop
@@ -157,7 +158,9 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
             // `/responses/input_tokens`: the object says what it is and has nothing else.
             b"input_tokens" => seen.has_body |= value.skip().map(|_| true)?,
             _ => {
-                value.skip()?;
+                if !object.take(key, value)? {
+                    value.skip()?;
+                }
             }
         }
         Ok::<(), Syntax>(())
@@ -176,7 +179,8 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
         (None, Finish::Stop) if seen.tool_asked => Finish::Tool,
         (None, status) => status,
     };
-    seen.closing = !pending;
+    seen.closing = !object.is_pending;
+    object.note(seen);
     Ok(error.map(|span| cursor.slice(span)).or(has_failed.then_some(b"")))
 }
 
@@ -204,15 +208,63 @@ fn read_reason(value: &mut Cursor<'_>) -> Result<Option<Finish>, Syntax> {
     Ok(reason)
 }
 
-fn read_model(text: &[u8], seen: &mut Observation) -> Result<(), Syntax> {
+/// Reads the response object of an event before the end.
+fn read_beginning(text: &[u8], seen: &mut Observation) -> Result<(), Syntax> {
+    let mut object = Object::default();
     Cursor::strict(text).object_if(|key, value| {
         if key == b"model" {
             seen.model(value)
+        } else if object.take(key, value)? {
+            Ok(())
         } else {
             value.skip().map(|_| ())
         }
     })?;
+    object.note(seen);
     Ok(())
+}
+
+/// What the object says of itself.
+#[derive(Debug, Default)]
+struct Object<'a> {
+    id: Option<Text<'a>>,
+    is_dropped: bool,
+    is_pending: bool,
+    is_cancelled: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Reads a member, if it is one of these.
+    fn take(&mut self, key: &[u8], value: &mut Cursor<'a>) -> Result<bool, Syntax> {
+        match key {
+            b"id" => self.id = value.string_if()?,
+            b"store" => {
+                let span = value.skip()?;
+                self.is_dropped = value.slice(span) == b"false";
+            }
+            b"status" => {
+                if let Some(text) = value.string_if()? {
+                    self.is_pending = text.is("queued") || text.is("in_progress");
+                    self.is_cancelled = text.is("cancelled");
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The provider keeps the object unless it was told not to.
+    fn note(&self, seen: &mut Observation) {
+        let id = self
+            .id
+            .filter(|id| (1..=ID_MAX).contains(&id.raw.len()) && !self.is_dropped);
+        let Some(id) = id else { return };
+        let stored = seen.report.stored.get_or_insert_default();
+        if !id.is(&stored.id) {
+            stored.id = id.decode().into_owned();
+        }
+        (stored.is_pending, stored.is_cancelled) = (self.is_pending, self.is_cancelled);
+    }
 }
 
 /// What an output item is.

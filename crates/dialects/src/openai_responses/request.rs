@@ -17,6 +17,8 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         b"previous_response_id" => Once::Reference,
         b"conversation" => Once::OtherReference,
         b"service_tier" => Once::Tier,
+        b"background" => Once::Background,
+        b"store" => Once::Keep,
         // A stored prompt, by its id.
         b"prompt" => Once::System,
         _ => return Ok(value.skip().map(|_| ())?),
@@ -27,7 +29,17 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         Once::Stream => facts.take_stream(value),
         Once::Bound | Once::OtherBound | Once::ThirdBound => facts.take_bound(key, value),
         Once::Tools => facts.take_tools(value, tool),
-        Once::Reference | Once::OtherReference | Once::System => facts.take_reference(value),
+        Once::Reference => facts.take_previous(value),
+        Once::OtherReference => Ok(facts.take_id(value)?),
+        Once::System => facts.take_reference(value),
+        Once::Background => {
+            facts.background = RequestFacts::flag(value)?.unwrap_or_default();
+            Ok(())
+        }
+        Once::Keep => {
+            facts.keep = RequestFacts::flag(value)?.unwrap_or(true);
+            Ok(())
+        }
         Once::Input => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
     }

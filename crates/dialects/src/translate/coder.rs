@@ -94,6 +94,14 @@ impl StreamEncoder {
         }
     }
 
+    /// The whole answer, where it is to be kept.
+    pub(crate) fn take_kept(&mut self) -> Option<String> {
+        match self {
+            Self::OpenaiResponses(encoder) => encoder.take_kept(),
+            Self::OpenaiChat(_) | Self::AnthropicMessages(_) | Self::Gemini(_) => None,
+        }
+    }
+
     /// After the last event of a whole stream: what the format ends with, its terminator included.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
         match self {

@@ -127,6 +127,22 @@ fn a_backlog_counts_before_the_first_call() {
 }
 
 #[test]
+fn what_was_held_before_a_restart_is_held_again_whatever_is_left() {
+    let (_accounts, account) = account(100);
+    let again = account.hold_again(Policy::Hard, nanos(150));
+    assert_eq!(
+        (account.view().held, account.view().available),
+        (nanos(150), nanos(-50))
+    );
+    assert!(
+        poll(&account, &Arc::default(), Policy::Hard, 1).is_pending(),
+        "others wait until it is settled"
+    );
+    again.settle(nanos(40));
+    assert_eq!((account.view().held, account.view().available), (nanos(0), nanos(60)));
+}
+
+#[test]
 fn hard_waits_for_holds_and_is_refused_for_money() {
     let (_accounts, account) = account(100);
     let bell = Arc::new(Bell::default());

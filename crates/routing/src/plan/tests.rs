@@ -587,3 +587,54 @@ fn long_orders_are_whole() {
     let plan = planned(&route(Strategy::Random, &decls), &Board::new(), 1);
     assert_eq!(plan.order.iter().collect::<BTreeSet<_>>().len(), 200);
 }
+
+// ===== what lives at one place =====
+
+fn pinned_to(route: &Route, choice: Choice) -> Pinned {
+    let upstream = &route.targets[choice.target].upstream;
+    Pinned {
+        upstream: upstream.id,
+        credential: Some(upstream.credentials[choice.credential].id),
+    }
+}
+
+#[test]
+fn what_lives_at_one_place_goes_nowhere_else() {
+    let route = route(Strategy::RoundRobin, &[json!({"keys": 2}), json!({"keys": 2})]);
+    let board = Board::new();
+    let place = Choice {
+        target: 1,
+        credential: 1,
+    };
+    let pinned = pinned_to(&route, place);
+    let asked = |board: &Board| plan_pinned(&route, CHAT, pinned, board, START, &mut rng(1));
+    let plan = asked(&board);
+    assert_eq!((plan.order.as_slice(), plan.last_resort), (&[place][..], false));
+    assert_eq!(plan.excluded.len(), 3);
+    assert!(
+        plan.excluded
+            .iter()
+            .all(|excluded| excluded.reason == Exclusion::Pinned)
+    );
+
+    fail(&route, &board, (1, 1), &status(429), 1);
+    let plan = asked(&board);
+    assert_eq!(
+        (plan.order.as_slice(), plan.last_resort),
+        (&[place][..], true),
+        "our own guess turns nobody away, and nobody elsewhere"
+    );
+
+    let elsewhere = Pinned {
+        credential: Some(CredentialId(999)),
+        ..pinned
+    };
+    let plan = plan_pinned(&route, CHAT, elsewhere, &Board::new(), START, &mut rng(1));
+    assert_eq!((plan.order.len(), plan.excluded.len()), (0, 4));
+    let any = Pinned {
+        credential: None,
+        ..pinned
+    };
+    let plan = plan_pinned(&route, CHAT, any, &Board::new(), START, &mut rng(1));
+    assert_eq!((plan.order.len(), plan.excluded.len()), (2, 2), "any of the upstream");
+}

@@ -27,7 +27,7 @@ pub(crate) struct Explain {
     /// The client's format: openai_chat, openai_responses, anthropic_messages or gemini
     #[arg(long, default_value = "openai_chat")]
     dialect: String,
-    /// What is asked: chat, completions, embeddings or count_tokens
+    /// What is asked: chat, completions, embeddings, count_tokens or compact
     #[arg(long, default_value = "chat")]
     operation: String,
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
@@ -107,6 +108,8 @@ pub struct Storage {
     pub url: String,
     /// The local log of receipts that have not reached the database yet.
     pub journal: JournalSettings,
+    /// Conversations that are kept for clients of the Responses format where the upstream keeps none.
+    pub conversations: ConversationSettings,
 }
 
 impl Default for Storage {
@@ -114,6 +117,7 @@ impl Default for Storage {
         Self {
             url: "sqlite://data/tollgate.db".to_owned(),
             journal: JournalSettings::default(),
+            conversations: ConversationSettings::default(),
         }
     }
 }
@@ -123,7 +127,25 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage")
             .field("journal", &self.journal)
+            .field("conversations", &self.conversations)
             .finish_non_exhaustive()
+    }
+}
+
+/// `storage.conversations`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConversationSettings {
+    /// How long an answer can be continued by `previous_response_id`, since it was last; `0s`: nothing is kept.
+    pub keep: Period,
+}
+
+impl Default for ConversationSettings {
+    /// As long as OpenAI does.
+    fn default() -> Self {
+        Self {
+            keep: Period(Duration::from_hours(30 * 24)),
+        }
     }
 }
 

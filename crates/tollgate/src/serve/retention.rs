@@ -1,4 +1,4 @@
-//! Cleaning up the request log. The accounts are never touched.
+//! Cleaning up the request log, and what is remembered beyond calls. The accounts are never touched.
 
 use std::time::Duration;
 
@@ -22,6 +22,21 @@ pub(crate) async fn keep_clean(store: Store, retention: Duration, shutdown: Canc
             Ok(0) => {}
             Ok(cleared) => tracing::info!(cleared, "old entries left the request log"),
             Err(error) => tracing::warn!(%error, "the request log was not cleaned up; the next try is in an hour"),
+        }
+        forget(&store, now).await;
+    }
+}
+
+/// Deletes what has expired of conversations and of the places of things.
+async fn forget(store: &Store, now: Timestamp) {
+    for (what, cleared) in [
+        ("turns of conversations", store.turns().clear(now).await),
+        ("places of things at upstreams", store.pins().clear(now).await),
+    ] {
+        match cleared {
+            Ok(0) => {}
+            Ok(cleared) => tracing::info!(cleared, "{what} expired"),
+            Err(error) => tracing::warn!(%error, "{what} were not cleaned up; the next try is in an hour"),
         }
     }
 }

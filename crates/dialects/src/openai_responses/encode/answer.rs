@@ -165,7 +165,7 @@ impl Teller {
         if std::mem::replace(&mut self.has_started, true) {
             return;
         }
-        if self.id.is_empty() {
+        if self.id.is_empty() || self.reply.is_kept {
             self.id = format!("resp_{}", self.reply.id);
         }
         if self.model.is_empty() {

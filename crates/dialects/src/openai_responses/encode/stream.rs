@@ -10,12 +10,17 @@ pub(crate) struct StreamEncoder {
     teller: Box<Teller>,
     /// Events that were told.
     sequence: u64,
+    is_kept: bool,
+    /// The whole answer, for whoever keeps it.
+    kept: Option<String>,
 }
 
 impl StreamEncoder {
     /// Of an answer to this request.
     pub(crate) fn new(reply: Reply) -> Self {
         Self {
+            is_kept: reply.is_kept,
+            kept: None,
             teller: Box::new(Teller::new(reply)),
             sequence: 0,
         }
@@ -32,7 +37,13 @@ impl StreamEncoder {
     /// Tells the end of a whole stream.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
         let mut wire = Wire::to(out, self.sequence);
-        self.teller.finish(&mut wire, losses);
+        let response = self.teller.finish(&mut wire, losses);
         self.sequence = wire.sequence();
+        self.kept = self.is_kept.then(|| response.to_string());
+    }
+
+    /// The whole answer, where it is to be kept.
+    pub(crate) const fn take_kept(&mut self) -> Option<String> {
+        self.kept.take()
     }
 }
