@@ -235,7 +235,7 @@ impl StreamTap {
     pub fn lacks_only_its_terminator(&self) -> Option<bool> {
         let is_whole = self.state == TapState::Open && self.partial.is_empty();
         let has_usage = self.seen.report.usage != UsageReport::None;
-        (is_whole && self.seen.may_end(self.options.surface.dialect)).then_some(has_usage)
+        (is_whole && self.seen.may_end(self.options.surface)).then_some(has_usage)
     }
 
     /// Whether a heartbeat may be inserted now. Always: only whole events are released.

@@ -344,7 +344,7 @@ impl Transcoder {
     /// The whole answer as it was told, where it is to be kept: after a complete end.
     pub fn take_kept(&mut self) -> Option<String> {
         match self {
-            Self::Passthrough(_) => None,
+            Self::Passthrough(_) | Self::Sound(_) => None,
             Self::Translate(translation) => translation.encoder.take_kept(),
         }
     }
