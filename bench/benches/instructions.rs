@@ -183,8 +183,10 @@ fn price() -> Price {
         input_audio: Money::from_nanos(40_000_000_000 * factor),
         output_audio: Money::from_nanos(80_000_000_000 * factor),
         web_searches: Money::from_nanos(10_000_000_000 * factor),
+        ..Rates::default()
     };
     Price {
+        image_kinds: Vec::new(),
         ordinary: Tariff {
             rates: rates(1),
             steps: vec![Step {

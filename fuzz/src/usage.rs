@@ -38,7 +38,9 @@ fn check_usage(usage: &Usage) {
     assert!(usage.web_searches <= COUNT_MAX, "{usage:?}");
     assert!(usage.reasoning <= usage.output, "{usage:?}");
     assert!(
-        usage.input_audio <= usage.input && usage.output_audio <= usage.output,
+        usage.input_audio + usage.input_image <= usage.input && usage.output_audio + usage.output_image <= usage.output,
         "{usage:?}"
     );
+    assert!(usage.cache_read_audio + usage.cache_read_image <= usage.cache_read, "{usage:?}");
+    assert!(usage.audio_ms.max(usage.reranks).max(usage.images) <= COUNT_MAX, "{usage:?}");
 }

@@ -39,6 +39,9 @@ pub(crate) const RETRY_AFTER_MAX_SECS: u64 = 7 * 24 * 3600;
 /// this is a million dollars, the most that the ledger takes for a price.
 pub(crate) const TOKENS_MAX: u64 = 1_000_000_000;
 
+/// Milliseconds of audio of one call that are believed: a month.
+pub(crate) const AUDIO_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
+
 /// Searches of one call that are believed.
 pub(crate) const SEARCHES_MAX: u64 = 1_000_000;
 

@@ -8,7 +8,7 @@ use domain::Usage;
 
 use crate::answer::UsageReport;
 use crate::json::Figure;
-use crate::limits::{RAW_USAGE_MAX, SEARCHES_MAX, TOKENS_MAX};
+use crate::limits::{AUDIO_MS_MAX, RAW_USAGE_MAX, SEARCHES_MAX, TOKENS_MAX};
 
 /// Figures under the provider's names, merged over the events of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,18 @@ pub(crate) struct Tally {
     pub(crate) output_audio: Figure,
     /// Searches.
     pub(crate) searches: Figure,
+    /// Pictures in the prompt.
+    pub(crate) input_image: Figure,
+    /// Pictures generated, in tokens.
+    pub(crate) output_image: Figure,
+    /// Of what was read from the cache: audio.
+    pub(crate) cached_audio: Figure,
+    /// Of what was read from the cache: pictures.
+    pub(crate) cached_image: Figure,
+    /// Milliseconds of audio that was listened to.
+    pub(crate) audio_ms: Figure,
+    /// Queries of a reranking.
+    pub(crate) reranks: Figure,
 }
 
 /// Why figures cannot be true.
@@ -68,7 +80,7 @@ impl Tally {
         self.figures().contains(&Figure::Bad)
     }
 
-    const fn figures(&self) -> [Figure; 12] {
+    const fn figures(&self) -> [Figure; 18] {
         [
             self.input,
             self.cached,
@@ -82,10 +94,16 @@ impl Tally {
             self.input_audio,
             self.output_audio,
             self.searches,
+            self.input_image,
+            self.output_image,
+            self.cached_audio,
+            self.cached_image,
+            self.audio_ms,
+            self.reranks,
         ]
     }
 
-    const fn figures_mut(&mut self) -> [&mut Figure; 12] {
+    const fn figures_mut(&mut self) -> [&mut Figure; 18] {
         [
             &mut self.input,
             &mut self.cached,
@@ -99,6 +117,12 @@ impl Tally {
             &mut self.input_audio,
             &mut self.output_audio,
             &mut self.searches,
+            &mut self.input_image,
+            &mut self.output_image,
+            &mut self.cached_audio,
+            &mut self.cached_image,
+            &mut self.audio_ms,
+            &mut self.reranks,
         ]
     }
 }
@@ -149,15 +173,31 @@ fn plausible(usage: Usage) -> Result<Usage, &'static str> {
     }
     // Sums of figures below 2^53 cannot overflow. What the ledger would refuse as damage must be stopped here: past this
     // point the client is told a price and its account is charged.
-    if usage.total() > TOKENS_MAX || usage.web_searches > SEARCHES_MAX {
+    if usage.total() > TOKENS_MAX
+        || usage.web_searches.max(usage.reranks) > SEARCHES_MAX
+        || usage.audio_ms > AUDIO_MS_MAX
+    {
         return Err(BEYOND_ANY_CALL);
     }
-    // Audio is given for the whole prompt; what of it came from the cache is not.
+    // Audio and pictures are given for the whole prompt; what of them came from the cache often is not.
+    let (input_audio, input_image) = shares(usage.input, usage.input_audio, usage.input_image);
+    let (output_audio, output_image) = shares(usage.output, usage.output_audio, usage.output_image);
+    let (cache_read_audio, cache_read_image) = shares(usage.cache_read, usage.cache_read_audio, usage.cache_read_image);
     Ok(Usage {
-        input_audio: usage.input_audio.min(usage.input),
-        output_audio: usage.output_audio.min(usage.output),
+        input_audio,
+        input_image,
+        output_audio,
+        output_image,
+        cache_read_audio,
+        cache_read_image,
         ..usage
     })
+}
+
+/// What can be audio and what pictures in a bucket of so many tokens.
+fn shares(bucket: u64, audio: u64, image: u64) -> (u64, u64) {
+    let audio = audio.min(bucket);
+    (audio, image.min(bucket - audio))
 }
 
 fn shortened(raw: &[u8]) -> String {

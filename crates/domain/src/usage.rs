@@ -39,6 +39,30 @@ pub struct Usage {
     /// Searches that the provider ran for the model and bills by the piece.
     #[serde(skip_serializing_if = "is_zero")]
     pub web_searches: u64,
+    /// Of `input`: tokens of pictures.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub input_image: u64,
+    /// Of `output`: tokens of pictures.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_image: u64,
+    /// Of `cache_read`: audio tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_read_audio: u64,
+    /// Of `cache_read`: tokens of pictures.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_read_image: u64,
+    /// Pictures generated.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub images: u64,
+    /// Milliseconds of audio that was listened to, where its length is what is billed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub audio_ms: u64,
+    /// Characters read aloud, where they are what is billed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub characters: u64,
+    /// Queries of a reranking, where they are what is billed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reranks: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
@@ -60,6 +84,12 @@ impl Usage {
         self.prompt().saturating_add(self.output)
     }
 
+    /// Whether anything was consumed that is counted by the piece and not in tokens. Searches of a chat are beside its
+    /// tokens and do not count here.
+    pub const fn has_units(&self) -> bool {
+        self.images | self.audio_ms | self.characters | self.reranks != 0
+    }
+
     /// Whether nothing at all was consumed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -77,5 +107,13 @@ impl AddAssign for Usage {
         self.input_audio += other.input_audio;
         self.output_audio += other.output_audio;
         self.web_searches += other.web_searches;
+        self.input_image += other.input_image;
+        self.output_image += other.output_image;
+        self.cache_read_audio += other.cache_read_audio;
+        self.cache_read_image += other.cache_read_image;
+        self.images += other.images;
+        self.audio_ms += other.audio_ms;
+        self.characters += other.characters;
+        self.reranks += other.reranks;
     }
 }

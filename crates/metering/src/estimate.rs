@@ -182,10 +182,13 @@ fn dearest(price: &Price, input: u64) -> Rates {
                 row.cache_write_5m,
                 row.cache_write_1h,
                 row.input_audio,
+                row.input_image,
+                row.cache_read_audio,
+                row.cache_read_image,
             ]
             .into_iter()
             .fold(most.input, Money::max),
-            output: most.output.max(row.output).max(row.output_audio),
+            output: most.output.max(row.output).max(row.output_audio).max(row.output_image),
             web_searches: most.web_searches.max(row.web_searches),
             ..Rates::default()
         })

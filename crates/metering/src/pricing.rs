@@ -10,25 +10,57 @@ use domain::{Money, Price, Rates, Usage};
 const TOKENS_PER_RATE: i128 = 1_000_000;
 /// Searches are priced per thousand; this brings them to the unit of tokens.
 const SEARCH_SCALE: i128 = TOKENS_PER_RATE / 1_000;
+/// Pictures are priced one by one.
+const IMAGE_SCALE: i128 = TOKENS_PER_RATE;
+/// Audio is counted in milliseconds and priced per minute: a millisecond is 50/3 of a millionth of a minute, so all is added
+/// in thirds.
+const THIRDS: i128 = 3;
+const AUDIO_THIRDS: i128 = 50;
 
-/// What `usage` costs at `rates`, rounded once to the nearest nano-dollar, half up. Audio tokens are charged at the
-/// audio rate and only the rest of their bucket at the text rate. Saturates at [`Money::MAX`]; never negative, because
+/// What `usage` costs at `rates`, rounded once to the nearest nano-dollar, half up. Tokens of audio
+/// and pictures are charged at their own rates and only the rest of their bucket at the text rate. Saturates at [`Money::MAX`]; never negative, because
 /// a negative rate (nobody's price, but a possible slip of the pen) would pay the client.
 pub fn cost(usage: &Usage, rates: &Rates) -> Money {
-    let input_audio = usage.input_audio.min(usage.input);
-    let output_audio = usage.output_audio.min(usage.output);
+    let input = split(usage.input, usage.input_audio, usage.input_image);
+    let output = split(usage.output, usage.output_audio, usage.output_image);
+    let cached = split(usage.cache_read, usage.cache_read_audio, usage.cache_read_image);
     let parts = [
-        part(usage.input - input_audio, rates.input),
-        part(input_audio, rates.input_audio),
-        part(usage.cache_read, rates.cache_read),
+        part(input.text, rates.input),
+        part(input.audio, rates.input_audio),
+        part(input.image, rates.input_image),
+        part(cached.text, rates.cache_read),
+        part(cached.audio, rates.cache_read_audio),
+        part(cached.image, rates.cache_read_image),
         part(usage.cache_write_5m, rates.cache_write_5m),
         part(usage.cache_write_1h, rates.cache_write_1h),
-        part(usage.output - output_audio, rates.output),
-        part(output_audio, rates.output_audio),
+        part(output.text, rates.output),
+        part(output.audio, rates.output_audio),
+        part(output.image, rates.output_image),
+        part(usage.characters, rates.characters),
         part(usage.web_searches, rates.web_searches).saturating_mul(SEARCH_SCALE),
+        part(usage.reranks, rates.reranks).saturating_mul(SEARCH_SCALE),
+        part(usage.images, rates.images).saturating_mul(IMAGE_SCALE),
     ];
     let millionths = parts.into_iter().fold(0, i128::saturating_add);
-    Money::from_nanos_wide(millionths.saturating_add(TOKENS_PER_RATE / 2) / TOKENS_PER_RATE)
+    let audio = part(usage.audio_ms, rates.audio_minutes).saturating_mul(AUDIO_THIRDS);
+    let thirds = millionths.saturating_mul(THIRDS).saturating_add(audio);
+    let unit = TOKENS_PER_RATE * THIRDS;
+    Money::from_nanos_wide(thirds.saturating_add(unit / 2) / unit)
+}
+
+/// The kinds of tokens in one bucket.
+struct Split {
+    text: u64,
+    audio: u64,
+    image: u64,
+}
+
+/// Takes audio and pictures out of a bucket; figures that are more than the bucket are cut to it.
+fn split(bucket: u64, audio: u64, image: u64) -> Split {
+    let audio = audio.min(bucket);
+    let image = image.min(bucket - audio);
+    let text = bucket - audio - image;
+    Split { text, audio, image }
 }
 
 /// The row of `price` that applies to a call: of the tariff of the service tier which the answer names, the row for the
@@ -62,6 +94,14 @@ mod tests {
             input_audio: dollars("40.00"),
             output_audio: dollars("80.00"),
             web_searches: dollars("10.00"),
+            input_image: dollars("8.00"),
+            output_image: dollars("30.00"),
+            cache_read_audio: dollars("0.40"),
+            cache_read_image: dollars("2.00"),
+            images: dollars("0.04"),
+            audio_minutes: dollars("0.006"),
+            characters: dollars("15.00"),
+            reranks: dollars("2.00"),
         }
     }
 
@@ -149,6 +189,47 @@ mod tests {
     }
 
     #[test]
+    fn pictures_sounds_characters_and_queries_have_theirs() {
+        let of = |usage: Usage| cost(&usage, &rates());
+        let none = Usage::default();
+        for (usage, price) in [
+            // A picture by a GPT image model: 20 tokens of text, 300 of a picture, 4,160 generated.
+            (
+                Usage {
+                    input: 320,
+                    input_image: 300,
+                    output: 4_160,
+                    output_image: 4_160,
+                    ..none
+                },
+                "0.12725",
+            ),
+            (
+                Usage {
+                    cache_read: 1_000,
+                    cache_read_audio: 600,
+                    cache_read_image: 300,
+                    ..none
+                },
+                "0.000965",
+            ),
+            (Usage { images: 3, ..none }, "0.12"),
+            (
+                Usage {
+                    audio_ms: 90_500,
+                    ..none
+                },
+                "0.00905",
+            ),
+            (Usage { audio_ms: 1, ..none }, "0.0000001"),
+            (Usage { characters: 44, ..none }, "0.00066"),
+            (Usage { reranks: 2, ..none }, "0.004"),
+        ] {
+            assert_eq!(of(usage), dollars(price), "{usage:?}");
+        }
+    }
+
+    #[test]
     fn a_real_call_to_the_last_decimal() {
         let usage = Usage {
             input: 1_234,
@@ -195,6 +276,14 @@ mod tests {
             input_audio: u64::MAX,
             output_audio: 1,
             web_searches: u64::MAX,
+            input_image: u64::MAX,
+            output_image: u64::MAX,
+            cache_read_audio: u64::MAX,
+            cache_read_image: 1,
+            images: u64::MAX,
+            audio_ms: u64::MAX,
+            characters: u64::MAX,
+            reranks: u64::MAX,
         };
         let dear = Rates {
             input: Money::MAX,
@@ -240,6 +329,7 @@ mod tests {
                 rates: row("1"),
                 steps: vec![step(32_000, "1.8"), step(128_000, "3"), step(256_000, "6")],
             },
+            image_kinds: Vec::new(),
             tiers: vec![
                 (
                     "flex".to_owned(),
@@ -280,22 +370,38 @@ mod tests {
     prop_compose! {
         fn any_usage()(
             counts in proptest::array::uniform7(0_u64..2_000_000),
-            audio in (0.0..=1.0_f64, 0.0..=1.0_f64),
+            shares in proptest::array::uniform6(0.0..=0.5_f64),
+            units in proptest::array::uniform4(0_u64..100_000),
         ) -> Usage {
             let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, web_searches] = counts;
+            let [images, audio_ms, characters, reranks] = units;
+            let share = |bucket: u64, at: usize| (bucket as f64 * shares[at]) as u64;
             Usage {
                 input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, web_searches,
-                input_audio: (input as f64 * audio.0) as u64,
-                output_audio: (output as f64 * audio.1) as u64,
+                input_audio: share(input, 0),
+                input_image: share(input, 1),
+                output_audio: share(output, 2),
+                output_image: share(output, 3),
+                cache_read_audio: share(cache_read, 4),
+                cache_read_image: share(cache_read, 5),
+                images, audio_ms, characters, reranks,
             }
         }
     }
 
     prop_compose! {
-        fn any_rates()(nanos in proptest::array::uniform8(0_i64..100_000_000_000)) -> Rates {
+        fn any_rates()(
+            tokens in proptest::array::uniform8(0_i64..100_000_000_000),
+            media in proptest::array::uniform8(0_i64..100_000_000_000),
+        ) -> Rates {
             let [input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, output_audio, web_searches] =
-                nanos.map(Money::from_nanos);
-            Rates { input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, output_audio, web_searches }
+                tokens.map(Money::from_nanos);
+            let [input_image, output_image, cache_read_audio, cache_read_image, images, audio_minutes, characters, reranks] =
+                media.map(Money::from_nanos);
+            Rates {
+                input, output, cache_read, cache_write_5m, cache_write_1h, input_audio, output_audio, web_searches,
+                input_image, output_image, cache_read_audio, cache_read_image, images, audio_minutes, characters, reranks,
+            }
         }
     }
 
@@ -319,18 +425,26 @@ mod tests {
 
         #[test]
         fn agrees_with_exact_fractions(usage in any_usage(), rates in any_rates()) {
-            let text_in = i128::from(usage.input - usage.input_audio);
-            let text_out = i128::from(usage.output - usage.output_audio);
-            let millionths = text_in * i128::from(rates.input.nanos())
-                + i128::from(usage.input_audio) * i128::from(rates.input_audio.nanos())
-                + i128::from(usage.cache_read) * i128::from(rates.cache_read.nanos())
-                + i128::from(usage.cache_write_5m) * i128::from(rates.cache_write_5m.nanos())
-                + i128::from(usage.cache_write_1h) * i128::from(rates.cache_write_1h.nanos())
-                + text_out * i128::from(rates.output.nanos())
-                + i128::from(usage.output_audio) * i128::from(rates.output_audio.nanos())
-                + i128::from(usage.web_searches) * i128::from(rates.web_searches.nanos()) * 1_000;
-            let got = i128::from(cost(&usage, &rates).nanos()) * 1_000_000;
-            prop_assert!(got - millionths <= 500_000 && millionths - got < 500_000, "not the nearest: {got} for {millionths}");
+            let part = |count: u64, rate: Money| i128::from(count) * i128::from(rate.nanos());
+            let millionths = part(usage.input - usage.input_audio - usage.input_image, rates.input)
+                + part(usage.input_audio, rates.input_audio)
+                + part(usage.input_image, rates.input_image)
+                + part(usage.cache_read - usage.cache_read_audio - usage.cache_read_image, rates.cache_read)
+                + part(usage.cache_read_audio, rates.cache_read_audio)
+                + part(usage.cache_read_image, rates.cache_read_image)
+                + part(usage.cache_write_5m, rates.cache_write_5m)
+                + part(usage.cache_write_1h, rates.cache_write_1h)
+                + part(usage.output - usage.output_audio - usage.output_image, rates.output)
+                + part(usage.output_audio, rates.output_audio)
+                + part(usage.output_image, rates.output_image)
+                + part(usage.characters, rates.characters)
+                + part(usage.web_searches, rates.web_searches) * 1_000
+                + part(usage.reranks, rates.reranks) * 1_000
+                + part(usage.images, rates.images) * 1_000_000;
+            // A minute is 60,000 milliseconds; over 60 of it all is whole.
+            let exact = millionths * 60 + part(usage.audio_ms, rates.audio_minutes) * 1_000;
+            let got = i128::from(cost(&usage, &rates).nanos()) * 60_000_000;
+            prop_assert!(got - exact <= 30_000_000 && exact - got < 30_000_000, "not the nearest: {got} for {exact}");
         }
     }
 }

@@ -17,8 +17,12 @@ pub(crate) fn read(value: &mut Cursor<'_>) -> Result<Tally, Syntax> {
             b"prompt_tokens" | b"input_tokens" => tally.input = member.figure()?,
             b"completion_tokens" | b"output_tokens" => tally.output = member.figure()?,
             b"total_tokens" => tally.total = member.figure()?,
-            b"prompt_tokens_details" | b"input_tokens_details" => prompt_details(member, &mut tally)?,
-            b"completion_tokens_details" | b"output_tokens_details" => completion_details(member, &mut tally)?,
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                prompt_details(member, &mut tally)?
+            }
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                completion_details(member, &mut tally)?
+            }
             // DeepSeek and Moonshot said it at the top before they had details. Mistral's `num_cached_tokens` is left
             // aside: whether it lowers the price is not known, and the details say it where it does.
             b"prompt_cache_hit_tokens" | b"cached_tokens" => {
@@ -58,8 +62,13 @@ pub(crate) fn normal(tally: &Tally) -> Result<Usage, &'static str> {
         cache_write_5m: cache_write,
         output,
         reasoning,
-        input_audio: tally.input_audio.or_zero(),
+        // The kinds are those of the whole prompt; what of them was cached has a bucket of its own.
+        input_audio: tally.input_audio.or_zero().saturating_sub(tally.cached_audio.or_zero()),
+        input_image: tally.input_image.or_zero().saturating_sub(tally.cached_image.or_zero()),
         output_audio: tally.output_audio.or_zero(),
+        output_image: tally.output_image.or_zero(),
+        cache_read_audio: tally.cached_audio.or_zero(),
+        cache_read_image: tally.cached_image.or_zero(),
         ..Usage::default()
     })
 }
@@ -70,6 +79,23 @@ fn prompt_details(value: &mut Cursor<'_>, tally: &mut Tally) -> Result<(), Synta
             b"cached_tokens" => tally.cached = member.figure()?,
             b"cache_write_tokens" => tally.written = member.figure()?,
             b"audio_tokens" => tally.input_audio = member.figure()?,
+            b"image_tokens" => tally.input_image = member.figure()?,
+            b"cached_tokens_details" => cached_details(member, tally)?,
+            _ => {
+                member.skip()?;
+            }
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(())
+}
+
+/// What the cache held, by kind: Realtime and the image models say it.
+fn cached_details(value: &mut Cursor<'_>, tally: &mut Tally) -> Result<(), Syntax> {
+    value.object_if(|key, member| {
+        match key {
+            b"audio_tokens" => tally.cached_audio = member.figure()?,
+            b"image_tokens" => tally.cached_image = member.figure()?,
             _ => {
                 member.skip()?;
             }
@@ -84,6 +110,7 @@ fn completion_details(value: &mut Cursor<'_>, tally: &mut Tally) -> Result<(), S
         match key {
             b"reasoning_tokens" => tally.reasoning = member.figure()?,
             b"audio_tokens" => tally.output_audio = member.figure()?,
+            b"image_tokens" => tally.output_image = member.figure()?,
             _ => {
                 member.skip()?;
             }
@@ -124,6 +151,27 @@ mod tests {
             reasoning: 20,
             input_audio: 5,
             output_audio: 3,
+            ..Usage::default()
+        };
+        assert_eq!(usage(text), expected);
+    }
+
+    #[test]
+    fn kinds_of_tokens_are_told_apart_and_those_from_the_cache_too() {
+        let text = r#"{"input_tokens":1000,"output_tokens":50,"total_tokens":1050,
+            "input_tokens_details":{"cached_tokens":600,"text_tokens":100,"audio_tokens":500,"image_tokens":400,
+                "cached_tokens_details":{"text_tokens":50,"audio_tokens":350,"image_tokens":200}},
+            "output_tokens_details":{"text_tokens":10,"audio_tokens":30,"image_tokens":10}}"#;
+        let expected = Usage {
+            input: 400,
+            input_audio: 150,
+            input_image: 200,
+            cache_read: 600,
+            cache_read_audio: 350,
+            cache_read_image: 200,
+            output: 50,
+            output_audio: 30,
+            output_image: 10,
             ..Usage::default()
         };
         assert_eq!(usage(text), expected);

@@ -65,6 +65,9 @@ struct Row {
     /// The steps of tiers that have some.
     #[serde(default)]
     tier_steps: BTreeMap<String, Vec<StepRow>>,
+    /// A picture by quality and size.
+    #[serde(default)]
+    image_kinds: BTreeMap<String, Money>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -77,6 +80,7 @@ struct StepRow {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RatesRow {
+    #[serde(default)]
     input: Money,
     #[serde(default)]
     output: Money,
@@ -92,20 +96,45 @@ struct RatesRow {
     output_audio: Option<Money>,
     #[serde(default)]
     web_searches: Money,
+    #[serde(default)]
+    input_image: Option<Money>,
+    #[serde(default)]
+    output_image: Option<Money>,
+    #[serde(default)]
+    cache_read_audio: Option<Money>,
+    #[serde(default)]
+    cache_read_image: Option<Money>,
+    #[serde(default)]
+    images: Money,
+    #[serde(default)]
+    audio_minutes: Money,
+    #[serde(default)]
+    characters: Money,
+    #[serde(default)]
+    reranks: Money,
 }
 
 impl From<RatesRow> for Rates {
     fn from(row: RatesRow) -> Self {
+        let cache_read = row.cache_read.unwrap_or(row.input);
         let cache_write_5m = row.cache_write_5m.unwrap_or(row.input);
         Self {
             input: row.input,
             output: row.output,
-            cache_read: row.cache_read.unwrap_or(row.input),
+            cache_read,
             cache_write_5m,
             cache_write_1h: row.cache_write_1h.unwrap_or(cache_write_5m),
             input_audio: row.input_audio.unwrap_or(row.input),
             output_audio: row.output_audio.unwrap_or(row.output),
             web_searches: row.web_searches,
+            input_image: row.input_image.unwrap_or(row.input),
+            output_image: row.output_image.unwrap_or(row.output),
+            cache_read_audio: row.cache_read_audio.unwrap_or(cache_read),
+            cache_read_image: row.cache_read_image.unwrap_or(cache_read),
+            images: row.images,
+            audio_minutes: row.audio_minutes,
+            characters: row.characters,
+            reranks: row.reranks,
         }
     }
 }
@@ -189,6 +218,7 @@ fn facts(row: Row) -> ModelFacts {
                 (tier, tariff(rates, steps))
             })
             .collect(),
+        image_kinds: row.image_kinds.into_iter().collect(),
     });
     ModelFacts {
         provider: row.provider,

@@ -98,6 +98,14 @@ impl Text {
             input_audio,
             output_audio,
             web_searches,
+            input_image,
+            output_image,
+            cache_read_audio,
+            cache_read_image,
+            images,
+            audio_ms,
+            characters,
+            reranks,
         } = *usage;
         self.plain(",\"usage\":{");
         let start = self.0.len();
@@ -111,6 +119,14 @@ impl Text {
             (",\"input_audio\":", input_audio),
             (",\"output_audio\":", output_audio),
             (",\"web_searches\":", web_searches),
+            (",\"input_image\":", input_image),
+            (",\"output_image\":", output_image),
+            (",\"cache_read_audio\":", cache_read_audio),
+            (",\"cache_read_image\":", cache_read_image),
+            (",\"images\":", images),
+            (",\"audio_ms\":", audio_ms),
+            (",\"characters\":", characters),
+            (",\"reranks\":", reranks),
         ] {
             if count > 0 {
                 let first = self.0.len() == start;
@@ -130,6 +146,14 @@ impl Text {
             input_audio,
             output_audio,
             web_searches,
+            input_image,
+            output_image,
+            cache_read_audio,
+            cache_read_image,
+            images,
+            audio_minutes,
+            characters,
+            reranks,
         } = *rates;
         self.money(",\"rates\":{\"input\":", input);
         self.money(",\"output\":", output);
@@ -139,6 +163,20 @@ impl Text {
         self.money(",\"input_audio\":", input_audio);
         self.money(",\"output_audio\":", output_audio);
         self.money(",\"web_searches\":", web_searches);
+        for (key, rate) in [
+            (",\"input_image\":", input_image),
+            (",\"output_image\":", output_image),
+            (",\"cache_read_audio\":", cache_read_audio),
+            (",\"cache_read_image\":", cache_read_image),
+            (",\"images\":", images),
+            (",\"audio_minutes\":", audio_minutes),
+            (",\"characters\":", characters),
+            (",\"reranks\":", reranks),
+        ] {
+            if rate != Money::ZERO {
+                self.money(key, rate);
+            }
+        }
         self.plain("}");
     }
 
@@ -238,7 +276,7 @@ mod tests {
     fn usage() -> impl Strategy<Value = Usage> {
         // Zeros are left out of the text, so there must be many.
         let count = prop_oneof![Just(0), 0..2_000_u64, any::<u64>()];
-        prop::collection::vec(count, 9).prop_map(|counts| {
+        prop::collection::vec(count, 17).prop_map(|counts| {
             let mut counts = counts.into_iter();
             let mut next = || counts.next().unwrap();
             Usage {
@@ -251,12 +289,22 @@ mod tests {
                 input_audio: next(),
                 output_audio: next(),
                 web_searches: next(),
+                input_image: next(),
+                output_image: next(),
+                cache_read_audio: next(),
+                cache_read_image: next(),
+                images: next(),
+                audio_ms: next(),
+                characters: next(),
+                reranks: next(),
             }
         })
     }
 
     fn rates() -> impl Strategy<Value = Rates> {
-        any::<[i64; 8]>().prop_map(|nanos| {
+        // Of these zeros are left out too, so there must be some.
+        let nanos = prop_oneof![Just(0), any::<i64>()];
+        prop::collection::vec(nanos, 16).prop_map(|nanos| {
             let mut nanos = nanos.into_iter().map(Money::from_nanos);
             let mut next = || nanos.next().unwrap();
             Rates {
@@ -268,6 +316,14 @@ mod tests {
                 input_audio: next(),
                 output_audio: next(),
                 web_searches: next(),
+                input_image: next(),
+                output_image: next(),
+                cache_read_audio: next(),
+                cache_read_image: next(),
+                images: next(),
+                audio_minutes: next(),
+                characters: next(),
+                reranks: next(),
             }
         })
     }

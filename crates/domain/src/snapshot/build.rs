@@ -12,7 +12,6 @@ use crate::declaration::{
     BreakerDecl, CooldownDecl, Defaults, KeyTerms, ModelDecl, Period, Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
-use crate::price::Rates;
 use crate::{
     CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
     SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
@@ -318,7 +317,7 @@ fn declared_price(decl: &ModelDecl) -> Option<Arc<Price>> {
     if decl.free {
         return Some(Arc::new(Price::default()));
     }
-    decl.price.map(|price| Arc::new(Price::flat(Rates::from(price))))
+    decl.price.as_ref().map(|price| Arc::new(price.price()))
 }
 
 fn declared_target(

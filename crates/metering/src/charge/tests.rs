@@ -33,6 +33,14 @@ const EMPTY: Usage = Usage {
     input_audio: 0,
     output_audio: 0,
     web_searches: 0,
+    input_image: 0,
+    output_image: 0,
+    cache_read_audio: 0,
+    cache_read_image: 0,
+    images: 0,
+    audio_ms: 0,
+    characters: 0,
+    reranks: 0,
 };
 
 /// A complete chat of 500 bytes in and 350 out, that reported a hundred tokens in and fifty out: $0.0006.

@@ -300,6 +300,7 @@ proptest! {
         let price = Price {
             ordinary: Tariff { rates: row, steps: doubling(row) },
             tiers: vec![("t".to_owned(), Tariff { rates: tier_row, steps: doubling(tier_row) })],
+            image_kinds: Vec::new(),
         };
         let bound = Bound { body_bytes: body, output_bound: asked, choices, context, max_output: 50_000, searches: searches.0, generates: true, ..Bound::default() };
         let prompt = if context == 0 { body } else { body.min(context) };

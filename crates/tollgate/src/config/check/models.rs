@@ -59,6 +59,15 @@ fn check_price(model: &Listed<'_, ModelDecl>, price: &PriceDecl, mistakes: &mut 
         ("input_audio", price.input_audio),
         ("output_audio", price.output_audio),
         ("web_searches", price.web_searches),
+        ("input_image", price.input_image),
+        ("output_image", price.output_image),
+        ("cache_read_audio", price.cache_read_audio),
+        ("cache_read_image", price.cache_read_image),
+        ("images", price.images),
+        ("image_kinds", price.image_kinds.values().min().copied()),
+        ("audio_minutes", price.audio_minutes),
+        ("characters", price.characters),
+        ("reranks", price.reranks),
     ];
     for (key, _) in amounts
         .iter()
