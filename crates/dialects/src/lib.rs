@@ -15,6 +15,7 @@ pub mod answer;
 pub mod classify;
 pub mod fuzz;
 pub mod listing;
+pub mod realtime;
 pub mod refusal;
 pub mod request;
 pub mod stream;

@@ -117,7 +117,7 @@ impl Question {
         let kind = match asked.surface.operation {
             Operation::Embeddings => Kind::Texts(Box::new(Texts::read(asked.surface.dialect, body)?)),
             Operation::CountTokens => Kind::Count(Box::new(conversation(asked, body)?)),
-            Operation::Chat | Operation::Completions | Operation::Passthrough => {
+            Operation::Chat | Operation::Completions | Operation::Realtime | Operation::Passthrough => {
                 let mut request = conversation(asked, body)?;
                 reply.stream_usage = request.stream_usage;
                 reply.echo = std::mem::take(&mut request.echo);

@@ -17,17 +17,20 @@ pub enum Operation {
     Embeddings,
     /// How many tokens a request would have.
     CountTokens,
+    /// A conversation over a WebSocket, in speech and text; each response is metered by itself.
+    Realtime,
     /// Any other provider path, for keys with `passthrough: true`; not metered.
     Passthrough,
 }
 
 impl Operation {
     /// Every operation, in the order of the declaration.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
         Self::CountTokens,
+        Self::Realtime,
         Self::Passthrough,
     ];
 
@@ -38,13 +41,14 @@ impl Operation {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::CountTokens => "count_tokens",
+            Self::Realtime => "realtime",
             Self::Passthrough => "passthrough",
         }
     }
 
     /// Whether a 2xx answer to it costs money. Counting tokens is free at every provider.
     pub const fn is_billed(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions | Self::Embeddings)
+        matches!(self, Self::Chat | Self::Completions | Self::Embeddings | Self::Realtime)
     }
 
     /// Whether a request for it can be told in another format than the client's.
@@ -54,7 +58,7 @@ impl Operation {
 
     /// Whether the model generates text, so that the output needs a bound and an estimate.
     pub const fn generates(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions)
+        matches!(self, Self::Chat | Self::Completions | Self::Realtime)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::inbound::CallPath;
 pub(crate) struct Settlement {
     gateway: Arc<Inner>,
     pub(crate) call: CallId,
+    session: Option<CallId>,
     user: Arc<User>,
     key: KeyId,
     surface: Surface,
@@ -102,6 +103,7 @@ impl Settlement {
         Self {
             gateway: Arc::clone(gateway),
             call,
+            session: None,
             user: Arc::clone(&key.user),
             key: key.id,
             surface: path.surface,
@@ -300,6 +302,7 @@ impl Settlement {
         let since_start = |at: Timestamp| u32::try_from(at.since(self.started).as_millis()).unwrap_or(u32::MAX);
         Receipt {
             call: self.call,
+            session: self.session,
             started_at: self.started,
             finished_at,
             user: self.user.id,
