@@ -72,7 +72,11 @@ impl Asked {
         let (dialect, operation, path_model) = route(path, request);
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let body_model = body["model"].as_str().unwrap_or_default();
-        let model = path_model.map_or_else(|| body_model.to_owned(), str::to_owned);
+        let query_model = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("model=").or_else(|| pair.strip_prefix("deployment=")))
+            .filter(|_| path.ends_with("/realtime"));
+        let model = path_model.or(query_model).unwrap_or(body_model).to_owned();
         Self {
             dialect,
             operation,
