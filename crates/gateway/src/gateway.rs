@@ -18,6 +18,7 @@ use store::{Journal, KeyHasher};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::realtime::Sessions;
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
@@ -88,6 +89,7 @@ pub(crate) struct Inner {
     pub(crate) cors_origins: Vec<HeaderValue>,
     pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
     pub(crate) backlog: BacklogProbe,
+    pub(crate) sessions: Sessions,
     limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
     draining: AtomicBool,
 }
@@ -130,6 +132,7 @@ impl Gateway {
             cors_origins,
             trusted_proxies: options.trusted_proxies,
             backlog: options.backlog,
+            sessions: Sessions::new(),
             limiters: RwLock::default(),
             draining: AtomicBool::new(false),
         };

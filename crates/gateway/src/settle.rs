@@ -74,6 +74,8 @@ pub(crate) struct Served<'a> {
     pub(crate) report: Report,
     /// Whether content went to the client.
     pub(crate) relayed: bool,
+    /// Tokens of sound that did, where nobody reports them.
+    pub(crate) sound_tokens: u64,
 }
 
 /// What a finished call cost, and the durability of its receipt.
@@ -129,6 +131,12 @@ impl Settlement {
             steps,
             covered_tokens: steps.step_tokens,
         });
+        self
+    }
+
+    /// For a response within a session: what joins them.
+    pub(crate) const fn within(mut self, session: CallId) -> Self {
+        self.session = Some(session);
         self
     }
 
@@ -260,6 +268,7 @@ impl Settlement {
             reported,
             relayed_content: served.relayed,
             content_bytes: served.report.content_bytes,
+            sound_tokens: served.sound_tokens,
             body_bytes: self.body_bytes as u64,
             price: price.as_deref(),
             service_tier: served.report.service_tier.as_deref(),

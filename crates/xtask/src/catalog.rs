@@ -242,7 +242,10 @@ fn catalog(source: &str) -> anyhow::Result<String> {
 fn listed<'a>(list: &List, key: &'a str, entry: &Entry, source: &Source) -> Option<&'a str> {
     let name = key.strip_prefix(list.prefix)?;
     let ours = entry.text("litellm_provider") == Some(list.theirs);
-    let metered = entry.text("mode").is_some_and(|mode| MODES.contains(&mode));
+    // Sessions that are billed by the minute report nothing that could be billed.
+    let is_session =
+        list.ours == "openai" && entry.text("mode") == Some("realtime") && entry.raw("input_cost_per_token").is_some();
+    let metered = entry.text("mode").is_some_and(|mode| MODES.contains(&mode)) || is_session;
     let retired = entry.text("deprecation_date").is_some_and(|day| day < RETIRED_BEFORE);
     let speech = name.ends_with("-tts")
         || entry

@@ -18,10 +18,10 @@ pub(crate) fn read(value: &mut Cursor<'_>) -> Result<Tally, Syntax> {
             b"completion_tokens" | b"output_tokens" => tally.output = member.figure()?,
             b"total_tokens" => tally.total = member.figure()?,
             b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
-                prompt_details(member, &mut tally)?
+                prompt_details(member, &mut tally)?;
             }
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-                completion_details(member, &mut tally)?
+                completion_details(member, &mut tally)?;
             }
             // DeepSeek and Moonshot said it at the top before they had details. Mistral's `num_cached_tokens` is left
             // aside: whether it lowers the price is not known, and the details say it where it does.
