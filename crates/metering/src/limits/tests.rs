@@ -365,9 +365,9 @@ fn what_is_admitted_within_a_call_takes_no_place_of_its_own() {
     );
     drop(responses);
     assert_eq!(
-        refused(limiter.admit(&limits, 0, at(60_001))).dimension,
+        refused(limiter.admit(&limits, 0, at(120_001))).dimension,
         Dimension::Concurrency
     );
     drop(session);
-    assert!(limiter.admit(&limits, 0, at(60_001)).is_ok());
+    assert!(limiter.admit(&limits, 0, at(120_001)).is_ok());
 }
