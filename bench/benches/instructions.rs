@@ -268,6 +268,7 @@ fn facts<'a>(price: &'a Price, usage: Usage, service_tier: Option<&'a str>) -> F
         reported: Reported::Possible(usage),
         relayed_content: true,
         content_bytes: 2_400,
+        sound_tokens: 0,
         body_bytes: 4_800,
         units: None,
         price: Some(price),

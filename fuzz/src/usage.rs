@@ -49,4 +49,6 @@ fn check_usage(usage: &Usage) {
         usage.audio_ms.max(usage.reranks).max(usage.images) <= COUNT_MAX,
         "{usage:?}"
     );
+    assert!(usage.cache_read_audio + usage.cache_read_image <= usage.cache_read, "{usage:?}");
+    assert!(usage.audio_ms.max(usage.reranks).max(usage.images) <= COUNT_MAX, "{usage:?}");
 }

@@ -44,7 +44,7 @@ fn row(record: &RequestRecord, snapshot: &Snapshot) -> Value {
         .upstream
         .and_then(|id| snapshot.upstreams.iter().find(|upstream| upstream.id == id));
     json!({
-        "id": receipt.call.to_string(), "time": time::moment(receipt.started_at), "latency_ms": receipt.took_ms,
+        "id": receipt.call.to_string(), "session": receipt.session.map(|id| id.to_string()), "time": time::moment(receipt.started_at), "latency_ms": receipt.took_ms,
         "first_content_ms": receipt.first_content_ms, "operation": receipt.operation, "dialect": receipt.dialect,
         "stream": receipt.stream, "user_id": receipt.user, "user": snapshot.users.get(&receipt.user).map(|user| &user.name),
         "key_id": receipt.key, "model": receipt.model, "answered_model": receipt.answered_model,

@@ -16,6 +16,7 @@ pub mod classify;
 pub mod conversation;
 pub mod fuzz;
 pub mod listing;
+pub mod realtime;
 pub mod refusal;
 pub mod request;
 pub mod stream;

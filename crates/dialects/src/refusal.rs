@@ -139,7 +139,7 @@ fn openai(fault: &Fault) -> Value {
     }})
 }
 
-const fn openai_type(kind: FaultKind) -> &'static str {
+pub(crate) const fn openai_type(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Malformed
         | FaultKind::Unauthenticated

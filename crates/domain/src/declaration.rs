@@ -143,6 +143,8 @@ pub struct TimeoutsDecl {
     pub idle: Option<Period>,
     /// For the whole call.
     pub total: Option<Period>,
+    /// For a whole realtime session, to which `total` does not apply. Default: an hour.
+    pub session: Option<Period>,
 }
 
 impl TimeoutsDecl {

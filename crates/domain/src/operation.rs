@@ -19,6 +19,8 @@ pub enum Operation {
     CountTokens,
     /// A conversation made shorter (`OpenAI` Responses).
     Compact,
+    /// A conversation over a WebSocket, in speech and text; each response is metered by itself.
+    Realtime,
     /// Any other provider path, for keys with `passthrough: true`; not metered.
     Passthrough,
     /// Pictures from a text.
@@ -41,12 +43,13 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in the order of the declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
         Self::CountTokens,
         Self::Compact,
+        Self::Realtime,
         Self::Passthrough,
         Self::ImageGenerations,
         Self::ImageEdits,
@@ -74,6 +77,7 @@ impl Operation {
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
             Self::Compact => "compact",
+            Self::Realtime => "realtime",
             Self::Passthrough => "passthrough",
         }
     }
@@ -114,7 +118,7 @@ impl Operation {
 
     /// Whether the model generates text, so that the output needs a bound and an estimate.
     pub const fn generates(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions | Self::Compact)
+        matches!(self, Self::Chat | Self::Completions | Self::Compact | Self::Realtime)
     }
 }
 

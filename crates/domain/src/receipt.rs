@@ -71,6 +71,9 @@ impl UsageSource {
 pub struct Receipt {
     /// Identity: booked at most once.
     pub call: CallId,
+    /// Of a response within a realtime session: the session's own call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<CallId>,
     /// When the request's head was read.
     pub started_at: Timestamp,
     /// When the receipt was written.

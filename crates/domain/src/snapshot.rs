@@ -141,6 +141,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the whole call.
     pub total: Duration,
+    /// For a whole realtime session.
+    pub session: Duration,
 }
 
 /// A secret of an upstream.

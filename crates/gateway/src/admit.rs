@@ -347,7 +347,7 @@ fn asks_for_sse(head: &Parts) -> bool {
         .is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
 }
 
-fn find_route(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<Route>, Fault> {
+pub(crate) fn find_route(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<Route>, Fault> {
     let model = model.strip_prefix("models/").unwrap_or(model);
     if !can_be_a_model(model) {
         return Err(Fault::new(
@@ -430,7 +430,7 @@ fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes:
     highest.ok_or_else(|| Fault::new(FaultKind::NoSuchModel, "the model has no target"))
 }
 
-async fn take_hold(account: &Arc<metering::Account>, policy: Policy, amount: Money) -> Result<Hold, Fault> {
+pub(crate) async fn take_hold(account: &Arc<metering::Account>, policy: Policy, amount: Money) -> Result<Hold, Fault> {
     let taking = poll_fn(|cx| account.poll_hold(cx, policy, amount));
     match tokio::time::timeout(HOLD_WAIT_MAX, taking).await {
         Ok(Ok(hold)) => Ok(hold),

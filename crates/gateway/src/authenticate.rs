@@ -50,8 +50,18 @@ fn bearer_token(value: &str) -> Option<&str> {
 /// Finds the caller, or says in which way it is not known. The answer for an unknown key and for one that was removed
 /// is the same.
 pub(crate) fn authenticate(gateway: &Inner, head: &Parts, peer: IpAddr) -> Result<Caller, Fault> {
+    authenticate_as(gateway, head, peer, presented_key(head))
+}
+
+/// The same with the key that was presented, wherever it was.
+pub(crate) fn authenticate_as(
+    gateway: &Inner,
+    head: &Parts,
+    peer: IpAddr,
+    presented: Option<&str>,
+) -> Result<Caller, Fault> {
     let refuse = |message: &'static str| Err(Fault::new(FaultKind::Unauthenticated, message));
-    let Some(presented) = presented_key(head) else {
+    let Some(presented) = presented else {
         return refuse(
             "no API key was sent; send it as `authorization: Bearer sk-tg-…`, `x-api-key` or `x-goog-api-key`",
         );

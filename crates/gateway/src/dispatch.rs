@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::{Edits, Report, SoundTap, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
-use domain::snapshot::{Credential, Target, Upstream};
-use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
+use domain::snapshot::{Credential, Route, Target, Upstream};
+use domain::{
+    AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Snapshot, Surface, Timestamp,
+};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use routing::{Attempts, Choice, InFlight, Step};
@@ -17,8 +19,10 @@ use routing::{Attempts, Choice, InFlight, Step};
 use crate::admit::{self, Call};
 use crate::body::BodyError;
 use crate::demo;
+use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::recall;
+use crate::settle::Settlement;
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
@@ -171,58 +175,142 @@ impl Source {
 
 /// Finds an answer for the call, trying as often as routing says.
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
+    match seek(&mut call).await {
+        Ok(found) => {
+            let (headers, answer, open) = found.got;
+            if call.surface() == recall::RESPONSES
+                && let Err(fault) = recall::note_made(&mut call, found.choice, &answer).await
+            {
+                return (call, Err(fault));
+            }
+            let exchange = Exchange {
+                choice: found.choice,
+                attempts: found.attempts,
+                tries: found.tries,
+                headers,
+                answer,
+                first_content: found.at,
+                _open: open,
+            };
+            (call, Ok(exchange))
+        }
+        Err(fault) => (call, Err(fault)),
+    }
+}
+
+/// What is tried until a target takes it: a call, or the opening of a realtime session.
+pub(crate) trait Seeker {
+    /// What a target gives.
+    type Got: Send;
+
+    fn gateway(&self) -> &Arc<Inner>;
+    fn snapshot(&self) -> &Snapshot;
+    fn route(&self) -> &Arc<Route>;
+    fn surface(&self) -> Surface;
+    fn started(&self) -> Timestamp;
+
+    /// Where alone it may go, because what it names lives there.
+    fn pinned(&self) -> Option<routing::Pinned> {
+        None
+    }
+
+    /// One try at one target with one credential.
+    fn attempt(
+        &mut self,
+        choice: Choice,
+        deadline: Timestamp,
+    ) -> impl Future<Output = Result<Self::Got, Failure>> + Send;
+}
+
+/// What was found, and how.
+pub(crate) struct Found<T> {
+    pub(crate) choice: Choice,
+    pub(crate) attempts: Attempts,
+    pub(crate) tries: u32,
+    /// When it was there.
+    pub(crate) at: Timestamp,
+    pub(crate) got: T,
+}
+
+/// The loop.
+pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fault> {
+    let gateway = Arc::clone(seeker.gateway());
+    let route = Arc::clone(seeker.route());
     let plan = {
-        let (now, board, rng) = (call.gateway.clock.now(), &call.gateway.board, &mut rand::rng());
-        match call.pinned() {
-            None => routing::plan(&call.route, call.surface(), board, now, rng),
-            Some(pinned) => routing::plan_pinned(&call.route, call.surface(), pinned, board, now, rng),
+        let (now, board, rng) = (gateway.clock.now(), &gateway.board, &mut rand::rng());
+        match seeker.pinned() {
+            None => routing::plan(&route, seeker.surface(), board, now, rng),
+            Some(pinned) => routing::plan_pinned(&route, seeker.surface(), pinned, board, now, rng),
         }
     };
-    let total = call
-        .route
+    let total = route
         .targets
         .iter()
         .map(|target| target.upstream.timeouts.total)
         .max()
         .unwrap_or_default();
-    let deadline = call.started + total;
-    let mut attempts = Attempts::new(plan, &call.snapshot.defaults, deadline);
+    let deadline = seeker.started() + total;
+    let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
     let mut tries = 0;
     loop {
-        let step = attempts.next(&call.route, &call.gateway.board, call.gateway.clock.now());
+        let step = attempts.next(&route, &gateway.board, gateway.clock.now());
         match step {
-            Step::GiveUp(fault) => return (call, Err(fault)),
-            Step::Wait { until } => tokio::time::sleep_until(call.gateway.clock.instant(until).into()).await,
+            Step::GiveUp(fault) => return Err(fault),
+            Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
             Step::Try(choice) => {
                 tries += 1;
-                match attempt(&mut call, choice, deadline).await {
-                    Ok((headers, answer, open)) => {
-                        let now = call.gateway.clock.now();
-                        attempts.served(&call.route, choice, &call.gateway.board, now);
-                        if call.surface() == recall::RESPONSES
-                            && let Err(fault) = recall::note_made(&mut call, choice, &answer).await
-                        {
-                            return (call, Err(fault));
-                        }
-                        let exchange = Exchange {
+                match seeker.attempt(choice, deadline).await {
+                    Ok(got) => {
+                        let at = gateway.clock.now();
+                        attempts.served(&route, choice, &gateway.board, at);
+                        return Ok(Found {
                             choice,
                             attempts,
                             tries,
-                            headers,
-                            answer,
-                            first_content: now,
-                            _open: open,
-                        };
-                        return (call, Ok(exchange));
+                            at,
+                            got,
+                        });
                     }
                     Err(failure) => {
-                        let now = call.gateway.clock.now();
+                        let now = gateway.clock.now();
                         let rng = &mut rand::rng();
-                        attempts.failed(&call.route, choice, &failure, &call.gateway.board, now, rng);
+                        attempts.failed(&route, choice, &failure, &gateway.board, now, rng);
                     }
                 }
             }
         }
+    }
+}
+
+impl Seeker for Call {
+    type Got = (HeaderMap, Answer, InFlight);
+
+    fn gateway(&self) -> &Arc<Inner> {
+        &self.gateway
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    fn surface(&self) -> Surface {
+        Self::surface(self)
+    }
+
+    fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    fn pinned(&self) -> Option<routing::Pinned> {
+        Self::pinned(self)
+    }
+
+    async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {
+        attempt(self, choice, deadline).await
     }
 }
 
@@ -251,31 +339,47 @@ async fn attempt(
         detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
         ..failure
     });
-    let (status, failure) = match &result {
-        Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => (Some(status.as_u16()), None),
-        Ok((_, Answer::Stream(_) | Answer::Taken)) => (Some(200), None),
-        Err(failure) => (failure.status, Some(failure.class)),
+    let outcome = match &result {
+        Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => Ok(status.as_u16()),
+        Ok((_, Answer::Stream(_) | Answer::Taken)) => Ok(200),
+        Err(failure) => Err(failure),
     };
-    if let Err(failure) = &result {
+    let record = AttemptRecord {
+        dialect: (served.dialect != call.dialect()).then_some(served.dialect),
+        losses,
+        ..record(&call.settlement, target, credential, started_ms, outcome)
+    };
+    call.settlement.attempts.push(record);
+    result.map(|(headers, answer)| (headers, answer, open))
+}
+
+/// What is kept of a try. One that failed is logged here, and nowhere else.
+pub(crate) fn record(
+    settlement: &Settlement,
+    target: &Target,
+    credential: &Credential,
+    started_ms: u32,
+    outcome: Result<u16, &Failure>,
+) -> AttemptRecord {
+    if let Err(failure) = outcome {
         tracing::warn!(
-            call = %call.settlement.call, upstream = target.upstream.name, credential = credential.name,
+            call = %settlement.call, upstream = target.upstream.name, credential = credential.name,
             class = failure.class.name(), status = failure.status, detail = failure.detail, "an attempt failed"
         );
     }
-    call.settlement.attempts.push(AttemptRecord {
+    AttemptRecord {
         upstream: target.upstream.id,
         upstream_name: target.upstream.name.clone(),
         credential: credential.id,
         credential_name: credential.name.clone(),
         model: target.model.to_string(),
-        status,
-        failure,
+        status: outcome.map_or_else(|failure| failure.status, Some),
+        failure: outcome.err().map(|failure| failure.class),
         started_ms,
-        took_ms: call.settlement.elapsed_ms() - started_ms,
-        dialect: (served.dialect != call.dialect()).then_some(served.dialect),
-        losses,
-    });
-    result.map(|(headers, answer)| (headers, answer, open))
+        took_ms: settlement.elapsed_ms() - started_ms,
+        dialect: None,
+        losses: Vec::new(),
+    }
 }
 
 /// The target and credential that a choice means.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::realtime::Sessions;
 use crate::recall::{Recall, jobs};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
@@ -95,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
     pub(crate) backlog: BacklogProbe,
     pub(crate) recall: Recall,
+    pub(crate) sessions: Sessions,
     limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
     draining: AtomicBool,
 }
@@ -138,6 +140,7 @@ impl Gateway {
             trusted_proxies: options.trusted_proxies,
             backlog: options.backlog,
             recall: Recall::new(options.store, options.keep_conversations),
+            sessions: Sessions::new(),
             limiters: RwLock::default(),
             draining: AtomicBool::new(false),
         };

@@ -14,6 +14,8 @@ use crate::recall::responses::Wish;
 pub(crate) enum Inbound {
     /// A call to a model.
     Call(CallPath),
+    /// A realtime session, as a WebSocket.
+    Realtime(CallPath),
     /// The list of models.
     Models(Dialect),
     /// One model of the list.
@@ -122,22 +124,31 @@ impl Inbound {
     /// Reads a request's head. The dialect is that of the caller, also where the result is a fault.
     pub(crate) fn read(head: &Parts) -> (Dialect, Result<Self, Fault>) {
         let path = without_prefix(head.uri.path());
+        // Azure's older path; there the model is a deployment.
+        let path = if path == "/openai/realtime" {
+            "/v1/realtime"
+        } else {
+            path
+        };
         let (version, rest) = version(path);
         let Some(rest) = rest else {
             return (Dialect::OpenaiChat, Ok(operation_path(path)));
         };
+        if rest == "/realtime" {
+            return (Dialect::OpenaiChat, realtime(head.uri.query(), &head.method));
+        }
         let dialect = dialect(version, rest, &head.headers);
         (dialect, versioned(dialect, rest, &head.method))
     }
 }
 
-/// The path without the compatibility prefixes: `/api/proxy/v1/…` and `/api/v1/…` are `/v1/…`.
+/// The path without the compatibility prefixes: `/api/proxy/v1/…`, `/api/v1/…` and `/openai/v1/…` are `/v1/…`.
 fn without_prefix(path: &str) -> &str {
     // Cohere's only path of its own, where the base URL has no version.
     if path == "/v2/rerank" {
         return "/v1/v2/rerank";
     }
-    for prefix in ["/api/proxy", "/api"] {
+    for prefix in ["/api/proxy", "/api", "/openai"] {
         if let Some(rest) = path.strip_prefix(prefix)
             && (rest.starts_with("/v1/") || rest.starts_with("/v1beta/"))
         {
@@ -217,6 +228,28 @@ fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, F
         };
     }
     Ok(Inbound::Passthrough(dialect, rest.to_owned()))
+}
+
+/// A session's model stands in the query; Azure's clients call it a deployment.
+fn realtime(query: Option<&str>, method: &Method) -> Result<Inbound, Fault> {
+    let said = |name: &str| {
+        let mut pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    if said("call_id").is_some() {
+        let message = "a call of the provider's (`call_id`) is the operator's own and cannot be joined";
+        return Err(Fault::new(FaultKind::Forbidden, message));
+    }
+    let model = said("model").or_else(|| said("deployment")).map(decoded).transpose()?;
+    let path = CallPath {
+        surface: Surface::new(Operation::Realtime, Dialect::OpenaiChat),
+        model,
+        method: None,
+    };
+    only(method, &Method::GET, Inbound::Realtime(path))
 }
 
 fn gemini_method(name: &str) -> Option<GeminiMethod> {
@@ -336,6 +369,26 @@ mod tests {
             assert_eq!(call.model.as_deref(), Some("local/gemma"));
             assert!(call.method.unwrap().streams);
         }
+    }
+
+    #[test]
+    fn sessions_are_found_with_their_model_under_every_prefix() {
+        for path in [
+            "/v1/realtime?model=gpt%2Drealtime",
+            "/api/v1/realtime?intent=x&model=gpt-realtime",
+            "/openai/v1/realtime?model=gpt-realtime",
+            "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-realtime",
+        ] {
+            let (dialect, inbound) = read("GET", path, None);
+            let Ok(Inbound::Realtime(call)) = inbound else {
+                panic!("{path}")
+            };
+            assert_eq!(dialect, Dialect::OpenaiChat);
+            assert_eq!(call.model.as_deref(), Some("gpt-realtime"), "{path}");
+        }
+        let refused = |method, path| read(method, path, None).1.unwrap_err().kind;
+        assert_eq!(refused("POST", "/v1/realtime?model=m"), FaultKind::MethodNotAllowed);
+        assert_eq!(refused("GET", "/v1/realtime?call_id=rtc_1"), FaultKind::Forbidden);
     }
 
     #[test]

@@ -82,6 +82,28 @@ pub(crate) const TOKEN_REFUSED_FOR: Duration = Duration::from_secs(1);
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;
 
+/// Realtime sessions open at once. Each may hold a message of [`MESSAGE_MAX`] in either direction while it is being
+/// assembled; whole ones count against `server.body_budget`.
+pub(crate) const SESSIONS_MAX: usize = 4_096;
+
+/// Bytes of one message of a realtime session. `OpenAI` takes 15 MiB of sound in one event, and a picture comes in one too.
+pub(crate) const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+
+/// What a socket of a session reads at once: two of them stay allocated as long as the session lives.
+pub(crate) const SESSION_READ_BUFFER: usize = 8 * 1024;
+
+/// Responses of one session that are asked for or running. `OpenAI` runs one at a time in the conversation, and others
+/// beside it only where the client asks.
+pub(crate) const RESPONSES_MAX: usize = 32;
+
+/// Subprotocols that a client may offer: there are five in use.
+pub(crate) const PROTOCOLS_MAX: usize = 16;
+
+/// How long an upstream gets to say what a response had used that was cancelled because its client had gone.
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the two sides of a session that ends get to take their last messages.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pins held in memory; older ones are looked up in the database. Some 300 bytes each.
 pub(crate) const PINS_IN_MEMORY_MAX: usize = 16_384;
 

@@ -28,7 +28,7 @@ use crate::recall::{self, jobs, responses};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
-use crate::{count, headers, listing, operate, passthrough};
+use crate::{count, headers, listing, operate, passthrough, realtime};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -47,6 +47,7 @@ pub(crate) async fn answer(
     // What is no call is boxed: this future has room for the largest of them.
     let result = match inbound {
         Ok(Inbound::Call(path)) => call(gateway, path, head, body, peer, started).await,
+        Ok(Inbound::Realtime(path)) => Box::pin(realtime::open(gateway, path, head, peer, started)).await,
         Ok(Inbound::Models(dialect)) => listing::list(gateway, dialect, &head, peer),
         Ok(Inbound::ModelCard(dialect, name)) => listing::card(gateway, dialect, &name, &head, peer),
         Ok(Inbound::Response(wish, id)) => {
@@ -181,6 +182,7 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
                 credential: credential.id,
                 report,
                 relayed: true,
+                sound_tokens: 0,
             };
             let outcome = Outcome {
                 ending: Ending::Complete,
@@ -233,7 +235,7 @@ pub(crate) fn request_id(call: CallId) -> HeaderValue {
 }
 
 /// The state of the key's limits, for keys that have limits of the kind that can be paced.
-fn add_limits(gateway: &Inner, key: &Key, headers: &mut HeaderMap) {
+pub(crate) fn add_limits(gateway: &Inner, key: &Key, headers: &mut HeaderMap) {
     if key.id != KeyId::MASTER && (key.limits.rpm != 0 || key.limits.tpm != 0) {
         let state = gateway.limiter(key.id).state(&key.limits, gateway.clock.now());
         headers::add_limits(&state, headers);

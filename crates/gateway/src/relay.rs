@@ -596,6 +596,7 @@ impl Streaming {
                 credential: credential.id,
                 report: self.streamed.tap.report(),
                 relayed: self.streamed.tap.has_content(),
+                sound_tokens: 0,
             });
         self.call.settlement.finish(&Outcome {
             ending,

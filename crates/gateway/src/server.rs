@@ -8,12 +8,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::gateway::{DRAIN_LIMIT, Gateway};
+use crate::graceful::Graceful;
 use crate::limits::{CLIENT_UNREAD_MAX, CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
 use crate::pipeline;
 use crate::selfwake::Repoll;
@@ -34,7 +35,8 @@ pub struct ServeOptions {
 /// Serves until told to stop and everything under way has ended, or the limit has passed. Returns whether everything
 /// ended by itself.
 pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
-    let graceful = GracefulShutdown::new();
+    let ending = CancellationToken::new();
+    let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let control = Arc::new(options.control);
     loop {
@@ -45,8 +47,8 @@ pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
         };
         if let Some((socket, peer, place)) = accepted {
             let connection = connection(gateway.clone(), Arc::clone(&control), socket, peer);
-            let watched = Repoll::new(graceful.watch(connection));
-            tokio::spawn(async move {
+            let watched = Repoll::new(Graceful::new(connection, ending.clone()));
+            connections.spawn(async move {
                 // A connection that breaks has nobody left to be told; its calls have settled by being dropped.
                 if let Err(error) = watched.await {
                     tracing::debug!(%peer, %error, "a connection ended early");
@@ -58,7 +60,18 @@ pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
     gateway.drain();
     drop(options.listener);
     let limit = options.drain_limit.unwrap_or(DRAIN_LIMIT);
-    tokio::time::timeout(limit, graceful.shutdown()).await.is_ok()
+    let sessions = &gateway.inner.sessions;
+    ending.cancel();
+    connections.close();
+    let all = async {
+        connections.wait().await;
+        sessions.ended().await;
+    };
+    let in_time = tokio::time::timeout(limit, all).await.is_ok();
+    if !in_time {
+        sessions.close().await;
+    }
+    in_time
 }
 
 async fn accept(
@@ -102,7 +115,7 @@ fn connection(
     control: Arc<Router>,
     socket: TcpStream,
     peer: SocketAddr,
-) -> http1::Connection<
+) -> http1::UpgradeableConnection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<
         hyper::body::Incoming,
@@ -121,6 +134,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::recall::RESPONSES;
 pub(crate) struct Settlement {
     gateway: Arc<Inner>,
     pub(crate) call: CallId,
+    session: Option<CallId>,
     user: Arc<User>,
     key: KeyId,
     surface: Surface,
@@ -76,6 +77,8 @@ pub(crate) struct Served<'a> {
     pub(crate) report: Report,
     /// Whether content went to the client.
     pub(crate) relayed: bool,
+    /// Tokens of sound that did, where nobody reports them.
+    pub(crate) sound_tokens: u64,
 }
 
 /// What a finished call cost, and the durability of its receipt.
@@ -105,6 +108,7 @@ impl Settlement {
         Self {
             gateway: Arc::clone(gateway),
             call,
+            session: None,
             user: Arc::clone(&key.user),
             key: key.id,
             surface: path.surface,
@@ -136,6 +140,12 @@ impl Settlement {
 
     pub(crate) fn with_units(mut self, units: Option<Box<Units>>) -> Self {
         self.units = units;
+        self
+    }
+
+    /// For a response within a session: what joins them.
+    pub(crate) const fn within(mut self, session: CallId) -> Self {
+        self.session = Some(session);
         self
     }
 
@@ -182,6 +192,7 @@ impl Settlement {
             started_instant: self.started_instant,
             hold: self.hold.take(),
             units: self.units.take(),
+            session: None,
             growth: None,
             permit: None,
             bill_abandoned: self.bill_abandoned,
@@ -210,6 +221,7 @@ impl Settlement {
             started_instant: gateway.clock.instant(job.started),
             hold: Some(hold),
             units: None,
+            session: None,
             growth: None,
             permit: None,
             bill_abandoned: true,
@@ -347,6 +359,7 @@ impl Settlement {
             reported,
             relayed_content: served.relayed,
             content_bytes: served.report.content_bytes,
+            sound_tokens: served.sound_tokens,
             body_bytes: self.body_bytes as u64,
             units: self.units.as_deref(),
             price: price.as_deref(),
@@ -390,6 +403,7 @@ impl Settlement {
         let since_start = |at: Timestamp| u32::try_from(at.since(self.started).as_millis()).unwrap_or(u32::MAX);
         Receipt {
             call: self.call,
+            session: self.session,
             started_at: self.started,
             finished_at,
             user: self.user.id,

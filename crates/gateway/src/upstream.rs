@@ -13,6 +13,7 @@ pub(crate) mod resolve;
 mod shelf;
 mod stream;
 mod tls;
+pub(crate) mod upgrade;
 
 pub use address::AddressRules;
 pub use resolve::{Resolve, Resolving, SystemResolver};

@@ -172,6 +172,27 @@ impl Account {
         }
     }
 
+    /// Sets `amount` aside if that is possible at this moment, and never waits: within a session nobody can.
+    pub fn try_hold(self: &Arc<Self>, policy: Policy, amount: Money) -> Result<Hold, Exhausted> {
+        let amount = amount.max(Money::ZERO);
+        let mut state = self.state.lock();
+        match state.admit(policy, amount) {
+            Admission::Granted => {
+                state.held += wide(amount);
+                Ok(Hold {
+                    account: Arc::clone(self),
+                    policy,
+                    amount,
+                })
+            }
+            Admission::Refused { left } => Err(Exhausted::Balance { needed: amount, left }),
+            Admission::Wait => {
+                let left = Money::from_nanos_wide(state.balance - state.pending - state.held);
+                Err(Exhausted::Balance { needed: amount, left })
+            }
+        }
+    }
+
     /// The figures at this moment.
     pub fn view(&self) -> AccountView {
         let state = self.state.lock();

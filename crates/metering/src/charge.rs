@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub relayed_content: bool,
     /// Bytes of generated text that were relayed.
     pub content_bytes: u64,
+    /// Tokens of sound that were relayed beside that text, by the length of the sound.
+    pub sound_tokens: u64,
     /// Length of the request's body.
     pub body_bytes: u64,
     /// What a task asks for, by the piece; `None` for everything that is measured in tokens alone.
@@ -174,6 +176,7 @@ fn completed(reported: Usage, facts: &Facts<'_>) -> (Usage, UsageSource) {
     }
     if reported.output < estimate.output / CREDIBLE_FRACTION {
         usage.output = estimate.output;
+        usage.output_audio = estimate.output_audio;
     }
     let source = if usage == reported {
         UsageSource::Reported
@@ -185,13 +188,14 @@ fn completed(reported: Usage, facts: &Facts<'_>) -> (Usage, UsageSource) {
 
 fn estimated(facts: &Facts<'_>) -> Usage {
     let output = if facts.operation.generates() {
-        output_tokens(facts.content_bytes)
+        output_tokens(facts.content_bytes).saturating_add(facts.sound_tokens)
     } else {
         0
     };
     Usage {
         input: input_tokens(facts.body_bytes),
         output,
+        output_audio: facts.sound_tokens.min(output),
         ..Usage::default()
     }
 }

@@ -83,6 +83,24 @@ pub struct Steps {
     pub step_tokens: u64,
 }
 
+/// Characters of base64 per token of sound that is heard, at least: a token is a tenth of a second, and the densest format
+/// (G.711, 8,000 bytes a second) has 1,066 characters in it
+/// (<https://developers.openai.com/api/docs/guides/realtime-costs>). Half of that, so that it is a bound.
+const HEARD_CHARS_PER_TOKEN_MIN: u64 = 533;
+/// Characters of base64 per token of sound that is spoken, in the usual format: a token is a twentieth of a second, 24,000
+/// samples of two bytes a second.
+const SPOKEN_CHARS_PER_TOKEN: u64 = 3_200;
+
+/// Tokens that sound of this many characters of base64 can be at most.
+pub const fn heard_bound(chars: u64) -> u64 {
+    chars.div_ceil(HEARD_CHARS_PER_TOKEN_MIN)
+}
+
+/// Tokens to expect in generated sound of this many characters of base64.
+pub const fn spoken_tokens(chars: u64) -> u64 {
+    chars.div_ceil(SPOKEN_CHARS_PER_TOKEN)
+}
+
 /// Prompt tokens to expect in a body of this many bytes.
 pub const fn input_tokens(bytes: u64) -> u64 {
     bytes.div_ceil(INPUT_BYTES_PER_TOKEN)

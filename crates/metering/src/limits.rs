@@ -79,8 +79,17 @@ pub struct Permit {
     limiter: Arc<KeyLimiter>,
     admitted: Timestamp,
     tpm: u32,
+    place: Place,
     /// Tokens counted for this call so far.
     counted: AtomicU64,
+}
+
+/// Whether a permit counts among the calls at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Own,
+    /// It belongs to a call that has its place.
+    Shared,
 }
 
 struct Counters {
@@ -107,19 +116,41 @@ impl KeyLimiter {
     /// A call that expects more tokens than the whole limit is admitted when no others were used for a minute; what it
     /// uses beyond the limit delays those that follow.
     pub fn admit(self: &Arc<Self>, limits: &Limits, tokens: u64, now: Timestamp) -> Result<Permit, Limited> {
+        self.admit_to(Place::Own, limits, tokens, now)
+    }
+
+    /// Admits a further request of a call that has its place among those at the same time: a response of a session.
+    pub fn admit_within(self: &Arc<Self>, limits: &Limits, tokens: u64, now: Timestamp) -> Result<Permit, Limited> {
+        let limits = Limits {
+            concurrency: 0,
+            ..*limits
+        };
+        self.admit_to(Place::Shared, &limits, tokens, now)
+    }
+
+    fn admit_to(
+        self: &Arc<Self>,
+        place: Place,
+        limits: &Limits,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Result<Permit, Limited> {
         let mut counters = self.counters.lock();
         if let Some(limited) = counters.refusal(limits, tokens, now) {
             return Err(limited);
         }
         counters.requests.take(limits.rpm, now);
         counters.tokens.take(limits.tpm, tokens, now);
-        counters.concurrency.begin();
+        if place == Place::Own {
+            counters.concurrency.begin();
+        }
         drop(counters);
         let counted = AtomicU64::new(tokens);
         Ok(Permit {
             limiter: Arc::clone(self),
             admitted: now,
             tpm: limits.tpm,
+            place,
             counted,
         })
     }
@@ -148,7 +179,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limiter.counters.lock().concurrency.end();
+        if self.place == Place::Own {
+            self.limiter.counters.lock().concurrency.end();
+        }
     }
 }
 

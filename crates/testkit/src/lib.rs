@@ -12,7 +12,9 @@
 )]
 
 pub mod client;
+pub mod frame;
 pub mod gateway;
 pub mod recordings;
+pub mod socket;
 pub mod sse;
 pub mod upstream;

@@ -40,6 +40,7 @@ mod responses;
 mod script;
 mod server;
 mod shared;
+mod talk;
 mod tasks;
 
 pub use answer::{Answer, Reporting, Stop, ToolCall, Usage};
@@ -50,6 +51,7 @@ pub use fault::{At, Cut, Edit, Gate, HeadFault, How};
 pub use received::{Counts, Ending, RECEIVED_MAX, Received};
 pub use refusal::{Reason, Refusal};
 pub use script::{Match, Rule, Script};
+pub use talk::{Talk, Turn};
 
 use asked::Asked;
 use rendered::Rendered;

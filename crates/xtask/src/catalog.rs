@@ -285,7 +285,9 @@ fn listed<'a>(list: &List, key: &'a str, entry: &Entry, source: &Source) -> Opti
         .iter()
         .any(|(ours, modes)| *ours == list.ours && modes.contains(&mode))
         && !is_spoken_to(name);
-    let metered = MODES.contains(&mode) || is_task;
+    // Sessions that are billed by the minute report nothing that could be billed.
+    let is_session = list.ours == "openai" && mode == "realtime" && entry.raw("input_cost_per_token").is_some();
+    let metered = MODES.contains(&mode) || is_task || is_session;
     let retired = entry.text("deprecation_date").is_some_and(|day| day < RETIRED_BEFORE);
     let speech = !is_task
         && (name.ends_with("-tts")

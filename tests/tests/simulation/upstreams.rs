@@ -216,6 +216,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
             first_byte: 10 * second,
             idle: 10 * second,
             total: 60 * second,
+            session: Duration::from_hours(1),
         },
         breaker: Some(BreakerDecl::default()),
         cooldown: Some(CooldownDecl::default()),

@@ -501,6 +501,7 @@ impl World {
             reported,
             relayed_content,
             content_bytes: state.relayed * 3,
+            sound_tokens: 0,
             body_bytes: state.script.body_bytes,
             units: None,
             price: Some(&self.price),

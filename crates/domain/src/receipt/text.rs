@@ -25,6 +25,7 @@ impl Text {
     fn receipt(&mut self, receipt: &Receipt) {
         let Receipt {
             call,
+            session,
             started_at,
             finished_at,
             user,
@@ -52,6 +53,9 @@ impl Text {
         } = receipt;
         let mut id = uuid::Uuid::encode_buffer();
         self.word("{\"call\":", call.0.hyphenated().encode_lower(&mut id));
+        if let Some(session) = session {
+            self.word(",\"session\":", session.0.hyphenated().encode_lower(&mut id));
+        }
         self.number(",\"started_at\":", started_at.0);
         self.number(",\"finished_at\":", finished_at.0);
         self.number(",\"user\":", user.0);
@@ -374,7 +378,11 @@ mod tests {
     }
 
     fn receipt() -> impl Strategy<Value = Receipt> {
-        let ids = (any::<u128>(), any::<[i64; 4]>(), any::<[Option<i64>; 2]>());
+        let ids = (
+            any::<(u128, Option<u128>)>(),
+            any::<[i64; 4]>(),
+            any::<[Option<i64>; 2]>(),
+        );
         let words = (
             prop::sample::select(Operation::ALL.to_vec()),
             prop::sample::select(Dialect::ALL.to_vec()),
@@ -398,7 +406,7 @@ mod tests {
         let attempts = prop::collection::vec(attempt(), 0..3);
         (ids, words, texts, figures, rest, attempts).prop_map(
             |(
-                (call, numbers, [upstream, credential]),
+                ((call, session), numbers, [upstream, credential]),
                 (operation, dialect, ending, usage_source),
                 (model, [answered_model, usage_raw, error]),
                 (usage, rates, amounts),
@@ -409,6 +417,7 @@ mod tests {
                 let [cost, charged, uncollected] = amounts.map(Money::from_nanos);
                 Receipt {
                     call: CallId(uuid::Uuid::from_u128(call)),
+                    session: session.map(|session| CallId(uuid::Uuid::from_u128(session))),
                     started_at: Timestamp(started_at),
                     finished_at: Timestamp(finished_at),
                     user: UserId(user),

@@ -22,6 +22,10 @@ use crate::{
 /// stays below this.
 const LISTED_MAX: usize = 10_000;
 
+/// How long a realtime session may last where nothing is said: as long as `OpenAI` lets one last
+/// (<https://developers.openai.com/api/docs/guides/realtime-conversations>).
+const SESSION_DEFAULT: Duration = Duration::from_hours(1);
+
 /// Who declared a resource. Decides which addresses an upstream may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -526,6 +530,7 @@ fn timeouts(own: TimeoutsDecl, defaults: &Defaults, request_timeout: Duration) -
         first_byte: pick(own.first_byte, defaults.first_byte_timeout.0),
         idle: pick(own.idle, defaults.idle_timeout.0),
         total: pick(own.total, request_timeout),
+        session: pick(own.session, SESSION_DEFAULT),
     }
 }
 

@@ -139,6 +139,7 @@ async fn finish(gateway: &Arc<Inner>, pin: &Pin, ending: Ending, report: Option<
         credential: pin.credential,
         relayed: report.content_bytes > 0,
         report,
+        sound_tokens: 0,
     });
     let outcome = Outcome {
         ending,

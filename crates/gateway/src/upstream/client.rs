@@ -19,6 +19,7 @@ use super::incoming::UpstreamBody;
 use super::link::{Link, Sent};
 use super::resolve::Resolve;
 use super::shelf::{Place, Shelf};
+use super::upgrade::{self, Switch};
 use crate::health::CheckupStep;
 use crate::limits::EGRESS_MAX;
 
@@ -69,6 +70,20 @@ impl UpstreamClient {
             Ok(pool) => pool.connector.walk(&uri).await,
             Err(message) => vec![refused(message)],
         }
+    }
+
+    /// Asks to switch protocols, on a connection made for that.
+    pub(crate) async fn upgrade(&self, upstream: &Upstream, mut request: Sent) -> Result<Switch, Failure> {
+        let pool = self
+            .pool_of(upstream)
+            .map_err(|message| Failure::new(FailureClass::Connect, message))?;
+        let target = std::mem::take(request.uri_mut());
+        addressed(&mut request, &target)
+            .ok_or_else(|| Failure::new(FailureClass::Connect, "the URL of the upstream has no host"))?;
+        let stream = pool.connector.connect(&target).await;
+        let stream = stream.map_err(|error| failure(FailureClass::Connect, &error))?;
+        let asked = upgrade::ask(stream, request).await;
+        asked.map_err(|error| failure(FailureClass::Reset, &error))
     }
 
     fn pool_of(&self, upstream: &Upstream) -> Result<Pool, String> {

@@ -414,3 +414,19 @@ proptest! {
         prop_assert_eq!(account.view().available.nanos(), start - settled);
     }
 }
+
+#[test]
+fn who_cannot_wait_is_told_what_is_free_now() {
+    let (_, account) = account(10);
+    let other = account.try_hold(Policy::Hard, nanos(8)).unwrap();
+    assert_eq!(
+        account.try_hold(Policy::Hard, nanos(5)).unwrap_err(),
+        Exhausted::Balance {
+            needed: nanos(5),
+            left: nanos(2)
+        }
+    );
+    drop(other);
+    assert_eq!(account.try_hold(Policy::Hard, nanos(5)).unwrap().amount(), nanos(5));
+    assert_eq!(account.view().held, Money::ZERO);
+}

@@ -53,6 +53,7 @@ fn facts(price: &Price) -> Facts<'_> {
         reported: Reported::Possible(USED),
         relayed_content: true,
         content_bytes: 350,
+        sound_tokens: 0,
         body_bytes: 500,
         units: None,
         price: Some(price),
@@ -404,8 +405,7 @@ proptest! {
         let [hold_ran_out, status_ok, relayed_content, bill_abandoned] = flags;
         let facts = Facts {
             operation, ending, hold_ran_out, status_ok, reported, relayed_content, bill_abandoned, policy,
-            content_bytes: bytes.0, body_bytes: bytes.1,
-units: None,
+            content_bytes: bytes.0, sound_tokens: 0, body_bytes: bytes.1, units: None,
             price: priced.then_some(&price), service_tier: None, hold: Money::from_nanos(hold),
         };
         let charge = charge(&facts);
@@ -420,4 +420,23 @@ units: None,
             prop_assert_eq!(charge.charged, Money::ZERO);
         }
     }
+}
+
+#[test]
+fn sound_that_was_relayed_is_estimated_at_its_own_rate() {
+    let mut price = price();
+    price.ordinary.rates.output_audio = dollars("100");
+    let charge = charge(&Facts {
+        ending: Ending::ClientGone,
+        reported: Reported::None,
+        content_bytes: 350,
+        sound_tokens: 40,
+        ..facts(&price)
+    });
+    assert_eq!(
+        (charge.usage.output, charge.usage.output_audio, charge.source),
+        (140, 40, UsageSource::Estimated)
+    );
+    // 100 tokens in, 100 of text and 40 of sound out.
+    assert_eq!(charge.charged, dollars("0.0051"));
 }

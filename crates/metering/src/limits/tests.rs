@@ -345,3 +345,29 @@ proptest! {
         prop_assert!(used <= windows * u64::from(limit) + 200, "{used} tokens in {windows} windows of {limit}");
     }
 }
+
+#[test]
+fn what_is_admitted_within_a_call_takes_no_place_of_its_own() {
+    let limiter = limiter();
+    let limits = Limits {
+        rpm: 3,
+        tpm: 0,
+        concurrency: 1,
+    };
+    let session = limiter.admit(&limits, 0, START).unwrap();
+    let responses = [
+        limiter.admit_within(&limits, 0, START).unwrap(),
+        limiter.admit_within(&limits, 0, START).unwrap(),
+    ];
+    assert_eq!(
+        refused(limiter.admit_within(&limits, 0, START)).dimension,
+        Dimension::Requests
+    );
+    drop(responses);
+    assert_eq!(
+        refused(limiter.admit(&limits, 0, at(120_001))).dimension,
+        Dimension::Concurrency
+    );
+    drop(session);
+    assert!(limiter.admit(&limits, 0, at(120_001)).is_ok());
+}

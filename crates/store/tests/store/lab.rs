@@ -243,6 +243,7 @@ pub(crate) fn receipt(user: UserId, nanos: i64) -> Receipt {
     };
     Receipt {
         call: CallId(uuid::Uuid::now_v7()),
+        session: None,
         started_at: Timestamp::from_secs(1_000_000),
         finished_at: Timestamp::from_secs(1_000_001),
         user,

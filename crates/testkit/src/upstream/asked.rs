@@ -89,7 +89,11 @@ impl Asked {
         let is_form = body.is_null();
         let field = |name| form_field(&request.body, name).filter(|_| is_form);
         let body_model = body["model"].as_str().or(field("model")).unwrap_or_default();
-        let model = path_model.map_or_else(|| body_model.to_owned(), str::to_owned);
+        let query_model = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("model=").or_else(|| pair.strip_prefix("deployment=")))
+            .filter(|_| path.ends_with("/realtime"));
+        let model = path_model.or(query_model).unwrap_or(body_model).to_owned();
         Self {
             dialect,
             operation,

@@ -13,6 +13,7 @@ use super::asked::Asked;
 use super::fault::{At, Cut, Edit, Gate, HeadFault, How};
 use super::refusal::Refusal;
 use super::rendered::Rendered;
+use super::talk::Talk;
 
 /// What one call meets.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub enum Reply {
     Refusal(Refusal),
     /// Just these bytes.
     Raw(Raw),
+    /// A WebSocket.
+    Talk(Talk),
 }
 
 impl Default for Reply {
@@ -160,6 +163,14 @@ impl Behaviour {
                 headers,
                 body: body.into(),
             }),
+            ..Self::default()
+        }
+    }
+
+    /// Switches to a WebSocket and has this session.
+    pub fn talk(talk: Talk) -> Self {
+        Self {
+            reply: Reply::Talk(talk),
             ..Self::default()
         }
     }
@@ -300,6 +311,8 @@ impl Behaviour {
             Reply::Answer(answer) => super::answered(call, asked, answer),
             Reply::Refusal(refusal) => refusal.render(call, asked),
             Reply::Raw(raw) => raw.render(asked),
+            // Only to those who do not ask for one: a WebSocket is not rendered.
+            Reply::Talk(_) => Refusal::status(400).render(call, asked),
         };
         if let Reply::Answer(answer) = &self.reply {
             rendered.headers.extend(answer.headers.iter().cloned());

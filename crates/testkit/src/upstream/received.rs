@@ -36,6 +36,9 @@ pub struct Received {
     pub credential: Option<String>,
     /// The model asked for.
     pub model: Option<String>,
+    /// Of a WebSocket: the messages that came, `pong`, and `close` with its code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
     /// Whether a byte of the head was handed to the socket.
     pub head_sent: bool,
     /// Bytes of the body handed to the socket, without framing.
@@ -68,6 +71,7 @@ impl Received {
             target: request.target,
             headers: request.headers,
             body: request.body,
+            messages: Vec::new(),
             head_sent: false,
             body_sent: 0,
             ending: None,
@@ -163,6 +167,12 @@ impl Log {
         entry.body_sent += body_bytes as u64;
         if !std::mem::replace(&mut entry.head_sent, true) {
             self.counts.head_sent += 1;
+        }
+    }
+
+    pub(crate) fn heard(&mut self, call: u64, message: String) {
+        if let Some(entry) = self.entry(call) {
+            entry.messages.push(message);
         }
     }
 

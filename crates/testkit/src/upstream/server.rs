@@ -10,12 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::asked::Asked;
+use super::behaviour::Reply;
 use super::conn::Conn;
 use super::control::Control;
 use super::layout::Plan;
 use super::play::{After, play};
 use super::request::{NoRequest, Request};
 use super::shared::Shared;
+use super::talk;
 
 /// Connections that may wait to be accepted: more than the largest test opens at once.
 const BACKLOG: u32 = 4096;
@@ -253,8 +255,12 @@ impl Guest {
 
     async fn answer(&self, conn: &mut Conn, request: Request) -> After {
         let asked = Asked::read(&request);
+        let key = request.header("sec-websocket-key").map(str::to_owned);
         let (keep_alive, no_body) = (request.keep_alive, request.method == "HEAD");
         let (call, behaviour) = self.shared.begin(self.number, request, &asked);
+        if let (Some(key), Reply::Talk(talk)) = (&key, &behaviour.reply) {
+            return talk::hold(conn, talk, key, &call).await;
+        }
         let rendered = behaviour.render(call.number, &asked);
         play(conn, Plan::lay_out(&behaviour, &rendered, keep_alive, no_body), &call).await
     }

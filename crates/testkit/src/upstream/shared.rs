@@ -99,6 +99,12 @@ impl Call {
         self.shared.bell.notify_all();
     }
 
+    /// A message came within the session.
+    pub(crate) fn heard(&self, message: String) {
+        self.shared.state.lock().log.heard(self.number, message);
+        self.shared.bell.notify_all();
+    }
+
     pub(crate) fn end(&self, ending: Ending) {
         if !std::mem::replace(&mut *self.ended.lock(), true) {
             self.shared.state.lock().log.end(self.number, ending);

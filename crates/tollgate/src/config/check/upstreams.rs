@@ -182,6 +182,7 @@ fn check_timeouts(upstream: &Listed<'_, UpstreamDecl>, timeouts: &TimeoutsDecl, 
         ("first_byte", timeouts.first_byte),
         ("idle", timeouts.idle),
         ("total", timeouts.total),
+        ("session", timeouts.session),
     ];
     for (key, _) in given
         .iter()
