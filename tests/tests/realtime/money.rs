@@ -143,6 +143,20 @@ fn responses_that_the_server_begins_are_held_for_before_speech_is_sent() {
 }
 
 #[test]
+fn speech_that_cannot_be_answered_is_not_sent() {
+    let upstream = Upstream::start();
+    talks(&upstream, vec![automatic()]);
+    let gateway = start(&upstream, ", opening_credit: 0.001, policy: hard");
+    let mut socket = connect(&gateway);
+    socket.say_json(&json!({"type": "input_audio_buffer.append", "audio": "AAAA"}));
+    assert_eq!(socket.until("error")["error"]["code"], "insufficient_balance");
+    assert_eq!(socket.hear(), Came::Close(Some((1008, String::new()))));
+    let call = upstream.wait_for("a goodbye", |call| !call.messages.is_empty());
+    assert_eq!(call.messages, ["close 1000"], "speech was sent on");
+    assert_eq!(held(&gateway), 0);
+}
+
+#[test]
 fn a_response_that_nobody_foresaw_ends_the_session_if_it_cannot_be_held_for() {
     let upstream = Upstream::start();
     talks(
