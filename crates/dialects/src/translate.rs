@@ -19,10 +19,12 @@ mod coder;
 mod count;
 mod embeddings;
 mod fit;
+mod wanted;
 
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+pub use wanted::{Fetched, Wanted, WrongType};
 
 /// What an encoder must know of the target.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,8 @@ pub struct Question {
     asked: Kind,
     /// For the answer.
     pub reply: Reply,
+    /// Files that were fetched for targets that want bytes.
+    fetched: Vec<Fetched>,
 }
 
 /// What is asked.
@@ -124,7 +128,11 @@ impl Question {
                 Kind::Conversation(Box::new(request))
             }
         };
-        Ok(Self { asked: kind, reply })
+        Ok(Self {
+            asked: kind,
+            reply,
+            fetched: Vec::new(),
+        })
     }
 
     /// Tells it in an upstream's dialect.
@@ -134,9 +142,11 @@ impl Question {
     pub fn encode(&self, dialect: Dialect, target: &Target<'_>) -> Result<Encoded, BadRequest> {
         let mut losses = Losses::default();
         let body = match &self.asked {
-            Kind::Conversation(request) => written(dialect, (**request).clone(), target, &mut losses)?,
+            Kind::Conversation(request) => {
+                written(dialect, self.filled(request, dialect, target), target, &mut losses)?
+            }
             Kind::Count(request) => {
-                let body = written(dialect, (**request).clone(), target, &mut losses)?;
+                let body = written(dialect, self.filled(request, dialect, target), target, &mut losses)?;
                 count::request(dialect, body, target)?
             }
             Kind::Texts(texts) => texts.encode(dialect, target, &mut losses)?,

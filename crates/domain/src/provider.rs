@@ -132,6 +132,8 @@ pub struct Quirks {
     pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.
     pub text_parts: bool,
+    /// It reads no addresses: pictures and documents are fetched and sent as data.
+    pub media_as_data: bool,
     /// Members that its models which think answer with an error: left out for those that the catalog knows to think.
     pub thinking_models_refuse: Vec<String>,
     /// Members of a request that it answers with an error: left out, and noted as lost.

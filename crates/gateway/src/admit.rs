@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use dialects::{Question, RequestFacts};
 use domain::snapshot::{Key, Route};
-use domain::{CallId, Dialect, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
+use domain::{CallId, Dialect, Failure, Fault, FaultKind, Money, Policy, Snapshot, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
@@ -46,7 +46,9 @@ pub(crate) struct Call {
     pub(crate) settlement: Settlement,
     /// The request in the common vocabulary, once a target needs it in another format.
     pub(crate) question: Option<Box<Question>>,
-    share: Share,
+    /// Why a file of the request could not be fetched: it is not tried again for the next target.
+    pub(crate) unfetched: Option<Failure>,
+    pub(crate) share: Share,
 }
 
 impl Call {
@@ -254,6 +256,7 @@ pub(crate) async fn admit(
         started: started.0,
         settlement,
         question: None,
+        unfetched: None,
         share: body.share,
     })
 }

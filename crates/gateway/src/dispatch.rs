@@ -216,15 +216,24 @@ async fn attempt(
     let (target, credential) = chosen(&route, choice)?;
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
-    let limit = target.upstream.timeouts.first_byte.min(deadline.since(now));
     let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
     let mut losses = Vec::new();
-    let result = match tokio::time::timeout(limit, exchange(call, target, credential, served, &mut losses)).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(
-            FailureClass::Silence,
-            format!("no content within {limit:?}"),
-        )),
+    // What is fetched for the caller takes nothing of the time that the upstream has.
+    let (prepared, begun) = if served == call.surface() {
+        (Ok(()), now)
+    } else {
+        let prepared = translation::prepare(call, target, served.dialect, deadline.since(now)).await;
+        (prepared, call.gateway.clock.now())
+    };
+    let left = deadline.since(begun);
+    let limit = target.upstream.timeouts.first_byte.min(left);
+    let silence = || Failure::new(FailureClass::Silence, format!("no content within {limit:?}"));
+    let result = match prepared {
+        Err(failure) => Err(failure),
+        Ok(()) => match tokio::time::timeout(limit, exchange(call, target, credential, served, &mut losses)).await {
+            Ok(result) => result,
+            Err(_) => Err(silence()),
+        },
     };
     let result = result.map_err(|failure| Failure {
         detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
@@ -280,7 +289,6 @@ async fn exchange(
     let request = if served == call.surface() {
         outgoing(call, target, credential, readied)
     } else {
-        translation::read(call)?;
         let told = translation::tell(call, target, served.dialect)?;
         losses.extend(translation::shown(&told.losses));
         translated(call, target, credential, readied, served, told.body)

@@ -13,6 +13,7 @@ mod cors;
 mod count;
 mod demo;
 mod dispatch;
+mod fetch;
 mod gateway;
 mod headers;
 mod inbound;

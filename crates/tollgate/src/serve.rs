@@ -206,6 +206,7 @@ impl Parts {
             admin_token: config.security.admin_token.clone(),
             body_limit: config.server.body_limit.0 as usize,
             body_budget: config.server.body_budget.0 as usize,
+            fetch_urls: config.server.fetch_urls,
             cors_origins: config.server.cors_origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             backlog: BacklogProbe(Arc::new(backlog)),

@@ -226,7 +226,7 @@ fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadReq
         }
         (_, Source::File(id)) => vec![json!({"type": "file", "file": {"file_id": id}})],
         (_, Source::Url(_)) => {
-            let problem = "the target's format takes documents and sound only as data; send them in base64";
+            let problem = "the target's format takes documents and sound only as data; send them in base64, or as an address of the web";
             return Err(BadRequest::new("messages", problem));
         }
     })
