@@ -18,8 +18,10 @@ use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
 
 mod edit;
+mod needs;
 mod system;
 
+pub use needs::needs;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.

@@ -18,6 +18,7 @@ use crate::admit::Call;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::needs;
 use crate::translation;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
@@ -160,7 +161,13 @@ impl Source {
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let plan = {
         let now = call.gateway.clock.now();
-        routing::plan(&call.route, call.surface(), &call.gateway.board, now, &mut rand::rng())
+        routing::plan(
+            &call.route,
+            needs::asked(&call),
+            &call.gateway.board,
+            now,
+            &mut rand::rng(),
+        )
     };
     let total = call
         .route

@@ -20,6 +20,7 @@ mod inbound;
 mod limits;
 mod listing;
 mod metrics;
+mod needs;
 mod operate;
 mod passthrough;
 mod pipeline;

@@ -23,4 +23,4 @@ mod testing;
 pub use attempts::{Attempts, Step};
 pub use board::{Board, CredentialStatus, InFlight, UpstreamStatus};
 pub use breaker::{BreakerState, Forced};
-pub use plan::{Choice, Excluded, Exclusion, Order, Plan, plan, preview};
+pub use plan::{Asked, Choice, Excluded, Exclusion, Order, Plan, plan, preview};

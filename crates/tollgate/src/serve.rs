@@ -248,7 +248,7 @@ fn current(gateway: &Gateway) -> admin::Current {
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
-        plan: Arc::new(move |route, surface| routing::preview(route, surface, third.board(), now(), &mut rand::rng())),
+        plan: Arc::new(move |route, asked| routing::preview(route, asked, third.board(), now(), &mut rand::rng())),
     }
 }
 

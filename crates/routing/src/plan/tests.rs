@@ -587,3 +587,5 @@ fn long_orders_are_whole() {
     let plan = planned(&route(Strategy::Random, &decls), &Board::new(), 1);
     assert_eq!(plan.order.iter().collect::<BTreeSet<_>>().len(), 200);
 }
+
+mod capabilities;
