@@ -41,5 +41,5 @@ pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};
 pub use request::{Edits, RequestFacts, ScanError, inject_system, needs, scan};
-pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState};
+pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};
 pub use translate::{Asked, Encoded, Fetched, Question, Reply, Target, Transcoder, Wanted, WrongType, count_answer};

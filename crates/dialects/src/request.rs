@@ -136,6 +136,8 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Take the model out instead: it stands in the path, and the provider does not take it in the body too.
     pub omit_model: bool,
+    /// Top-level members to take out.
+    pub omit: &'a [String],
     /// Ask for the usage chunk of an `OpenAI` stream.
     pub include_usage: bool,
     /// Top-level fields and their JSON text, added where the client did not send the field.

@@ -22,12 +22,14 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod array;
 pub(crate) mod frames;
 mod framing;
+mod unwrap;
 
 pub(crate) use array::element;
 use array::{ArrayFramer, Edge};
 use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;
+pub use unwrap::{Unwrapper, Wrapping};
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,7 +79,8 @@ pub struct Provider {
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
     /// Path per surface (`chat.openai_chat = "/chat/completions"`), with a query where one is always needed. `{model}`
-    /// and `{method}` are filled in; a model that stands in the path is not said in the body again.
+    /// and `{method}` are filled in, and of `{one|other}` the first for whole answers, the second for streams; a model that
+    /// stands in the path is not said in the body again.
     #[serde(default, deserialize_with = "surfaces")]
     #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, String>>")]
     pub surfaces: BTreeMap<Surface, String>,
@@ -87,6 +88,12 @@ pub struct Provider {
     #[serde(default, deserialize_with = "surfaces")]
     #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, BTreeMap<String, serde_json::Value>>>")]
     pub params: BTreeMap<Surface, BTreeMap<String, serde_json::Value>>,
+    /// Top-level members that it does not take in a body, although its format has them: what they say stands in the path.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Headers of its format that it wants in the body instead, as lists.
+    #[serde(default)]
+    pub body_headers: BTreeMap<String, BodyHeader>,
     /// Models it serves where neither the upstream nor discovery says.
     #[serde(default)]
     pub models: Vec<NamePattern>,
@@ -111,6 +118,31 @@ pub struct Provider {
     /// Where it departs from the format that it speaks; asked only where requests are translated.
     #[serde(default)]
     pub quirks: Quirks,
+}
+
+/// A header whose values are told in the body.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BodyHeader {
+    /// The top-level member that lists them.
+    pub member: String,
+    /// The values that it takes; none named: all. Others it would answer with an error.
+    #[serde(default)]
+    pub known: Vec<NamePattern>,
+}
+
+impl BodyHeader {
+    /// The values of a header that are told, in order and each once.
+    pub fn values<'a>(&self, written: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let mut told: Vec<&str> = Vec::new();
+        for value in written.flat_map(|line| line.split(',')).map(str::trim) {
+            let is_known = self.known.is_empty() || self.known.iter().any(|pattern| pattern.matches(value));
+            if !value.is_empty() && is_known && !told.contains(&value) {
+                told.push(value);
+            }
+        }
+        told
+    }
 }
 
 /// Where a provider departs from the format that it speaks. In pass-through the client knows its provider and nothing is

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
+use dialects::{
+    Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Unwrapper, Verdict,
+};
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -20,11 +22,12 @@ use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::needs;
 use crate::translation;
+use crate::unwrapped;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
 use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::path;
-use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
+use crate::upstream::request::{Outgoing, in_body, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
 pub(crate) type Dispatched = (Call, Result<Exchange, Fault>);
@@ -89,11 +92,23 @@ pub(crate) struct Streamed {
 pub(crate) enum Source {
     /// An upstream; and what was read ahead of it.
     Upstream(UpstreamBody, Option<Bytes>),
+    /// The same, of events inside of Amazon's frames.
+    Wrapped(Box<Self>, Unwrapper),
     /// The built-in demonstration.
     Demo(demo::Script),
 }
 
 impl Source {
+    /// The body of an upstream's answer.
+    fn upstream(body: UpstreamBody, is_wrapped: bool) -> Self {
+        let source = Self::Upstream(body, None);
+        if is_wrapped {
+            Self::Wrapped(Box::new(source), Unwrapper::default())
+        } else {
+            source
+        }
+    }
+
     /// The next bytes; `None` at a clean end.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
@@ -108,6 +123,7 @@ impl Source {
         use std::task::{Poll, ready};
         match self {
             Self::Demo(script) => script.poll_next(cx).map(|next| next.map(Ok)),
+            Self::Wrapped(inner, unwrapper) => unwrapped::poll_next(inner, unwrapper, cx),
             Self::Upstream(_, ahead) if ahead.is_some() => Poll::Ready(ahead.take().map(Ok)),
             Self::Upstream(incoming, _) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
@@ -312,7 +328,9 @@ async fn exchange(
             format!("the answer has content-encoding {encoding:?}, which was not asked for"),
         ));
     }
-    let mut source = Source::Upstream(body, None);
+    // Frames around the events of another format are taken off first.
+    let is_wrapped = is_amazons(&head.headers) && served.dialect != Dialect::BedrockConverse;
+    let mut source = Source::upstream(body, is_wrapped);
     let answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
             begin(call, target, served, source).await?
@@ -321,7 +339,7 @@ async fn exchange(
         };
     let mut headers = relayed_headers(&head.headers);
     match &answer {
-        Answer::Stream(_) if served != call.surface() => {
+        Answer::Stream(_) if is_wrapped || served != call.surface() => {
             headers.insert(CONTENT_TYPE, streamed_type(call));
         }
         Answer::Whole { .. } if served != call.surface() => {
@@ -337,7 +355,12 @@ async fn exchange(
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/vnd.amazon.eventstream")
+    content_type.starts_with(b"text/event-stream") || is_amazons(headers)
+}
+
+fn is_amazons(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.starts_with(b"application/vnd.amazon.eventstream")
 }
 
 /// The request to send: the client's bytes, with the few edits that the target needs.
@@ -356,11 +379,13 @@ fn outgoing(
         method: call.path.method.map(|method| method.name),
         stream: call.stream,
     };
+    let told_in_body = in_body(upstream, &call.head.headers, served);
     let edits = Edits {
         model: Some(&target.model),
         omit_model: path::names_model(template, served.dialect),
+        omit: &upstream.provider.omit,
         include_usage: wants_usage(call, target),
-        params: upstream.params_of(served),
+        params: told_in_body.as_deref().unwrap_or(upstream.params_of(served)),
     };
     let query = call.head.uri.query().map(query_without_key);
     Outgoing {
@@ -402,12 +427,7 @@ fn translated(
         path: &path::path(template, &asked),
         query: is_gemini_stream.then_some("alt=sse"),
         client_headers: &translation::neutral_headers(&call.head.headers),
-        body: completed(
-            served,
-            body,
-            upstream.params_of(served),
-            path::names_model(template, served.dialect),
-        ),
+        body: completed(upstream, served, body, path::names_model(template, served.dialect)),
     }
     .build()
 }
@@ -417,14 +437,16 @@ fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
     template.ok_or_else(|| "the upstream does not offer this operation".to_owned())
 }
 
-/// A body of ours with the upstream's own parameters, and without a model that stands in the path.
-fn completed(served: Surface, body: Bytes, params: &[(String, String)], omit_model: bool) -> Bytes {
-    if params.is_empty() && !omit_model {
+/// A body of ours with the upstream's own parameters, and without what stands in the path.
+fn completed(upstream: &Upstream, served: Surface, body: Bytes, omit_model: bool) -> Bytes {
+    let (params, omit) = (upstream.params_of(served), &upstream.provider.omit);
+    if params.is_empty() && omit.is_empty() && !omit_model {
         return body;
     }
     let edits = Edits {
         model: None,
         omit_model,
+        omit,
         include_usage: false,
         params,
     };

@@ -30,6 +30,7 @@ mod selfwake;
 mod server;
 mod settle;
 mod translation;
+mod unwrapped;
 mod upstream;
 
 pub use authenticate::presented_key;
