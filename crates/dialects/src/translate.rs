@@ -475,4 +475,6 @@ impl Translation {
 }
 
 #[cfg(test)]
+mod presets;
+#[cfg(test)]
 mod recordings;

@@ -168,8 +168,18 @@ pub struct Quirks {
     pub media_as_data: bool,
     /// Members that its models which think answer with an error: left out for those that the catalog knows to think.
     pub thinking_models_refuse: Vec<String>,
-    /// Members of a request that it answers with an error: left out, and noted as lost.
+    /// Members of a request that it answers with an error, or does not heed: left out, and noted as lost.
     pub unsupported: Vec<String>,
+    /// Members that have another name there (`{seed: random_seed}`).
+    pub renamed: BTreeMap<String, String>,
+    /// Chat: members of messages that it answers with an error.
+    pub message_unsupported: Vec<String>,
+    /// Chat: members of functions that it answers with an error.
+    pub function_unsupported: Vec<String>,
+    /// Chat: ids of tool calls must have just so many letters and digits; 0: any will do.
+    pub tool_id_length: usize,
+    /// Chat: documents stand in parts of type `document_url`, as addresses or data.
+    pub document_url: bool,
 }
 
 const fn yes() -> bool {

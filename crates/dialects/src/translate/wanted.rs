@@ -168,7 +168,8 @@ fn wants(dialect: Dialect, target: &Target<'_>, kind: MediaKind, url: &str) -> b
     match dialect {
         Dialect::BedrockConverse => true,
         Dialect::OpenaiChat => match kind {
-            MediaKind::Audio | MediaKind::Document => true,
+            MediaKind::Audio => true,
+            MediaKind::Document => data_only || !target.quirks.document_url,
             MediaKind::Image => data_only,
             MediaKind::Video => false,
         },
