@@ -343,7 +343,12 @@ async fn exchange(
             headers.insert(CONTENT_TYPE, streamed_type(call));
         }
         Answer::Whole { .. } if served != call.surface() => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let content_type = if call.stream {
+                streamed_type(call)
+            } else {
+                HeaderValue::from_static("application/json")
+            };
+            headers.insert(CONTENT_TYPE, content_type);
         }
         Answer::Refused { .. } => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
