@@ -407,6 +407,41 @@ fn losses_are_kept_with_the_attempt() {
 }
 
 #[test]
+fn a_seal_of_another_provider_does_not_reach_the_one_whose_format_it_is_not() {
+    let world = World::new();
+    let history = |seal: &str| {
+        json!({"model": "anthropic", "max_tokens": 50, "top_k": 5, "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": seal}, {"type": "text", "text": "hello"}]},
+            {"role": "user", "content": "and?"}]})
+    };
+    let ask = |body: &Value| {
+        let request = Request::post("/v1/messages", body).header("anthropic-beta", "b1");
+        let response = world.send(&request);
+        assert_eq!(response.status(), 200, "{}", response.text());
+        (world.asked(), receipt_of(&world.gateway, &response))
+    };
+    let own = history("EqoBCkgIARABGAIiQL");
+    let (asked, _) = ask(&own);
+    assert_eq!(asked.body, own.to_string().into_bytes(), "untouched");
+    let (asked, receipt) = ask(&history("tollgate:openai_responses:sealed"));
+    let body = asked.json();
+    assert!(!body.to_string().contains("sealed"), "{body}");
+    assert_eq!(
+        body["messages"][1]["content"][0],
+        json!({"type": "text", "text": "hello"}),
+        "{body}"
+    );
+    assert_eq!(
+        (&body["top_k"], asked.header("anthropic-beta")),
+        (&json!(5), Some("b1"))
+    );
+    let losses = receipt["attempts"][0]["losses"].to_string();
+    assert!(losses.contains("thinking"), "{receipt}");
+}
+
+#[test]
 fn failing_over_goes_from_one_format_to_another() {
     let (first, second) = (Upstream::start(), Upstream::start());
     first.always(Behaviour::status(500));

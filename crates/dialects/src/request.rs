@@ -13,6 +13,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface};
 use smallvec::SmallVec;
 
+use crate::hub::Signature;
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
 use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses};
@@ -25,6 +26,10 @@ pub use needs::needs;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are findings, independent of each other, not a state"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.
@@ -45,6 +50,8 @@ pub struct RequestFacts {
     /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
     /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
     pub searches: u64,
+    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
+    pub foreign_seals: bool,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
     /// The decisive keys that were met.
@@ -174,6 +181,7 @@ impl Default for RequestFacts {
             inline_media: 0,
             tools: false,
             searches: 0,
+            foreign_seals: false,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -387,6 +395,14 @@ impl RequestFacts {
             _ => {
                 value.skip()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks whether a seal is one that we wrapped.
+    pub(crate) fn take_seal(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            self.foreign_seals |= Signature::is_wrapped(text.raw);
         }
         Ok(())
     }

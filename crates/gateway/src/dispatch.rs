@@ -242,7 +242,7 @@ async fn attempt(
     let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
     let mut losses = Vec::new();
     // What is fetched for the caller takes nothing of the time that the upstream has.
-    let (prepared, begun) = if served == call.surface() {
+    let (prepared, begun) = if passes_through(call, served) {
         (Ok(()), now)
     } else {
         let prepared = translation::prepare(call, target, served.dialect, deadline.since(now)).await;
@@ -297,6 +297,12 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
         .ok_or_else(|| Failure::new(FailureClass::Connect, "the chosen target does not exist"))
 }
 
+/// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
+/// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
+fn passes_through(call: &Call, served: Surface) -> bool {
+    served == call.surface() && !call.facts.foreign_seals
+}
+
 /// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.
 async fn exchange(
     call: &mut Call,
@@ -309,7 +315,7 @@ async fn exchange(
         return demonstrate(call, target, served).await;
     }
     let readied = auth::ready(&call.gateway, &target.upstream, credential).await?;
-    let request = if served == call.surface() {
+    let request = if passes_through(call, served) {
         outgoing(call, target, credential, readied)
     } else {
         let told = translation::tell(call, target, served.dialect)?;
@@ -423,16 +429,34 @@ fn translated(
         method: None,
         stream: call.stream,
     };
-    let is_gemini_stream = call.stream && served.dialect == Dialect::Gemini;
+    let is_own = served == call.surface();
+    let query = if is_own {
+        call.head.uri.query().map(query_without_key)
+    } else {
+        (call.stream && served.dialect == Dialect::Gemini).then(|| "alt=sse".to_owned())
+    };
+    let neutral;
+    let client_headers = if is_own {
+        &call.head.headers
+    } else {
+        neutral = translation::neutral_headers(&call.head.headers);
+        &neutral
+    };
     Outgoing {
         upstream,
         credential,
         readied,
         method: Method::POST,
         path: &path::path(template, &asked),
-        query: is_gemini_stream.then_some("alt=sse"),
-        client_headers: &translation::neutral_headers(&call.head.headers),
-        body: completed(upstream, served, body, path::names_model(template, served.dialect)),
+        query: query.as_deref(),
+        client_headers,
+        body: completed(
+            upstream,
+            served,
+            client_headers,
+            body,
+            path::names_model(template, served.dialect),
+        ),
     }
     .build()
 }
@@ -443,8 +467,10 @@ fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
 }
 
 /// A body of ours with the upstream's own parameters, and without what stands in the path.
-fn completed(upstream: &Upstream, served: Surface, body: Bytes, omit_model: bool) -> Bytes {
-    let (params, omit) = (upstream.params_of(served), &upstream.provider.omit);
+fn completed(upstream: &Upstream, served: Surface, client: &HeaderMap, body: Bytes, omit_model: bool) -> Bytes {
+    let told_in_body = in_body(upstream, client, served);
+    let params = told_in_body.as_deref().unwrap_or(upstream.params_of(served));
+    let omit = &upstream.provider.omit;
     if params.is_empty() && omit.is_empty() && !omit_model {
         return body;
     }

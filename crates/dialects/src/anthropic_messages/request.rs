@@ -38,6 +38,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
             facts.inline_media = facts.inline_media.saturating_add(u32::from(kind.is("base64")));
         }
         b"file_id" => facts.by_reference |= value.string_if()?.is_some_and(|text| !text.is_empty()),
+        b"signature" | b"data" => facts.take_seal(value)?,
         // Arguments of a tool: whatever stands in them is text to the model.
         b"input" => {
             value.skip()?;

@@ -461,6 +461,31 @@ fn a_model_that_stands_in_the_path_leaves_the_body() {
 }
 
 #[test]
+fn seals_that_others_made_are_noticed() {
+    let wrapped = "tollgate:openai_responses:x";
+    let gemini = Surface::new(Operation::Chat, Dialect::Gemini);
+    let responses = Surface::new(Operation::Chat, Dialect::OpenaiResponses);
+    let thinking =
+        |seal: &str| json!({"messages": [{"role": "assistant", "content": [{"type": "thinking", "signature": seal}]}]});
+    let redacted =
+        json!({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": wrapped}]}]});
+    let called = json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"signature": wrapped}}]}]});
+    let reasoning = json!({"input": [{"type": "reasoning", "encrypted_content": wrapped}]});
+    let thought = json!({"contents": [{"parts": [{"text": "a", "thoughtSignature": "dG9sbGdhdGU6YW50aHJvcGlj"}]}]});
+    for (surface, body, foreign) in [
+        (MESSAGES, thinking(wrapped), true),
+        (MESSAGES, thinking("EqoBCkgIARAB"), false),
+        (MESSAGES, redacted, true),
+        (MESSAGES, called, false),
+        (responses, reasoning, true),
+        (gemini, thought, true),
+    ] {
+        let found = scan(surface, body.to_string().as_bytes()).unwrap();
+        assert_eq!(found.foreign_seals, foreign, "{body}");
+    }
+}
+
+#[test]
 fn adds_parameters_that_the_client_did_not_send() {
     let params = [
         ("top_k".to_owned(), "5".to_owned()),
