@@ -229,45 +229,70 @@ fn answers_arrive_in_the_clients_format_and_are_billed_as_reported() {
     }
 }
 
+fn speaking_and_calling() -> Answer {
+    Answer::text(TEXT)
+        .and_tool_call("look", json!({"x": 1}))
+        .usage(Usage::of(40, 9))
+}
+
+/// A whole stream in the client's grammar, of the text and the call, and its receipt.
+fn assert_streamed(world: &World, client: Format, upstream: Format, response: &Response) {
+    let text = response.text();
+    assert_eq!(response.status(), 200, "{client:?} before {upstream:?}: {text}");
+    assert_eq!(
+        response.header("content-type"),
+        Some("text/event-stream"),
+        "{client:?} before {upstream:?}"
+    );
+    assert!(response.is_complete(), "{client:?} before {upstream:?}: {text}");
+    let terminal = match client {
+        Format::Chat => "data: [DONE]",
+        Format::Responses => "response.completed",
+        Format::Anthropic => "event: message_stop",
+        Format::Gemini => "\"finishReason\":",
+    };
+    assert!(text.contains(terminal), "{client:?} before {upstream:?}: {text}");
+    for word in TEXT.split(' ') {
+        assert!(
+            text.contains(word),
+            "{client:?} before {upstream:?}: no `{word}` in {text}"
+        );
+    }
+    assert!(text.contains("look"), "{client:?} before {upstream:?}: {text}");
+    let receipt = receipt_of(&world.gateway, response);
+    assert_eq!(
+        (&receipt["usage"]["input"], &receipt["usage"]["output"]),
+        (&json!(40), &json!(9)),
+        "{receipt}"
+    );
+    assert_eq!(receipt["ending"], "complete");
+}
+
 #[test]
 fn streams_arrive_in_the_clients_grammar() {
     let world = World::new();
-    let answer = Answer::text(TEXT)
-        .and_tool_call("look", json!({"x": 1}))
-        .usage(Usage::of(40, 9));
-    world.upstream.always(Behaviour::answer(answer));
+    world.upstream.always(Behaviour::answer(speaking_and_calling()));
     for (client, upstream) in pairs() {
         let response = world.send(&client.stream(model(upstream)));
-        let text = response.text();
-        assert_eq!(response.status(), 200, "{client:?} before {upstream:?}: {text}");
-        assert_eq!(
-            response.header("content-type"),
-            Some("text/event-stream"),
-            "{client:?} before {upstream:?}"
-        );
-        assert!(response.is_complete(), "{client:?} before {upstream:?}: {text}");
-        let terminal = match client {
-            Format::Chat => "data: [DONE]",
-            Format::Responses => "response.completed",
-            Format::Anthropic => "event: message_stop",
-            Format::Gemini => "\"finishReason\":",
-        };
-        assert!(text.contains(terminal), "{client:?} before {upstream:?}: {text}");
-        for word in TEXT.split(' ') {
-            assert!(
-                text.contains(word),
-                "{client:?} before {upstream:?}: no `{word}` in {text}"
-            );
-        }
-        assert!(text.contains("look"), "{client:?} before {upstream:?}: {text}");
+        assert_streamed(&world, client, upstream, &response);
         world.asked();
-        let receipt = receipt_of(&world.gateway, &response);
-        assert_eq!(
-            (&receipt["usage"]["input"], &receipt["usage"]["output"]),
-            (&json!(40), &json!(9)),
-            "{receipt}"
-        );
-        assert_eq!(receipt["ending"], "complete");
+    }
+}
+
+#[test]
+fn a_whole_answer_to_who_asked_for_a_stream_is_told_as_one() {
+    let world = World::new();
+    for upstream in FORMATS {
+        // What it says to those who ask for no stream it now says to everybody.
+        world.upstream.always(Behaviour::answer(speaking_and_calling()));
+        let whole = upstream.call(model(upstream)).send(&world.upstream.url());
+        let whole = Behaviour::raw(200, &[("content-type", "application/json")], whole.text());
+        world.upstream.always(whole);
+        for client in FORMATS.into_iter().filter(|client| *client != upstream) {
+            let response = world.send(&client.stream(model(upstream)));
+            assert_streamed(&world, client, upstream, &response);
+        }
+        world.upstream.take_received();
     }
 }
 
@@ -379,6 +404,41 @@ fn losses_are_kept_with_the_attempt() {
     let receipt = receipt_of(&world.gateway, &response);
     let losses = receipt["attempts"][0]["losses"].to_string();
     assert!(losses.contains("top_k"), "{receipt}");
+}
+
+#[test]
+fn a_seal_of_another_provider_does_not_reach_the_one_whose_format_it_is_not() {
+    let world = World::new();
+    let history = |seal: &str| {
+        json!({"model": "anthropic", "max_tokens": 50, "top_k": 5, "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": seal}, {"type": "text", "text": "hello"}]},
+            {"role": "user", "content": "and?"}]})
+    };
+    let ask = |body: &Value| {
+        let request = Request::post("/v1/messages", body).header("anthropic-beta", "b1");
+        let response = world.send(&request);
+        assert_eq!(response.status(), 200, "{}", response.text());
+        (world.asked(), receipt_of(&world.gateway, &response))
+    };
+    let own = history("EqoBCkgIARABGAIiQL");
+    let (asked, _) = ask(&own);
+    assert_eq!(asked.body, own.to_string().into_bytes(), "untouched");
+    let (asked, receipt) = ask(&history("tollgate:openai_responses:sealed"));
+    let body = asked.json();
+    assert!(!body.to_string().contains("sealed"), "{body}");
+    assert_eq!(
+        body["messages"][1]["content"][0],
+        json!({"type": "text", "text": "hello"}),
+        "{body}"
+    );
+    assert_eq!(
+        (&body["top_k"], asked.header("anthropic-beta")),
+        (&json!(5), Some("b1"))
+    );
+    let losses = receipt["attempts"][0]["losses"].to_string();
+    assert!(losses.contains("thinking"), "{receipt}");
 }
 
 #[test]

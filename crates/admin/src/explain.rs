@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use domain::declaration::Strategy;
 use domain::price::Rates;
 use domain::snapshot::{Route, Target};
-use domain::{Dialect, Money, Operation, Surface};
+use domain::{Capability, CapabilitySet, Dialect, Money, Needs, Operation, Surface};
 use routing::{Choice, Exclusion, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +49,24 @@ pub struct Candidate {
     pub weight: u32,
     /// Dollars per million tokens of short prompts; `None` where no price is known.
     pub price: Option<Price>,
+    /// Tokens that a prompt may have; 0 where not known.
+    #[serde(default)]
+    pub context: u64,
+    /// Tokens that an answer may have; 0 where not known.
+    #[serde(default)]
+    pub max_output: u64,
+    /// What the model is known to be able to do.
+    #[serde(default)]
+    pub can: Vec<String>,
+    /// What it is known not to.
+    #[serde(default)]
+    pub cannot: Vec<String>,
     /// Why it is excluded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What it lacks, where it is excluded by its capabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// When that should end, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
@@ -100,7 +115,12 @@ impl Candidate {
             priority: target.priority,
             weight: target.weight,
             price: price(route, target),
+            context: target.context,
+            max_output: target.max_output,
+            can: names(target, true),
+            cannot: names(target, false),
             reason: None,
+            lacks: None,
             until: None,
         })
     }
@@ -108,10 +128,24 @@ impl Candidate {
     fn excluded(self, reason: Exclusion) -> Self {
         Self {
             reason: Some(reason.name().to_owned()),
+            lacks: match reason {
+                Exclusion::Capability(lack) => Some(lack.name().to_owned()),
+                _ => None,
+            },
             until: reason.until().map(time::moment),
             ..self
         }
     }
+}
+
+/// What a target is known to be able to do, or not.
+fn names(target: &Target, can: bool) -> Vec<String> {
+    let known = |one: &Capability| match one {
+        Capability::Thinking => target.thinks,
+        one => target.capabilities.of(*one),
+    };
+    let all = Capability::ALL.into_iter().filter(|one| known(one) == Some(can));
+    all.map(|one| one.name().to_owned()).collect()
 }
 
 fn price(route: &Route, target: &Target) -> Option<Price> {
@@ -133,11 +167,34 @@ pub fn surface(operation: &str, dialect: &str) -> Result<Surface, String> {
     Ok(Surface::new(operation, dialect))
 }
 
+/// What a question says of the request: capabilities in words, separated by commas, and the length of the prompt.
+pub fn needs(capabilities: &str, tokens: u64) -> Result<Needs, String> {
+    let words = capabilities.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let all: Result<CapabilitySet, String> = words
+        .map(|word| {
+            let found = Capability::ALL.into_iter().find(|known| known.name() == word);
+            let known = Capability::ALL.map(Capability::name).join(", ");
+            found.ok_or_else(|| format!("there is no capability `{word}`; there are: {known}"))
+        })
+        .collect();
+    Ok(Needs {
+        capabilities: all?,
+        tokens,
+        least_tokens: tokens,
+    })
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
     model: String,
     operation: Option<String>,
     dialect: Option<String>,
+    /// What the request would need.
+    #[serde(default)]
+    needs: String,
+    /// Tokens that its prompt would have; 0: few.
+    #[serde(default)]
+    tokens: u64,
 }
 
 /// Where a call would go now.
@@ -153,6 +210,7 @@ pub(crate) async fn show(
         .snapshot()
         .route(&asked.model)
         .ok_or_else(|| ApiError::not_found(format!("no upstream serves `{}`", asked.model)))?;
-    let plan = (shared.inner.current.plan)(&route, surface);
+    let needs = needs(&asked.needs, asked.tokens).map_err(ApiError::malformed)?;
+    let plan = (shared.inner.current.plan)(&route, routing::Asked { surface, needs });
     Ok(Json(Explanation::of(&route, &plan)))
 }

@@ -24,9 +24,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use domain::snapshot::Route;
-use domain::{Secret, Snapshot, Surface};
+use domain::{Secret, Snapshot};
 use metering::Accounts;
-use routing::{CredentialStatus, Plan, UpstreamStatus};
+use routing::{Asked, CredentialStatus, Plan, UpstreamStatus};
 use store::{KeyHash, KeyHasher, Store};
 
 use checkup::{Checkup, CheckupOf};
@@ -51,7 +51,7 @@ pub struct AdminOptions {
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// The same about a call.
-type AskPlan = Arc<dyn Fn(&Route, Surface) -> Plan + Send + Sync>;
+type AskPlan = Arc<dyn Fn(&Route, Asked) -> Plan + Send + Sync>;
 
 /// A test of the way to an upstream; `Err`: there is no such thing.
 type AskCheckup = Arc<dyn Fn(CheckupOf) -> Pin<Box<dyn Future<Output = Result<Checkup, String>> + Send>> + Send + Sync>;

@@ -49,6 +49,7 @@ fn scans(criterion: &mut Criterion) {
     let edits = Edits {
         model: Some("gpt-4o-2024-08-06"),
         omit_model: false,
+        omit: &[],
         include_usage: true,
         params: &[],
     };

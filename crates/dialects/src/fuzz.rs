@@ -28,6 +28,7 @@ pub fn request(data: &[u8]) {
     let edits = Edits {
         model: Some("to/model"),
         omit_model: false,
+        omit: &[],
         include_usage: true,
         params: &params,
     };

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Units};
 use smallvec::SmallVec;
 
+use crate::hub::Signature;
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
 use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::tasks::form::Form;
@@ -20,9 +21,11 @@ use crate::tasks::request::Compared;
 use crate::{anthropic_messages, gemini, openai_chat, openai_responses, tasks};
 
 mod edit;
+mod needs;
 mod references;
 mod system;
 
+pub use needs::needs;
 pub use references::References;
 pub use system::inject_system;
 
@@ -59,6 +62,8 @@ pub struct RequestFacts {
     pub searches: u64,
     /// What a task asks for; `None` for everything else.
     pub units: Option<Box<Units>>,
+    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
+    pub foreign_seals: bool,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
     /// The decisive keys that were met.
@@ -160,6 +165,8 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Take the model out instead: it stands in the path, and the provider does not take it in the body too.
     pub omit_model: bool,
+    /// Top-level members to take out.
+    pub omit: &'a [String],
     /// Ask for the usage chunk of an `OpenAI` stream.
     pub include_usage: bool,
     /// Top-level fields and their JSON text, added where the client did not send the field.
@@ -200,6 +207,7 @@ impl Default for RequestFacts {
             tools: false,
             searches: 0,
             units: None,
+            foreign_seals: false,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -466,6 +474,14 @@ impl RequestFacts {
             _ => {
                 value.skip()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks whether a seal is one that we wrapped.
+    pub(crate) fn take_seal(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            self.foreign_seals |= Signature::is_wrapped(text.raw);
         }
         Ok(())
     }

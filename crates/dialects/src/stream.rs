@@ -23,6 +23,7 @@ mod array;
 pub(crate) mod frames;
 mod framing;
 pub(crate) mod stencil;
+mod unwrap;
 
 pub(crate) use array::element;
 use array::{ArrayFramer, Edge};
@@ -30,6 +31,7 @@ use frames::FrameFramer;
 use framing::Cut;
 pub(crate) use framing::Framing;
 use stencil::Stencil;
+pub use unwrap::{Unwrapper, Wrapping};
 
 /// How a stream is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

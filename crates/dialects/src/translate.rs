@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{BadRequest, Event, Loss, Losses, Request};
+use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -20,10 +20,12 @@ mod coder;
 mod count;
 mod embeddings;
 mod fit;
+mod wanted;
 
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+pub use wanted::{Fetched, Wanted, WrongType};
 
 /// What an encoder must know of the target.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,8 @@ pub struct Question {
     asked: Kind,
     /// For the answer.
     pub reply: Reply,
+    /// Files that were fetched for targets that want bytes.
+    fetched: Vec<Fetched>,
 }
 
 /// What is asked.
@@ -129,7 +133,11 @@ impl Question {
                 Kind::Conversation(Box::new(request))
             }
         };
-        Ok(Self { asked: kind, reply })
+        Ok(Self {
+            asked: kind,
+            reply,
+            fetched: Vec::new(),
+        })
     }
 
     /// Says whether the answer will be kept, and what it continues.
@@ -152,9 +160,11 @@ impl Question {
     pub fn encode(&self, dialect: Dialect, target: &Target<'_>) -> Result<Encoded, BadRequest> {
         let mut losses = Losses::default();
         let body = match &self.asked {
-            Kind::Conversation(request) => written(dialect, (**request).clone(), target, &mut losses)?,
+            Kind::Conversation(request) => {
+                written(dialect, self.filled(request, dialect, target), target, &mut losses)?
+            }
             Kind::Count(request) => {
-                let body = written(dialect, (**request).clone(), target, &mut losses)?;
+                let body = written(dialect, self.filled(request, dialect, target), target, &mut losses)?;
                 count::request(dialect, body, target)?
             }
             Kind::Texts(texts) => texts.encode(dialect, target, &mut losses)?,
@@ -165,13 +175,16 @@ impl Question {
         })
     }
 
-    /// Tells a whole answer to the client, in the dialect `to`. `report` is what [`crate::read_answer`] found in it: what is
+    /// Tells a whole answer to the client, in the dialect `to`; as a stream where it asked for one. `report` is what [`crate::read_answer`] found in it: what is
     /// billed is what is told.
     ///
     /// # Errors
     /// If it is not what its format says.
     pub fn answer(&self, from: Dialect, to: Dialect, body: &[u8], report: &Report) -> Result<Encoded, Nonsense> {
         let told = match &self.asked {
+            Kind::Conversation(request) if request.stream => {
+                return stream_answer(from, to, body, report, &self.reply);
+            }
             Kind::Conversation(_) => return translate_answer(from, to, body, report, &self.reply),
             Kind::Count(_) => count_answer(to, count::read(from, body)?),
             Kind::Texts(texts) => embeddings::answer(from, to, body, texts, told_usage(&report.usage), &self.reply)?,
@@ -243,15 +256,7 @@ pub(crate) fn translate_answer(
     report: &Report,
     reply: &Reply,
 ) -> Result<Encoded, Nonsense> {
-    let mut answer = match from {
-        Dialect::OpenaiChat => openai_chat::decode::answer(body),
-        Dialect::OpenaiResponses => openai_responses::decode::answer(body),
-        Dialect::AnthropicMessages => anthropic_messages::decode::answer(body),
-        Dialect::Gemini => gemini::decode::answer(body),
-        Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
-    }?;
-    answer.usage = told_usage(&report.usage);
-    answer.service_tier.clone_from(&report.service_tier);
+    let answer = read_answer(from, body, report)?;
     let mut losses = Losses::default();
     let told = match to {
         Dialect::OpenaiChat => openai_chat::encode::answer(answer, reply, &mut losses),
@@ -264,6 +269,41 @@ pub(crate) fn translate_answer(
         body: told.to_string().into(),
         losses: losses.into_vec(),
     })
+}
+
+/// Tells a whole answer as the stream that the client asked for: some upstreams give the one where the other was wanted.
+fn stream_answer(from: Dialect, to: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Result<Encoded, Nonsense> {
+    let mut answer = read_answer(from, body, report)?;
+    // Formats that tell the prompt's tokens at their beginning can do so here.
+    let usage = answer.usage.take().map(Event::Usage);
+    let mut events = answer.into_events();
+    events.splice(1..1, usage);
+    let mut encoder = StreamEncoder::new(to, reply.clone());
+    let (mut told, mut losses) = (Vec::new(), Losses::default());
+    for event in events {
+        if !encoder.event(event, &mut told, &mut losses) {
+            return Err(Nonsense::Lacks("an end within the limits"));
+        }
+    }
+    encoder.finish(&mut told, &mut losses);
+    Ok(Encoded {
+        body: told.into(),
+        losses: losses.into_vec(),
+    })
+}
+
+/// Reads a whole answer; what is billed is what is told.
+fn read_answer(from: Dialect, body: &[u8], report: &Report) -> Result<Answer, Nonsense> {
+    let mut answer = match from {
+        Dialect::OpenaiChat => openai_chat::decode::answer(body),
+        Dialect::OpenaiResponses => openai_responses::decode::answer(body),
+        Dialect::AnthropicMessages => anthropic_messages::decode::answer(body),
+        Dialect::Gemini => gemini::decode::answer(body),
+        Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
+    }?;
+    answer.usage = told_usage(&report.usage);
+    answer.service_tier.clone_from(&report.service_tier);
+    Ok(answer)
 }
 
 /// What the client is told of the usage. Figures that cannot be true are not billed, but told as far as they can be.
@@ -542,5 +582,7 @@ impl Translation {
     }
 }
 
+#[cfg(test)]
+mod presets;
 #[cfg(test)]
 mod recordings;

@@ -418,6 +418,7 @@ fn recorded_requests_scan_and_stay_as_they_are() {
             &dialects::Edits {
                 model: Some("other"),
                 omit_model: false,
+                omit: &[],
                 include_usage: true,
                 params: &[],
             },

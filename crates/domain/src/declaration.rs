@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use period::{ParsePeriodError, Period};
 
+use crate::capability::CapabilitiesDecl;
 use crate::limits::Limits;
 use crate::price::PriceDecl;
 use crate::system_prompt::ModelPromptDecl;
@@ -249,6 +250,10 @@ pub struct ModelDecl {
     /// The context window in tokens, where the catalog does not know: bounds a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
+    /// What it can do and what not, where the catalog does not know it or is wrong: a target is passed over for a request
+    /// that needs what it cannot do.
+    #[serde(default, skip_serializing_if = "CapabilitiesDecl::is_empty")]
+    pub capabilities: CapabilitiesDecl,
     /// Text for its conversations, instead of the process's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<ModelPromptDecl>,
@@ -270,6 +275,10 @@ pub struct TargetDecl {
     /// Lower is tried first; default: the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// What the model can do there and what not, where the catalog does not know it or is wrong; goes before what the model
+    /// says.
+    #[serde(default, skip_serializing_if = "CapabilitiesDecl::is_empty")]
+    pub capabilities: CapabilitiesDecl,
     /// Inline: where the API begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,

@@ -6,6 +6,7 @@
 //! other and still agree (see `docs/adr/0001-crates-by-purity.md`).
 
 pub mod attempt;
+pub mod capability;
 pub mod catalog;
 pub mod cloud;
 pub mod declaration;
@@ -30,6 +31,7 @@ pub mod units;
 pub mod usage;
 
 pub use attempt::AttemptRecord;
+pub use capability::{Capabilities, Capability, CapabilitySet, Lack, Needs};
 pub use dialect::{Dialect, Surface};
 pub use failure::{Failure, FailureClass};
 pub use fault::{Fault, FaultKind};

@@ -79,7 +79,8 @@ pub struct Provider {
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
     /// Path per surface (`chat.openai_chat = "/chat/completions"`), with a query where one is always needed. `{model}`
-    /// and `{method}` are filled in; a model that stands in the path is not said in the body again.
+    /// and `{method}` are filled in, and of `{one|other}` the first for whole answers, the second for streams; a model that
+    /// stands in the path is not said in the body again.
     #[serde(default, deserialize_with = "surfaces")]
     #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, String>>")]
     pub surfaces: BTreeMap<Surface, String>,
@@ -87,6 +88,12 @@ pub struct Provider {
     #[serde(default, deserialize_with = "surfaces")]
     #[schemars(with = "BTreeMap<Operation, BTreeMap<Dialect, BTreeMap<String, serde_json::Value>>>")]
     pub params: BTreeMap<Surface, BTreeMap<String, serde_json::Value>>,
+    /// Top-level members that it does not take in a body, although its format has them: what they say stands in the path.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Headers of its format that it wants in the body instead, as lists.
+    #[serde(default)]
+    pub body_headers: BTreeMap<String, BodyHeader>,
     /// Models it serves where neither the upstream nor discovery says.
     #[serde(default)]
     pub models: Vec<NamePattern>,
@@ -113,6 +120,31 @@ pub struct Provider {
     pub quirks: Quirks,
 }
 
+/// A header whose values are told in the body.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BodyHeader {
+    /// The top-level member that lists them.
+    pub member: String,
+    /// The values that it takes; none named: all. Others it would answer with an error.
+    #[serde(default)]
+    pub known: Vec<NamePattern>,
+}
+
+impl BodyHeader {
+    /// The values of a header that are told, in order and each once.
+    pub fn values<'a>(&self, written: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let mut told: Vec<&str> = Vec::new();
+        for value in written.flat_map(|line| line.split(',')).map(str::trim) {
+            let is_known = self.known.is_empty() || self.known.iter().any(|pattern| pattern.matches(value));
+            if !value.is_empty() && is_known && !told.contains(&value) {
+                told.push(value);
+            }
+        }
+        told
+    }
+}
+
 /// Where a provider departs from the format that it speaks. In pass-through the client knows its provider and nothing is
 /// changed; a translated request is ours, and must be one that this provider takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -132,10 +164,22 @@ pub struct Quirks {
     pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.
     pub text_parts: bool,
+    /// It reads no addresses: pictures and documents are fetched and sent as data.
+    pub media_as_data: bool,
     /// Members that its models which think answer with an error: left out for those that the catalog knows to think.
     pub thinking_models_refuse: Vec<String>,
-    /// Members of a request that it answers with an error: left out, and noted as lost.
+    /// Members of a request that it answers with an error, or does not heed: left out, and noted as lost.
     pub unsupported: Vec<String>,
+    /// Members that have another name there (`{seed: random_seed}`).
+    pub renamed: BTreeMap<String, String>,
+    /// Chat: members of messages that it answers with an error.
+    pub message_unsupported: Vec<String>,
+    /// Chat: members of functions that it answers with an error.
+    pub function_unsupported: Vec<String>,
+    /// Chat: ids of tool calls must have just so many letters and digits; 0: any will do.
+    pub tool_id_length: usize,
+    /// Chat: documents stand in parts of type `document_url`, as addresses or data.
+    pub document_url: bool,
 }
 
 const fn yes() -> bool {

@@ -24,8 +24,8 @@ use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Strate
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
-    CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface, SystemPrompt, SystemPromptDecl,
-    Timestamp, UpstreamId, UserId,
+    Capabilities, CapabilitySet, CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface,
+    SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
 };
 
 /// A key's HMAC-SHA-256.
@@ -225,6 +225,29 @@ pub struct Route {
     pub price: Option<Arc<Price>>,
     /// What the operator puts into its conversations.
     pub system_prompt: Option<SystemPrompt>,
+    /// What its targets are known not to take. Where that is nothing, nobody looks what a request needs.
+    pub bounds: RouteBounds,
+}
+
+/// What the targets of a route are known not to take, taken together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteBounds {
+    /// What one of them or another cannot do.
+    pub lacking: CapabilitySet,
+    /// The smallest context window that is known; 0: none is.
+    pub context: u64,
+}
+
+impl RouteBounds {
+    /// Those of these targets.
+    pub fn of(targets: &[Target]) -> Self {
+        let lacking = targets.iter().map(|target| target.capabilities.cannot);
+        let windows = targets.iter().map(|target| target.context);
+        Self {
+            lacking: lacking.fold(CapabilitySet::EMPTY, CapabilitySet::or),
+            context: windows.filter(|context| *context != 0).min().unwrap_or(0),
+        }
+    }
 }
 
 /// A model at an upstream.
@@ -246,4 +269,6 @@ pub struct Target {
     pub max_output: u64,
     /// Whether the model thinks before it answers; `None`: the catalog does not know it.
     pub thinks: Option<bool>,
+    /// What else it is known to be able to do, and not.
+    pub capabilities: Capabilities,
 }

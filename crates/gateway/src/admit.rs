@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use dialects::{Question, RequestFacts, ScanError};
 use domain::snapshot::{Key, Route};
-use domain::{CallId, Dialect, Fault, FaultKind, Money, Pin, Policy, Snapshot, Surface, Timestamp};
+use domain::{CallId, Dialect, Failure, Fault, FaultKind, Money, Pin, Policy, Snapshot, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
@@ -52,7 +52,9 @@ pub(crate) struct Call {
     pub(crate) recalled: Option<Box<Recalled>>,
     /// The response in the background that the upstream works on.
     pub(crate) job: Option<Arc<Pin>>,
-    share: Share,
+    /// Why a file of the request could not be fetched: it is not tried again for the next target.
+    pub(crate) unfetched: Option<Failure>,
+    pub(crate) share: Share,
 }
 
 impl Call {
@@ -294,6 +296,7 @@ pub(crate) async fn admit(
         question: None,
         recalled,
         job: None,
+        unfetched: None,
         share: body.share,
     })
 }

@@ -55,6 +55,11 @@ impl Share {
         taken
     }
 
+    /// Takes over what another share has of the same budget.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives everything back.
     pub(crate) fn shrink(&mut self) {
         self.left.fetch_add(std::mem::take(&mut self.bytes), Ordering::AcqRel);
@@ -80,5 +85,10 @@ mod tests {
         drop(a);
         assert_eq!(budget.held(), 4);
         assert!(b.grow(6) && !b.grow(1));
+        let mut c = budget.share();
+        c.absorb(b);
+        assert_eq!(budget.held(), 10);
+        drop(c);
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Edits, Report, SoundTap, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
+use dialects::{
+    Edits, Report, SoundTap, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Unwrapper, Verdict,
+};
 use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{
     AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Snapshot, Surface, Timestamp,
@@ -21,14 +23,16 @@ use crate::body::BodyError;
 use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::needs;
 use crate::recall;
 use crate::settle::Settlement;
 use crate::translation;
+use crate::unwrapped;
 use crate::upstream::auth::{self, Readied};
 use crate::upstream::confidence;
 use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::path;
-use crate::upstream::request::{Outgoing, query_without_key, relayed_headers};
+use crate::upstream::request::{Outgoing, in_body, query_without_key, relayed_headers};
 
 /// What came of a call, with the call itself.
 pub(crate) type Dispatched = (Call, Result<Exchange, Fault>);
@@ -105,11 +109,23 @@ impl Streamed {
 pub(crate) enum Source {
     /// An upstream; and what was read ahead of it.
     Upstream(UpstreamBody, Option<Bytes>),
+    /// The same, of events inside of Amazon's frames.
+    Wrapped(Box<Self>, Unwrapper),
     /// The built-in demonstration.
     Demo(demo::Script),
 }
 
 impl Source {
+    /// The body of an upstream's answer.
+    fn upstream(body: UpstreamBody, is_wrapped: bool) -> Self {
+        let source = Self::Upstream(body, None);
+        if is_wrapped {
+            Self::Wrapped(Box::new(source), Unwrapper::default())
+        } else {
+            source
+        }
+    }
+
     /// The next bytes; `None` at a clean end.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
@@ -124,6 +140,7 @@ impl Source {
         use std::task::{Poll, ready};
         match self {
             Self::Demo(script) => script.poll_next(cx).map(|next| next.map(Ok)),
+            Self::Wrapped(inner, unwrapper) => unwrapped::poll_next(inner, unwrapper, cx),
             Self::Upstream(_, ahead) if ahead.is_some() => Poll::Ready(ahead.take().map(Ok)),
             Self::Upstream(incoming, _) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
@@ -207,6 +224,12 @@ pub(crate) trait Seeker {
     fn snapshot(&self) -> &Snapshot;
     fn route(&self) -> &Arc<Route>;
     fn surface(&self) -> Surface;
+
+    /// What is asked, with what a model must be able to do for it.
+    fn asked(&self) -> routing::Asked {
+        self.surface().into()
+    }
+
     fn started(&self) -> Timestamp;
 
     /// Where alone it may go, because what it names lives there.
@@ -239,8 +262,8 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
     let plan = {
         let (now, board, rng) = (gateway.clock.now(), &gateway.board, &mut rand::rng());
         match seeker.pinned() {
-            None => routing::plan(&route, seeker.surface(), board, now, rng),
-            Some(pinned) => routing::plan_pinned(&route, seeker.surface(), pinned, board, now, rng),
+            None => routing::plan(&route, seeker.asked(), board, now, rng),
+            Some(pinned) => routing::plan_pinned(&route, seeker.asked(), pinned, board, now, rng),
         }
     };
     let total = route
@@ -305,6 +328,10 @@ impl Seeker for Call {
         self.started
     }
 
+    fn asked(&self) -> routing::Asked {
+        needs::asked(self)
+    }
+
     fn pinned(&self) -> Option<routing::Pinned> {
         Self::pinned(self)
     }
@@ -325,15 +352,24 @@ async fn attempt(
     let (target, credential) = chosen(&route, choice)?;
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
-    let limit = target.upstream.timeouts.first_byte.min(deadline.since(now));
     let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
     let mut losses = Vec::new();
-    let result = match tokio::time::timeout(limit, exchange(call, target, credential, served, &mut losses)).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(
-            FailureClass::Silence,
-            format!("no content within {limit:?}"),
-        )),
+    // What is fetched for the caller takes nothing of the time that the upstream has.
+    let (prepared, begun) = if passes_through(call, served) {
+        (Ok(()), now)
+    } else {
+        let prepared = translation::prepare(call, target, served.dialect, deadline.since(now)).await;
+        (prepared, call.gateway.clock.now())
+    };
+    let left = deadline.since(begun);
+    let limit = target.upstream.timeouts.first_byte.min(left);
+    let silence = || Failure::new(FailureClass::Silence, format!("no content within {limit:?}"));
+    let result = match prepared {
+        Err(failure) => Err(failure),
+        Ok(()) => match tokio::time::timeout(limit, exchange(call, target, credential, served, &mut losses)).await {
+            Ok(result) => result,
+            Err(_) => Err(silence()),
+        },
     };
     let result = result.map_err(|failure| Failure {
         detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
@@ -390,6 +426,12 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
         .ok_or_else(|| Failure::new(FailureClass::Connect, "the chosen target does not exist"))
 }
 
+/// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
+/// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
+fn passes_through(call: &Call, served: Surface) -> bool {
+    served == call.surface() && !call.facts.foreign_seals
+}
+
 /// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.
 async fn exchange(
     call: &mut Call,
@@ -402,10 +444,9 @@ async fn exchange(
         return demonstrate(call, target, served).await;
     }
     let readied = auth::ready(&call.gateway, &target.upstream, credential).await?;
-    let request = if served == call.surface() {
+    let request = if passes_through(call, served) {
         outgoing(call, target, credential, readied)
     } else {
-        translation::read(call)?;
         let told = translation::tell(call, target, served.dialect)?;
         losses.extend(translation::shown(&told.losses));
         translated(call, target, credential, readied, served, told.body)
@@ -422,7 +463,9 @@ async fn exchange(
             format!("the answer has content-encoding {encoding:?}, which was not asked for"),
         ));
     }
-    let mut source = Source::Upstream(body, None);
+    // Frames around the events of another format are taken off first.
+    let is_wrapped = is_amazons(&head.headers) && served.dialect != Dialect::BedrockConverse;
+    let mut source = Source::upstream(body, is_wrapped);
     let answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
             begin(call, target, served, source).await?
@@ -433,11 +476,16 @@ async fn exchange(
         };
     let mut headers = relayed_headers(&head.headers);
     match &answer {
-        Answer::Stream(_) if served != call.surface() => {
+        Answer::Stream(_) if is_wrapped || served != call.surface() => {
             headers.insert(CONTENT_TYPE, streamed_type(call));
         }
         Answer::Whole { .. } if served != call.surface() => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let content_type = if call.stream {
+                streamed_type(call)
+            } else {
+                HeaderValue::from_static("application/json")
+            };
+            headers.insert(CONTENT_TYPE, content_type);
         }
         Answer::Refused { .. } => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -449,7 +497,12 @@ async fn exchange(
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/vnd.amazon.eventstream")
+    content_type.starts_with(b"text/event-stream") || is_amazons(headers)
+}
+
+fn is_amazons(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.starts_with(b"application/vnd.amazon.eventstream")
 }
 
 /// Whether the answer is sound, which goes through unread as it comes. Speech may also be told in JSON; a page is none.
@@ -483,11 +536,13 @@ fn outgoing(
         method: call.path.method.map(|method| method.name),
         stream: call.stream,
     };
+    let told_in_body = in_body(upstream, &call.head.headers, served);
     let edits = Edits {
         model: Some(&target.model),
         omit_model: path::names_model(template, served.dialect),
+        omit: &upstream.provider.omit,
         include_usage: wants_usage(call, target),
-        params: upstream.params_of(served),
+        params: told_in_body.as_deref().unwrap_or(upstream.params_of(served)),
     };
     let query = call.head.uri.query().map(query_without_key);
     Outgoing {
@@ -529,19 +584,32 @@ fn translated(
         method: None,
         stream: call.stream,
     };
-    let is_gemini_stream = call.stream && served.dialect == Dialect::Gemini;
+    let is_own = served == call.surface();
+    let query = if is_own {
+        call.head.uri.query().map(query_without_key)
+    } else {
+        (call.stream && served.dialect == Dialect::Gemini).then(|| "alt=sse".to_owned())
+    };
+    let neutral;
+    let client_headers = if is_own {
+        &call.head.headers
+    } else {
+        neutral = translation::neutral_headers(&call.head.headers);
+        &neutral
+    };
     Outgoing {
         upstream,
         credential,
         readied,
         method: Method::POST,
         path: &path::path(template, &asked),
-        query: is_gemini_stream.then_some("alt=sse"),
-        client_headers: &translation::neutral_headers(&call.head.headers),
+        query: query.as_deref(),
+        client_headers,
         body: completed(
+            upstream,
             served,
+            client_headers,
             body,
-            upstream.params_of(served),
             path::names_model(template, served.dialect),
         ),
     }
@@ -553,14 +621,24 @@ fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
     template.ok_or_else(|| "the upstream does not offer this operation".to_owned())
 }
 
-/// A body of ours with the upstream's own parameters, and without a model that stands in the path.
-pub(crate) fn completed(served: Surface, body: Bytes, params: &[(String, String)], omit_model: bool) -> Bytes {
-    if params.is_empty() && !omit_model {
+/// A body of ours with the upstream's own parameters, and without what stands in the path.
+pub(crate) fn completed(
+    upstream: &Upstream,
+    served: Surface,
+    client: &HeaderMap,
+    body: Bytes,
+    omit_model: bool,
+) -> Bytes {
+    let told_in_body = in_body(upstream, client, served);
+    let params = told_in_body.as_deref().unwrap_or(upstream.params_of(served));
+    let omit = &upstream.provider.omit;
+    if params.is_empty() && omit.is_empty() && !omit_model {
         return body;
     }
     let edits = Edits {
         model: None,
         omit_model,
+        omit,
         include_usage: false,
         params,
     };

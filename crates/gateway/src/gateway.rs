@@ -48,6 +48,8 @@ pub struct GatewayOptions {
     pub body_limit: usize,
     /// All request bodies together, in bytes.
     pub body_budget: usize,
+    /// Whether files that requests name by their addresses are fetched for targets that want bytes.
+    pub fetch_urls: bool,
     /// Origins of browsers that may call; `*` for any.
     pub cors_origins: Vec<String>,
     /// Proxies whose `x-forwarded-for` is believed when a key is bound to addresses.
@@ -90,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
     pub(crate) body_limit: usize,
+    pub(crate) fetches_urls: bool,
     pub(crate) master: Option<Master>,
     pub(crate) admin_token: Option<store::KeyHash>,
     pub(crate) cors_origins: Vec<HeaderValue>,
@@ -134,6 +137,7 @@ impl Gateway {
             clock: Clock::start(),
             bodies: Budget::new(options.body_budget),
             body_limit: options.body_limit,
+            fetches_urls: options.fetch_urls,
             master,
             admin_token,
             cors_origins,

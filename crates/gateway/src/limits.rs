@@ -79,6 +79,25 @@ pub(crate) const TOKEN_BODY_MAX: usize = 64 * 1024;
 /// How long a token endpoint's refusal is believed without asking again.
 pub(crate) const TOKEN_REFUSED_FOR: Duration = Duration::from_secs(1);
 
+/// Files that are fetched for one request: Bedrock takes 20 pictures and 5 documents.
+pub(crate) const FETCHES_MAX: usize = 25;
+
+/// Bytes of one file that is fetched for a caller. OpenAI takes documents of 32 MB, Anthropic requests of as much in
+/// base64.
+pub(crate) const FETCHED_EACH_MAX: usize = 24 * 1024 * 1024;
+
+/// Bytes of all files that are fetched for one request.
+pub(crate) const FETCHED_MAX: usize = 48 * 1024 * 1024;
+
+/// How long all of it may take: the client waits meanwhile, and has not heard anything yet.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long connecting to a file's server may take.
+pub(crate) const FETCH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a file's address: what servers take. Signed ones have some 2,000.
+pub(crate) const FETCH_URL_MAX: usize = 8 * 1024;
+
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;
 

@@ -4,6 +4,8 @@
 //! told in the client's format. What a format cannot say is kept with the attempt, so that nobody has to guess why an
 //! answer is worse than expected.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dialects::{Asked, Encoded, Loss, Question, Reply};
 use domain::snapshot::Target;
@@ -11,12 +13,13 @@ use domain::{Dialect, Failure, FailureClass, Surface};
 use http::HeaderMap;
 
 use crate::admit::Call;
+use crate::fetch;
 
 /// How headers begin that belong to one provider's API or SDK: another provider would not know them, or take them amiss.
 const FOREIGN_HEADERS: [&str; 5] = ["anthropic-", "openai-", "x-goog-", "x-stainless-", "x-app"];
 
 /// Reads the call's request into the common vocabulary, unless that was done for an earlier attempt.
-pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
+fn read(call: &mut Call) -> Result<(), Failure> {
     if call.question.is_some() {
         return Ok(());
     }
@@ -42,21 +45,39 @@ pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes the request ready to be told in a dialect: it is read, and what this target wants as bytes is fetched within the
+/// time that is left.
+pub(crate) async fn prepare(call: &mut Call, target: &Target, dialect: Dialect, left: Duration) -> Result<(), Failure> {
+    read(call)?;
+    let question = call.question.as_ref();
+    let wanted = question.map(|question| question.wanted(dialect, &described(target)));
+    match wanted {
+        // Fetching is rare, and its future large.
+        Some(wanted) if !wanted.is_empty() => Box::pin(fetch::supply(call, wanted, left)).await,
+        _ => Ok(()),
+    }
+}
+
 /// Tells the request to a target.
 pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Encoded, Failure> {
     let question = call
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
+    let told = question.encode(dialect, &described(target));
+    told.map_err(|error| untranslatable(&error))
+}
+
+/// What encoders must know of a target.
+fn described(target: &Target) -> dialects::Target<'_> {
     let provider = &target.upstream.provider;
-    let told = dialects::Target {
+    dialects::Target {
         model: &target.model,
         max_output: target.max_output,
         thinks: target.thinks,
         include_usage: provider.include_usage,
         quirks: &provider.quirks,
-    };
-    question.encode(dialect, &told).map_err(|error| untranslatable(&error))
+    }
 }
 
 /// What the answer to the call needs.

@@ -19,6 +19,11 @@ use crate::pricing::cost;
 /// Bytes of a request body per prompt token, in the middle of recorded requests; part of the bytes is JSON around the
 /// text.
 const INPUT_BYTES_PER_TOKEN: u64 = 5;
+/// Bytes of a body without media per prompt token where a prompt is judged too long: more than in the middle, since what
+/// is judged so goes to another model, and long prompts are text rather than JSON.
+const LONG_BYTES_PER_TOKEN: u64 = 6;
+/// The same where it is refused: beyond what any recorded prompt has, indented code and long words included.
+const LONGEST_BYTES_PER_TOKEN: u64 = 20;
 /// Halves of bytes of generated text per output token: 3.5 bytes.
 const OUTPUT_HALF_BYTES_PER_TOKEN: u64 = 7;
 /// Tokens that a provider may add of its own when tools are declared (a hidden instruction on how to call them), at
@@ -104,6 +109,12 @@ pub const fn spoken_tokens(chars: u64) -> u64 {
 /// Prompt tokens to expect in a body of this many bytes.
 pub const fn input_tokens(bytes: u64) -> u64 {
     bytes.div_ceil(INPUT_BYTES_PER_TOKEN)
+}
+
+/// Prompt tokens that a body of this many bytes, without media, probably has, and has for certain: for judging whether it
+/// fits into a context window.
+pub const fn long_input(bytes: u64) -> (u64, u64) {
+    (bytes / LONG_BYTES_PER_TOKEN, bytes / LONGEST_BYTES_PER_TOKEN)
 }
 
 /// Prompt tokens that a body of this many bytes can have at most: a token is at least one byte of text, and the JSON

@@ -23,4 +23,4 @@ mod testing;
 pub use attempts::{Attempts, Step};
 pub use board::{Board, CredentialStatus, InFlight, Probed, UpstreamStatus};
 pub use breaker::{BreakerState, Forced};
-pub use plan::{Choice, Excluded, Exclusion, Order, Pinned, Plan, plan, plan_pinned, preview};
+pub use plan::{Asked, Choice, Excluded, Exclusion, Order, Pinned, Plan, plan, plan_pinned, preview};

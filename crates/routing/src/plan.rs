@@ -10,7 +10,7 @@
 
 use domain::declaration::Strategy;
 use domain::snapshot::{Route, Target};
-use domain::{CredentialId, Operation, Surface, Timestamp, UpstreamId};
+use domain::{CredentialId, Lack, Needs, Operation, Surface, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
 
@@ -28,6 +28,24 @@ pub struct Choice {
 
 /// Candidates in the order in which they are tried.
 pub type Order = SmallVec<[Choice; 4]>;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What, in which format.
+    pub surface: Surface,
+    /// What a model must be able to do for it.
+    pub needs: Needs,
+}
+
+impl From<Surface> for Asked {
+    fn from(surface: Surface) -> Self {
+        Self {
+            surface,
+            needs: Needs::default(),
+        }
+    }
+}
 
 /// What [`plan()`] decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +95,8 @@ pub struct Excluded {
 pub enum Exclusion {
     /// Its upstream offers this operation neither in this format nor in one that can be translated into it.
     Dialect,
+    /// Its model is known not to be able to do what the request needs.
+    Capability(Lack),
     /// An operator keeps its breaker open.
     ForcedOpen,
     /// Its upstream failed too often.
@@ -107,6 +127,7 @@ impl Exclusion {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dialect => "dialect",
+            Self::Capability(_) => "capability",
             Self::ForcedOpen => "forced_open",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Probing => "probing",
@@ -120,7 +141,7 @@ impl Exclusion {
     pub const fn until(self) -> Option<Timestamp> {
         match self {
             Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Probing | Self::Pinned => None,
+            Self::Dialect | Self::Capability(_) | Self::ForcedOpen | Self::Probing | Self::Pinned => None,
         }
     }
 
@@ -138,15 +159,21 @@ impl Exclusion {
                 until,
                 named_by_provider: false,
             } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } | Self::Pinned => None,
+            Self::Dialect
+            | Self::Capability(_)
+            | Self::ForcedOpen
+            | Self::Cooldown { .. }
+            | Self::OutOfCredit { .. }
+            | Self::Pinned => None,
         }
     }
 }
 
 /// Decides what a call on this route may try, and marks the first choice as used.
-pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+pub fn plan(route: &Route, asked: impl Into<Asked>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+    let asked = asked.into();
     let mut entries = board.lock();
-    let plan = Plan::of(route, surface, &entries, now, rng);
+    let plan = Plan::of(route, &asked, &entries, now, rng);
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first);
     }
@@ -158,14 +185,14 @@ pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng:
 /// it, so nobody else is tried, however well.
 pub fn plan_pinned(
     route: &Route,
-    surface: Surface,
+    asked: impl Into<Asked>,
     pinned: Pinned,
     board: &Board,
     now: Timestamp,
     rng: &mut impl Rng,
 ) -> Plan {
     let mut entries = board.lock();
-    let mut plan = Plan::of(route, surface, &entries, now, rng);
+    let mut plan = Plan::of(route, &asked.into(), &entries, now, rng);
     plan.keep_only(route, pinned, now);
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first);
@@ -175,27 +202,21 @@ pub fn plan_pinned(
 }
 
 /// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
-pub fn preview(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
-    Plan::of(route, surface, &board.lock(), now, rng)
+pub fn preview(route: &Route, asked: impl Into<Asked>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+    Plan::of(route, &asked.into(), &board.lock(), now, rng)
 }
 
 impl Plan {
-    fn of(route: &Route, surface: Surface, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
-        let mut plan = Self {
-            surface,
-            order: Order::new(),
-            last_resort: false,
-            excluded: Vec::new(),
-        };
-        if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, entries, now, rng);
-        } else {
-            plan.order.reserve(route.targets.len());
-            let mut ranks = Ranks::new();
-            rank_targets(route, entries, rng, &mut ranks);
-            for rank in &ranks {
-                plan.add_target(route, unpacked(*rank), entries, now, rng);
-            }
+    fn of(route: &Route, asked: &Asked, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+        let mut plan = Self::weighed(route, asked, entries, now, rng);
+        // How long a prompt is we only guess, and that must not turn a call away, nor take its failover.
+        let guessed = Exclusion::Capability(Lack::Context { certain: false });
+        if plan.order.is_empty() && plan.excluded.iter().any(|excluded| excluded.reason == guessed) {
+            let certain = Asked {
+                needs: asked.needs.certain(),
+                ..*asked
+            };
+            plan = Self::weighed(route, &certain, entries, now, rng);
         }
         if plan.order.is_empty() {
             plan.take_last_resort(route, now);
@@ -203,13 +224,44 @@ impl Plan {
         plan
     }
 
-    /// Adds the candidates of one target, in order or with their reasons.
-    fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
-        let target = &route.targets[place];
-        let reason = if offers(target, self.surface) {
-            entries.upstream_exclusion(&target.upstream, now)
+    /// Every candidate in order, or with what is against it.
+    fn weighed(route: &Route, asked: &Asked, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+        let mut plan = Self {
+            surface: asked.surface,
+            order: Order::new(),
+            last_resort: false,
+            excluded: Vec::new(),
+        };
+        if let [_] = route.targets.as_slice() {
+            plan.add_target(route, 0, &asked.needs, entries, now, rng);
         } else {
+            plan.order.reserve(route.targets.len());
+            let mut ranks = Ranks::new();
+            rank_targets(route, entries, rng, &mut ranks);
+            for rank in &ranks {
+                plan.add_target(route, unpacked(*rank), &asked.needs, entries, now, rng);
+            }
+        }
+        plan
+    }
+
+    /// Adds the candidates of one target, in order or with their reasons.
+    fn add_target(
+        &mut self,
+        route: &Route,
+        place: usize,
+        needs: &Needs,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        let target = &route.targets[place];
+        let reason = if !offers(target, self.surface) {
             Some(Exclusion::Dialect)
+        } else if let Some(lack) = needs.lack(target.capabilities, target.context) {
+            Some(Exclusion::Capability(lack))
+        } else {
+            entries.upstream_exclusion(&target.upstream, now)
         };
         let credentials = &target.upstream.credentials;
         match (reason, credentials.as_slice()) {

@@ -222,6 +222,7 @@ impl Parts {
             admin_token: config.security.admin_token.clone(),
             body_limit: config.server.body_limit.0 as usize,
             body_budget: config.server.body_budget.0 as usize,
+            fetch_urls: config.server.fetch_urls,
             cors_origins: config.server.cors_origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             store: self.store.clone(),
@@ -265,7 +266,7 @@ fn current(gateway: &Gateway) -> admin::Current {
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
-        plan: Arc::new(move |route, surface| routing::preview(route, surface, third.board(), now(), &mut rand::rng())),
+        plan: Arc::new(move |route, asked| routing::preview(route, asked, third.board(), now(), &mut rand::rng())),
         checkup: Arc::new(move |of| {
             let gateway = fourth.clone();
             Box::pin(async move {

@@ -429,6 +429,12 @@ fn upstreams_and_models_are_declared_edited_and_explained() {
         "input=2.50,output=10.00",
     ]);
     place.ok(&["model", "edit", "smart", "--strategy", "weighted"]);
+    place.ok(&["model", "edit", "smart", "--capabilities", "video=false,image=true"]);
+    assert!(
+        place
+            .refused(&["model", "edit", "smart", "--capabilities", "sight=true"])
+            .contains("sight")
+    );
     let model = place.json(&["model", "show", "Smart", "--json"]);
     assert_eq!(
         (
@@ -448,6 +454,21 @@ fn upstreams_and_models_are_declared_edited_and_explained() {
     assert_eq!(
         (&plan["excluded"][0]["upstream"], &plan["excluded"][0]["reason"]),
         (&"c".into(), &"dialect".into())
+    );
+    let seeing = place.json(&["explain", "--model", "smart", "--needs", "video,image", "--json"]);
+    let reasons: Vec<_> = seeing["excluded"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["reason"].as_str(), one["lacks"].as_str()))
+        .collect();
+    assert_eq!(reasons, [(Some("capability"), Some("video")); 2], "{seeing}");
+    let said = place.ok(&["explain", "--model", "smart", "--tokens", "9000000"]);
+    assert!(said.contains("capability: context"), "{said}");
+    assert!(
+        place
+            .refused(&["explain", "--model", "smart", "--needs", "sight"])
+            .contains("there is no capability `sight`")
     );
     let said = place.ok(&["explain", "--model", "smart", "--dialect", "anthropic_messages"]);
     // By weight, either may come first.

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use rates::{Price, Step};
 
+mod capabilities;
 mod rates;
 
 /// What the file says of its origin.
@@ -332,6 +333,7 @@ fn block(provider: &str, name: &str, entry: &Entry, source: &Source) -> anyhow::
     if entry.raw("supports_reasoning") == Some("true") {
         writeln!(text, "thinks = true")?;
     }
+    capabilities::write(&mut text, entry)?;
     if let Some(price) = Price::of(entry)? {
         write_price(&mut text, &price)?;
     }

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from clients import anthropic_client
 from conftest import KEY
 from tollgate import Tollgate
 from translation import comparing
@@ -110,3 +111,35 @@ def test_answers_are_told_as_recorded(asking, client):
     wrong = [f"{id}: {line}" for id, lines in found.items() for line in lines]
     assert not wrong, "\n".join(wrong)
     assert len(recordings) > 30
+
+
+def test_anthropics_sdk_reads_bedrocks_invoke_stream_as_its_own(upstream_process):
+    """`InvokeModelWithResponseStream`: the recorded frames, and the request as Bedrock wants it."""
+    with open(folder() / "bedrock-invoke.jsonl", encoding="utf-8") as lines:
+        recorded = next(line for line in map(json.loads, lines) if "with-response-stream" in line["request"]["path"])
+    request = json.loads(recorded["request"]["body"]["text"])
+    headers = [["content-type", "application/vnd.amazon.eventstream"]]
+    reply = {"raw": {"status": 200, "headers": headers, "body": recorded["response"]["body"]}}
+    path = "/invoke-with-response-stream"
+    upstream_process.rules([{"match": {"path": path}, "default": {"reply": reply, "chunking": CHUNKING}}])
+    model = "anthropic.claude-3-5-sonnet-20240620-v1:0"
+    config = f"""
+upstreams:
+  - name: aws
+    provider: bedrock-anthropic
+    base_url: {upstream_process.url}
+    variables: {{region: eu-west-1}}
+    credentials: [{{name: k1, key: bedrock-api-key}}]
+    models: ["{model}"]
+users: [{{name: alice}}]
+keys: [{{name: k, user: alice, key: {KEY}}}]
+"""
+    sent = {name: value for name, value in request.items() if name != "anthropic_version"}
+    with Tollgate(config) as gateway:
+        with anthropic_client(gateway.url, KEY).messages.stream(model=model, **sent) as stream:
+            text = "".join(stream.text_stream)
+            final = stream.get_final_message()
+    assert text and final.stop_reason == "tool_use" and final.content[-1].input
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (702, 130)
+    asked = upstream_process.only_call()
+    assert asked.target.endswith(path) and asked.json == request

@@ -169,6 +169,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             context: 0,
             max_output: 0,
             thinks: None,
+            capabilities: domain::Capabilities::default(),
         });
     }
     (
@@ -178,6 +179,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             targets,
             price: None,
             system_prompt: None,
+            bounds: domain::snapshot::RouteBounds::default(),
         },
         natures,
     )

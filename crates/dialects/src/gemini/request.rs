@@ -85,6 +85,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
             facts.by_reference |= is_document(&mut value.clone())?;
             facts.inline_media = facts.inline_media.saturating_add(u32::from(is_filled(value)?));
         }
+        b"thoughtSignature" | b"thought_signature" => facts.take_seal(value)?,
         // Arguments and results of functions: text to the model.
         b"args" | b"response" => {
             value.skip()?;

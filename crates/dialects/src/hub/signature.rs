@@ -32,6 +32,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Signature {
+    /// Whether a seal in a request begins as those do that we wrapped.
+    pub(crate) fn is_wrapped(text: &[u8]) -> bool {
+        text.starts_with(WRAPPED.as_bytes()) || text.starts_with(WRAPPED_IN_BASE64.as_bytes())
+    }
+
     /// A seal read from a field of `dialect`.
     pub(crate) fn read(dialect: Dialect, text: &str) -> Self {
         let unwrapped = if text.starts_with(WRAPPED_IN_BASE64) {

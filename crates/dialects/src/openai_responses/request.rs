@@ -50,6 +50,10 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         facts.by_reference |= value.string()?.is("item_reference");
         return Ok(true);
     }
+    if key == b"encrypted_content" {
+        facts.take_seal(value)?;
+        return Ok(true);
+    }
     openai_chat::request::part(facts, key, value)
 }
 

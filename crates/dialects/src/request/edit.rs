@@ -24,7 +24,10 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     }
     let mut splices = Splices::new();
     let mut added = String::new();
-    if edits.omit_model {
+    let mut kept = usize::from(places.has_members);
+    if !edits.omit.is_empty() {
+        kept = take_out(places, body, edits, &mut splices);
+    } else if edits.omit_model {
         splices.extend(member_of_model(places, body).map(|span| (span, Cow::Borrowed(""))));
     } else if let Some(name) = edits.model {
         rename(places, body, name, &mut splices, &mut added);
@@ -36,7 +39,7 @@ pub(super) fn apply(places: &Places, body: &Bytes, edits: &Edits<'_>) -> Bytes {
     if !added.is_empty() {
         let end = places.object.end.saturating_sub(1);
         // Each addition begins with a comma, which the first member of an empty object must not have.
-        let has_members = places.has_members && !splices.iter().any(|(span, _)| is_all(span, places, body));
+        let has_members = kept > 0 && !splices.iter().any(|(span, _)| is_all(span, places, body));
         let text = if has_members { added } else { added.split_off(1) };
         splices.push((end..end, Cow::Owned(text)));
     }
@@ -99,6 +102,44 @@ fn member_of_model(places: &Places, body: &[u8]) -> Option<Range<usize>> {
         opening
     };
     Some(start..value.end)
+}
+
+/// Cuts members out, each with the comma that belongs to it, and counts those that stay. The commas are those before a
+/// member where one that stays precedes it, else those after it, so that no two cuts meet.
+fn take_out(places: &Places, body: &[u8], edits: &Edits<'_>, splices: &mut Splices<'_>) -> usize {
+    let object = places.object.clone();
+    let is_cut = |key: &[u8]| {
+        let is_named = edits.omit.iter().any(|name| name.as_bytes() == key);
+        is_named || (edits.omit_model && key == b"model")
+    };
+    // Where each member's value ends, and whether it goes.
+    let mut members: SmallVec<[(usize, bool); 16]> = SmallVec::new();
+    let mut cursor = Cursor::lenient(body.get(object.clone()).unwrap_or_default());
+    let read: Result<_, Syntax> = cursor.object(|key, value| {
+        let span = value.skip()?;
+        members.push((object.start + span.end, is_cut(key)));
+        Ok(())
+    });
+    if read.is_err() {
+        return usize::from(places.has_members);
+    }
+    let after_comma = |end: usize| {
+        let comma = body.get(end..)?.iter().position(|byte| *byte == b',')?;
+        Some(end + comma + 1)
+    };
+    let (mut kept, mut begin, mut previous_end) = (0, object.start + 1, object.start + 1);
+    for (place, (end, goes)) in members.iter().copied().enumerate() {
+        let next = members.get(place + 1).and_then(|_| after_comma(end));
+        if !goes {
+            kept += 1;
+        } else if kept > 0 {
+            splices.push((previous_end..end, Cow::Borrowed("")));
+        } else {
+            splices.push((begin..next.unwrap_or(end), Cow::Borrowed("")));
+        }
+        (begin, previous_end) = (next.unwrap_or(end), end);
+    }
+    kept
 }
 
 /// Gemini names a model in a body as a resource.

@@ -335,6 +335,7 @@ fn what_is_no_json_is_not_edited() {
     let edits = Edits {
         model: Some("new"),
         omit_model: false,
+        omit: &[],
         include_usage: true,
         params: &params,
     };
@@ -452,6 +453,7 @@ fn a_model_that_stands_in_the_path_leaves_the_body() {
         for params in [&params[..], &[]] {
             let edits = Edits {
                 omit_model: true,
+                omit: &[],
                 params,
                 ..Edits::default()
             };
@@ -463,6 +465,31 @@ fn a_model_that_stands_in_the_path_leaves_the_body() {
             }
             assert_eq!(serde_json::from_slice::<Value>(&edited).unwrap(), expected, "{body}");
         }
+    }
+}
+
+#[test]
+fn seals_that_others_made_are_noticed() {
+    let wrapped = "tollgate:openai_responses:x";
+    let gemini = Surface::new(Operation::Chat, Dialect::Gemini);
+    let responses = Surface::new(Operation::Chat, Dialect::OpenaiResponses);
+    let thinking =
+        |seal: &str| json!({"messages": [{"role": "assistant", "content": [{"type": "thinking", "signature": seal}]}]});
+    let redacted =
+        json!({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": wrapped}]}]});
+    let called = json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"signature": wrapped}}]}]});
+    let reasoning = json!({"input": [{"type": "reasoning", "encrypted_content": wrapped}]});
+    let thought = json!({"contents": [{"parts": [{"text": "a", "thoughtSignature": "dG9sbGdhdGU6YW50aHJvcGlj"}]}]});
+    for (surface, body, foreign) in [
+        (MESSAGES, thinking(wrapped), true),
+        (MESSAGES, thinking("EqoBCkgIARAB"), false),
+        (MESSAGES, redacted, true),
+        (MESSAGES, called, false),
+        (responses, reasoning, true),
+        (gemini, thought, true),
+    ] {
+        let found = scan(surface, body.to_string().as_bytes()).unwrap();
+        assert_eq!(found.foreign_seals, foreign, "{body}");
     }
 }
 
@@ -523,13 +550,36 @@ proptest! {
         let body = Bytes::from(if pretty { serde_json::to_string_pretty(&document).unwrap() } else { document.to_string() });
         let found = scan(CHAT, &body).unwrap();
         prop_assert_eq!(&found.model, &model);
-        let edited = found.edit(&body, &Edits { model: Some("to"), omit_model: false, include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own_field".to_owned(), "[1]".to_owned())] });
+        let edited = found.edit(&body, &Edits { model: Some("to"), omit_model: false, omit: &[], include_usage: true, params: &[("model".to_owned(), "1".to_owned()), ("own_field".to_owned(), "[1]".to_owned())] });
         document["stream_options"]["include_usage"] = json!(true);
         document["own_field"] = json!([1]);
         document["model"] = json!("to");
         prop_assert_eq!(serde_json::from_slice::<Value>(&edited).unwrap(), document);
         let again = scan(CHAT, &edited).unwrap();
         prop_assert_eq!(again.model.as_deref(), Some("to"));
+    }
+
+    /// Members go, with the commas that are theirs, wherever they stand and whatever is added.
+    #[test]
+    fn what_is_omitted_is_gone_and_nothing_else(
+        order in Just(vec!["model", "stream", "a", "b", "c"]).prop_shuffle(),
+        count in 0_usize..=5,
+        omit_model in any::<bool>(),
+        pretty in any::<bool>(),
+        added in any::<bool>(),
+    ) {
+        let value = |name: &str| match name { "model" => json!("m"), "stream" => json!(true), _ => json!([1, {"x": ","}]) };
+        let mut document: serde_json::Map<_, _> = order.iter().take(count).map(|name| ((*name).to_owned(), value(name))).collect();
+        let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+        let body = Bytes::from(text.unwrap());
+        let (omit, params) = (["stream".to_owned(), "b".to_owned()], [("d".to_owned(), "1".to_owned())]);
+        let edits = Edits { omit_model, omit: &omit, params: if added { &params } else { &[] }, ..Edits::default() };
+        let edited = scan(MESSAGES, &body).unwrap().edit(&body, &edits);
+        document.retain(|name, _| name != "stream" && name != "b" && !(omit_model && name == "model"));
+        if added {
+            document.insert("d".to_owned(), json!(1));
+        }
+        prop_assert_eq!(serde_json::from_slice::<Value>(&edited).unwrap(), Value::from(document));
     }
 
     #[test]
@@ -542,7 +592,7 @@ proptest! {
                 if let Ok(found) = scan(Surface::new(operation, dialect), &body) {
                     let body = Bytes::copy_from_slice(&body);
                     let params = [("a".to_owned(), "1".to_owned())];
-                    let _edited = found.edit(&body, &Edits { model: Some("m"), omit_model: false, include_usage: true, params: &params });
+                    let _edited = found.edit(&body, &Edits { model: Some("m"), omit_model: false, omit: &[], include_usage: true, params: &params });
                 }
             }
         }

@@ -39,6 +39,10 @@ const RESPONSES: [&str; 9] = [
 /// What of a Gemini request is counted.
 const GEMINI: [&str; 3] = ["contents", "systemInstruction", "tools"];
 
+/// What `CountTokens` takes of a conversation:
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseTokensRequest.html>.
+const BEDROCK: [&str; 4] = ["messages", "system", "toolConfig", "additionalModelRequestFields"];
+
 /// A request for an answer as one for its count.
 pub(super) fn request(dialect: Dialect, body: Value, target: &Target<'_>) -> Result<Value, BadRequest> {
     match dialect {
@@ -50,7 +54,8 @@ pub(super) fn request(dialect: Dialect, body: Value, target: &Target<'_>) -> Res
             inner["model"] = format!("models/{}", target.model).into();
             Ok(json!({"generateContentRequest": inner}))
         }
-        Dialect::OpenaiChat | Dialect::BedrockConverse => Err(BadRequest::new(
+        Dialect::BedrockConverse => Ok(json!({"input": {"converse": only(body, &BEDROCK)}})),
+        Dialect::OpenaiChat => Err(BadRequest::new(
             "body",
             "the target's format has no way to count tokens",
         )),
@@ -67,10 +72,10 @@ fn only(body: Value, members: &[&str]) -> Value {
 
 /// The figure of an upstream's answer.
 pub(super) fn read(dialect: Dialect, body: &[u8]) -> Result<u64, Nonsense> {
-    let member = if dialect == Dialect::Gemini {
-        "totalTokens"
-    } else {
-        "input_tokens"
+    let member = match dialect {
+        Dialect::Gemini => "totalTokens",
+        Dialect::BedrockConverse => "inputTokens",
+        _ => "input_tokens",
     };
     let read = serde_json::from_slice::<Value>(body).ok();
     read.and_then(|answer| answer.get(member)?.as_u64())

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use super::Target;
 use crate::hub::Losses;
 
+mod chat;
+
 /// How requests wish for thinking: Chat, Responses, Anthropic.
 const WISHES: [&str; 3] = ["reasoning_effort", "reasoning", "thinking"];
 
@@ -22,6 +24,12 @@ pub(super) fn fit(body: &mut Value, target: &Target<'_>, losses: &mut Losses) {
     for member in &target.quirks.unsupported {
         take_out(body, member, "the provider does not take it", losses);
     }
+    for (ours, theirs) in &target.quirks.renamed {
+        if let Some(value) = body.shift_remove(ours) {
+            body.insert(theirs.clone(), value);
+        }
+    }
+    chat::fit(body, target.quirks, losses);
     match target.thinks {
         Some(true) if !is_told_not_to_think(body) => {
             for member in &target.quirks.thinking_models_refuse {
@@ -86,6 +94,24 @@ mod tests {
         let body = json!({"temperature": 1, "reasoning_effort": "low"});
         assert_eq!(fitted(None, body.clone()), (body, 0));
         assert_eq!(fitted(None, json!({"seed": 1})), (json!({}), 1));
+    }
+
+    #[test]
+    fn a_member_may_have_another_name() {
+        let quirks = Quirks {
+            renamed: [("seed".to_owned(), "random_seed".to_owned())].into(),
+            ..Quirks::default()
+        };
+        let target = Target {
+            model: "m",
+            max_output: 0,
+            thinks: None,
+            include_usage: false,
+            quirks: &quirks,
+        };
+        let mut body = json!({"seed": 7});
+        fit(&mut body, &target, &mut Losses::default());
+        assert_eq!(body, json!({"random_seed": 7}));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use crate::price::{Step, Tariff};
-use crate::{Money, Price, Rates};
+use crate::{Capabilities, Capability, Money, Price, Rates};
 
 /// What is known of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct ModelFacts {
     pub mode: String,
     /// Whether it thinks before it answers.
     pub thinks: bool,
+    /// What it can do besides, and what not.
+    pub capabilities: Capabilities,
     /// Its list price; `None` where the source gives none.
     pub price: Option<Price>,
 }
@@ -56,6 +58,10 @@ struct Row {
     max_output: u64,
     #[serde(default)]
     thinks: bool,
+    #[serde(default)]
+    can: Vec<Capability>,
+    #[serde(default)]
+    cannot: Vec<Capability>,
     #[serde(default)]
     price: Option<RatesRow>,
     #[serde(default)]
@@ -227,6 +233,10 @@ fn facts(row: Row) -> ModelFacts {
         max_output: row.max_output,
         mode: row.mode,
         thinks: row.thinks,
+        capabilities: Capabilities {
+            can: row.can.into_iter().collect(),
+            cannot: row.cannot.into_iter().collect(),
+        },
         price,
     }
 }

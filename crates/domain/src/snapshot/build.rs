@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Credential, Key, KeyHash, Problem, Route, Snapshot, Target, Timeouts, Upstream, User};
+use super::{Credential, Key, KeyHash, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
 use crate::declaration::{
     BreakerDecl, CooldownDecl, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch, TargetDecl,
     TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
 use crate::{
-    CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
+    Capabilities, CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
     SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
 };
 
@@ -265,13 +265,14 @@ pub(super) struct Process<'a> {
 
 /// The route of a name that only upstreams know.
 pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], process: &Process<'_>) -> Route {
-    let targets = targets
+    let targets: Vec<Target> = targets
         .iter()
         .map(|(upstream, model)| target(upstream, (*model).into(), None))
         .collect();
     Route {
         model: name.to_owned(),
         strategy: process.defaults.strategy,
+        bounds: RouteBounds::of(&targets),
         targets,
         price: None,
         system_prompt: SystemPrompt::in_force(process.system_prompt, None),
@@ -310,6 +311,7 @@ pub(super) fn declared_route(
         Some(Route {
             model: asked.to_owned(),
             strategy,
+            bounds: RouteBounds::of(&targets),
             targets,
             price,
             system_prompt: SystemPrompt::in_force(process.system_prompt, own_prompt),
@@ -340,6 +342,10 @@ fn declared_target(
     target.priority = decl.priority.unwrap_or(target.priority);
     target.context = model.context.unwrap_or(target.context);
     target.max_output = model.max_output.unwrap_or(target.max_output);
+    for declared in [&model.capabilities, &decl.capabilities] {
+        target.thinks = declared.thinking.or(target.thinks);
+        target.capabilities = declared.over(target.capabilities);
+    }
     Ok(target)
 }
 
@@ -354,6 +360,7 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
         context: facts.map_or(0, |facts| facts.context),
         max_output: facts.map_or(0, |facts| facts.max_output),
         thinks: facts.map(|facts| facts.thinks),
+        capabilities: facts.map_or_else(Capabilities::default, |facts| facts.capabilities),
         model,
     }
 }

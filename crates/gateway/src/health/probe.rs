@@ -173,14 +173,13 @@ fn body(target: &Target, surface: Surface) -> Result<Bytes, String> {
     let encoded = question
         .encode(surface.dialect, &told)
         .map_err(|error| error.to_string())?;
+    let template = upstream.surfaces.get(&surface).map_or("", String::as_str);
     Ok(crate::dispatch::completed(
+        upstream,
         surface,
+        &HeaderMap::new(),
         encoded.body,
-        upstream.params_of(surface),
-        path::names_model(
-            upstream.surfaces.get(&surface).map_or("", String::as_str),
-            surface.dialect,
-        ),
+        path::names_model(template, surface.dialect),
     ))
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialects::{Nonsense, Report};
-use domain::snapshot::{Credential, Route, Target, Upstream, User};
-use domain::{Ending, Job, Pin, Policy, Snapshot, UserId};
+use domain::snapshot::{Credential, Route, RouteBounds, Target, Upstream, User};
+use domain::{Capabilities, Ending, Job, Pin, Policy, Snapshot, UserId};
 use futures_util::StreamExt as _;
 use hashbrown::HashMap;
 use http::{HeaderMap, Method, StatusCode};
@@ -213,6 +213,7 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
             context: 0,
             max_output: 0,
             thinks: None,
+            capabilities: Capabilities::default(),
         }
     });
     Arc::new(Route {
@@ -221,6 +222,7 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         targets: targets.into_iter().collect(),
         price: None,
         system_prompt: None,
+        bounds: RouteBounds::default(),
     })
 }
 

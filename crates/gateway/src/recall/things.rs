@@ -186,7 +186,8 @@ async fn read(mut source: Source) -> (Option<Bytes>, Source) {
     let all = Bytes::from(all);
     let source = match source {
         Source::Upstream(body, _) => Source::Upstream(body, Some(all.clone())),
-        demo @ Source::Demo(_) => demo,
+        // Paths beyond the metered operations are neither framed nor demonstrated.
+        other @ (Source::Wrapped(..) | Source::Demo(_)) => other,
     };
     (is_whole.then_some(all), source)
 }

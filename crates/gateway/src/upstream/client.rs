@@ -21,7 +21,7 @@ use super::resolve::Resolve;
 use super::shelf::{Place, Shelf};
 use super::upgrade::{self, Switch};
 use crate::health::CheckupStep;
-use crate::limits::EGRESS_MAX;
+use crate::limits::{EGRESS_MAX, FETCH_CONNECT_TIMEOUT};
 
 /// Connections of one kind of egress: how they are made, and those at hand.
 #[derive(Clone, Debug)]
@@ -86,12 +86,29 @@ impl UpstreamClient {
         asked.map_err(|error| failure(FailureClass::Reset, &error))
     }
 
+    /// Asks for a file that a caller named: as of a stranger, whatever our upstreams may do.
+    pub(crate) async fn fetch(&self, request: Sent) -> Result<Response<UpstreamBody>, Failure> {
+        let egress = Egress {
+            origin: Origin::Remote,
+            proxy: None,
+            ca: None,
+            connect_timeout: FETCH_CONNECT_TIMEOUT,
+        };
+        let known = self.pools.read().get(&egress).cloned();
+        let pool = known.map_or_else(|| self.add_pool(egress), Ok);
+        let pool = pool.map_err(|message| Failure::new(FailureClass::Connect, message))?;
+        pool.send(request).await
+    }
+
     fn pool_of(&self, upstream: &Upstream) -> Result<Pool, String> {
         let egress = EgressRef::of(upstream);
         if let Some((_, pool)) = self.pools.read().iter().find(|(known, _)| egress.is(known)) {
             return Ok(pool.clone());
         }
-        let egress = egress.to_owned();
+        self.add_pool(egress.to_owned())
+    }
+
+    fn add_pool(&self, egress: Egress) -> Result<Pool, String> {
         let connector = Connector::new(egress.clone(), Arc::clone(&self.rules), Arc::clone(&self.resolver))?;
         let pool = Pool {
             connector,

@@ -21,12 +21,24 @@ pub(crate) fn path<'t>(template: &'t str, asked: &Asked<'_>) -> Cow<'t, str> {
         return Cow::Borrowed(template);
     }
     let method = asked.method.unwrap_or_else(|| method(asked.served, asked.stream));
-    // Gemini's resource names have slashes that are meant; in a name of Amazon's they would split it.
-    let keeps_slash = asked.served.dialect != Dialect::BedrockConverse;
+    // Resource names of Google's have slashes that are meant; in a name of Amazon's they would split it.
+    let keeps_slash = template.contains("{method}") && asked.served.dialect != Dialect::BedrockConverse;
+    let template = chosen(template, asked.stream);
     let filled = template
         .replace("{model}", &encoded(asked.model, keeps_slash))
         .replace("{method}", method);
     Cow::Owned(filled)
+}
+
+/// The template with one of the two words of `{whole|streamed}`.
+fn chosen(template: &str, stream: bool) -> Cow<'_, str> {
+    let parts = || {
+        let (before, rest) = template.split_once('|')?;
+        let (before, whole) = before.rsplit_once('{')?;
+        let (streamed, after) = rest.split_once('}')?;
+        Some([before, if stream { streamed } else { whole }, after].concat())
+    };
+    parts().map_or(Cow::Borrowed(template), Cow::Owned)
 }
 
 /// Whether the model's name stands in the path, so that it is not said in the body too. Gemini's own bodies name it as a
@@ -92,6 +104,12 @@ mod tests {
             bedrock("arn:aws:bedrock:r:1:inference-profile/x", true),
             "/model/arn%3Aaws%3Abedrock%3Ar%3A1%3Ainference-profile%2Fx/converse-stream"
         );
+        let invoke = |model, stream| {
+            let template = "/model/{model}/{invoke|invoke-with-response-stream}";
+            filled(template, Dialect::AnthropicMessages, model, stream)
+        };
+        assert_eq!(invoke("arn:x/y", false), "/model/arn%3Ax%2Fy/invoke");
+        assert_eq!(invoke("a-v1:0", true), "/model/a-v1%3A0/invoke-with-response-stream");
         let google = |dialect, stream| filled("/p/{model}:{method}", dialect, "a/b@1", stream);
         assert_eq!(google(Dialect::Gemini, true), "/p/a/b@1:streamGenerateContent");
         assert_eq!(google(Dialect::AnthropicMessages, true), "/p/a/b@1:streamRawPredict");

@@ -6,6 +6,7 @@
 //! credential a foreign organisation would be answered with 401, and one caller could get a credential benched.
 
 use bytes::Bytes;
+use domain::Surface;
 use domain::snapshot::{Credential, Upstream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
@@ -115,7 +116,9 @@ fn head(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
     let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in client {
         let named = connection.is_some_and(|list| list.split(',').any(|item| name == item.trim()));
-        if !named && !HOP_BY_HOP.contains(name) && !NOT_FORWARDED.contains(&name.as_str()) && !is_ours(name) {
+        let in_body = upstream.provider.body_headers.contains_key(name.as_str());
+        if !named && !in_body && !HOP_BY_HOP.contains(name) && !NOT_FORWARDED.contains(&name.as_str()) && !is_ours(name)
+        {
             headers.append(name, value.clone());
         }
     }
@@ -130,6 +133,21 @@ fn head(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
         headers.insert(name, value.clone());
     }
     Ok(headers)
+}
+
+/// Headers of the client that this provider wants in the body, with what is added there anyway; `None`: there are none.
+pub(crate) fn in_body(upstream: &Upstream, client: &HeaderMap, served: Surface) -> Option<Vec<(String, String)>> {
+    let told = upstream.provider.body_headers.iter().filter_map(|(name, header)| {
+        let written = client.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        let values = header.values(written);
+        (!values.is_empty()).then(|| (header.member.clone(), serde_json::json!(values).to_string()))
+    });
+    let mut told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return None;
+    }
+    told.extend_from_slice(upstream.params_of(served));
+    Some(told)
 }
 
 fn is_ours(name: &HeaderName) -> bool {

@@ -125,7 +125,7 @@ fn ended(
         reported: reported.map_or(Reported::None, Reported::Possible),
         relayed_content: true,
         content_bytes: 0,
-            sound_tokens: 0,
+        sound_tokens: 0,
         body_bytes: 100,
         units: Some(units),
         price,

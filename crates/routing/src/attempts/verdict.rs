@@ -8,9 +8,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use domain::snapshot::Route;
-use domain::{Dialect, Failure, FailureClass, Fault, FaultKind};
+use domain::{Dialect, Failure, FailureClass, Fault, FaultKind, Lack};
 
 use crate::plan::{Exclusion, Plan};
+
+/// Targets that a refusal names at most: it is for people to read.
+const TOLD_MAX: usize = 8;
 
 /// The failure that decides.
 #[derive(Clone, Debug, Default)]
@@ -127,14 +130,44 @@ fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
             "the time for this request was over before it could be sent",
         );
     }
-    if reasons().any(|reason| reason != Exclusion::Dialect) {
+    let is_final = |reason| matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
+    if reasons().any(|reason| !is_final(reason)) {
         let message = format!(
             "no upstream of model `{}` can be used at the moment; tell the operator",
             route.model
         );
         return Fault::new(FaultKind::Unavailable, message);
     }
-    other_dialect(plan, route)
+    incapable(plan, route).unwrap_or_else(|| other_dialect(plan, route))
+}
+
+/// 400: no target can do what the request needs, and trying again without a change cannot help.
+fn incapable(plan: &Plan, route: &Route) -> Option<Fault> {
+    let mut lacks: Vec<(Lack, String)> = Vec::new();
+    for excluded in &plan.excluded {
+        let (Exclusion::Capability(lack), Some(target)) = (excluded.reason, route.targets.get(excluded.choice.target))
+        else {
+            continue;
+        };
+        let known = (lack, format!("{}/{}", target.upstream.name, target.model));
+        if !lacks.contains(&known) {
+            lacks.push(known);
+        }
+    }
+    let told: Vec<String> = lacks
+        .iter()
+        .map(|(lack, target)| match lack {
+            Lack::Capability(one) => format!("{target} takes no {} (capability `{}`)", one.needed_by(), one.name()),
+            Lack::Context { .. } => format!("the request is longer than the context window of {target}"),
+        })
+        .take(TOLD_MAX)
+        .collect();
+    let message = format!(
+        "model `{}` cannot do what the request needs: {}; use another model, or leave it out",
+        route.model,
+        told.join("; ")
+    );
+    (!told.is_empty()).then(|| Fault::new(FaultKind::Malformed, message))
 }
 
 fn limited(route: &Route, soonest: Option<Duration>) -> Fault {

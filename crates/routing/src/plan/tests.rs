@@ -638,3 +638,4 @@ fn what_lives_at_one_place_goes_nowhere_else() {
     let plan = plan_pinned(&route, CHAT, any, &Board::new(), START, &mut rng(1));
     assert_eq!((plan.order.len(), plan.excluded.len()), (2, 2), "any of the upstream");
 }
+mod capabilities;

@@ -4,7 +4,7 @@
 //! running server knows: if one has this data open, it is asked by its own HTTP, with the admin token. Otherwise the
 //! answer is made here from what is declared, and says so.
 
-use admin::explain::{Candidate, Explanation, surface};
+use admin::explain::{Candidate, Explanation, needs, surface};
 use domain::{Snapshot, Timestamp};
 use routing::{Board, preview};
 use serde_json::json;
@@ -30,11 +30,18 @@ pub(crate) struct Explain {
     /// What is asked: chat, completions, embeddings, count_tokens or compact
     #[arg(long, default_value = "chat")]
     operation: String,
+    /// What the request would need, separated by commas: tools, image, audio, document, video, schema
+    #[arg(long, default_value = "", value_name = "CAPABILITIES")]
+    needs: String,
+    /// Tokens that its prompt would have
+    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
+    tokens: u64,
 }
 
 impl Explain {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let surface = surface(&self.operation, &self.dialect).map_err(anyhow::Error::msg)?;
+        let needs = needs(&self.needs, self.tokens).map_err(anyhow::Error::msg)?;
         let config = context.config()?;
         let store = context.store().await?;
         let snapshot = crate::serve::world::snapshot(&store, &config).await?;
@@ -54,7 +61,8 @@ impl Explain {
             Ok(explanation) => (explanation, Ok(local::address(&config.server.listen))),
             Err(why) => {
                 let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-                let plan = preview(&route, surface, &Board::new(), now, &mut rand::rng());
+                let asked = routing::Asked { surface, needs };
+                let plan = preview(&route, asked, &Board::new(), now, &mut rand::rng());
                 (Explanation::of(&route, &plan), Err(why))
             }
         };
@@ -76,10 +84,12 @@ impl Explain {
         let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
         let address = local::address(&config.server.listen);
         let path = format!(
-            "/api/explain?model={}&operation={}&dialect={}",
+            "/api/explain?model={}&operation={}&dialect={}&needs={}&tokens={}",
             local::encoded(&self.model),
             self.operation,
-            self.dialect
+            self.dialect,
+            local::encoded(&self.needs),
+            self.tokens
         );
         let answer = local::get(&address, &path, Some(token)).await?;
         anyhow::ensure!(
@@ -123,6 +133,8 @@ fn text(explanation: &Explanation) -> String {
         "PRIORITY",
         "WEIGHT",
         "$ PER MILLION",
+        "CONTEXT",
+        "CANNOT",
     ]);
     for (index, one) in order.iter().enumerate() {
         table.row([
@@ -133,6 +145,8 @@ fn text(explanation: &Explanation) -> String {
             one.priority.to_string(),
             one.weight.to_string(),
             price(one),
+            context_window(one),
+            one.cannot.join(", "),
         ]);
     }
     text.push_str(&if order.is_empty() {
@@ -163,8 +177,16 @@ fn because(excluded: &Candidate, surface: &str) -> String {
     let reason = excluded.reason.as_deref().unwrap_or_default();
     match (reason, &excluded.until) {
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
+        ("capability", _) => format!("capability: {}", excluded.lacks.as_deref().unwrap_or_default()),
         (reason, Some(until)) => format!("{reason} until {until}"),
         (reason, None) => reason.to_owned(),
+    }
+}
+
+fn context_window(candidate: &Candidate) -> String {
+    match candidate.context {
+        0 => "not known".to_owned(),
+        tokens => tokens.to_string(),
     }
 }
 

@@ -69,6 +69,10 @@ pub(crate) struct Settings {
     /// The context window in tokens, where the catalog does not know
     #[arg(long, value_name = "TOKENS")]
     context: Option<String>,
+    /// What it can do and what not, as image=false,tools=true: tools, parallel_tools, schema, image, audio, document, video,
+    /// thinking
+    #[arg(long, value_name = "CAPABILITIES")]
+    capabilities: Option<String>,
     /// Text for its conversations, instead of the process's; in force where `system_prompt.enabled` is true
     #[arg(long, value_name = "TEXT")]
     system_prompt: Option<String>,
@@ -105,6 +109,11 @@ impl Settings {
             }
         }
         self.put_prompt(draft);
+        match self.capabilities.as_deref() {
+            Some("") => draft.remove("capabilities"),
+            Some(all) => draft.put("capabilities", fields("--capabilities", all.split(','))?),
+            None => {}
+        }
         match self.price.as_deref() {
             Some("") => draft.remove("price"),
             Some(price) => draft.put("price", fields("--price", price.split(','))?),

@@ -80,6 +80,9 @@ pub struct Server {
     pub body_limit: Size,
     /// All request bodies together.
     pub body_budget: Size,
+    /// Whether files that requests name by their addresses are fetched, from public addresses only, for upstreams whose
+    /// format takes nothing but bytes.
+    pub fetch_urls: bool,
     /// Origins of browsers that may call, such as `https://app.example.com`; `*` for any.
     pub cors_origins: Vec<String>,
     /// Networks of proxies whose `x-forwarded-for` is believed.
@@ -94,6 +97,7 @@ impl Default for Server {
             request_timeout: Period::from_secs(600),
             body_limit: Size(32 << 20),
             body_budget: Size(1 << 30),
+            fetch_urls: true,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
         }

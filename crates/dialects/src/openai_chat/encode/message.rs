@@ -21,22 +21,27 @@ pub(super) fn messages(messages: Vec<Message>, target: &Target<'_>, losses: &mut
             .iter()
             .any(|part| matches!(part.content, Content::ToolResult(_)));
         if !is_result && message.role != Role::User {
-            flush(&mut held, &mut list, losses)?;
+            flush(&mut held, &mut list, target, losses)?;
         }
         match message.role {
             Role::System | Role::Developer => list.extend(instructions(message, target, losses)),
             Role::Assistant => list.push(said::message(message, target, losses)),
-            Role::User => user(message, &mut held, &mut list, losses)?,
+            Role::User => user(message, &mut held, &mut list, target, losses)?,
         }
     }
-    flush(&mut held, &mut list, losses)?;
+    flush(&mut held, &mut list, target, losses)?;
     Ok(Value::Array(list))
 }
 
 /// Pictures of tools, once all results of the turn are told.
-fn flush(held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &mut Losses) -> Result<(), BadRequest> {
+fn flush(
+    held: &mut Vec<Part>,
+    list: &mut Vec<Value>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<(), BadRequest> {
     if !held.is_empty() {
-        let content = content(std::mem::take(held), losses)?;
+        let content = content(std::mem::take(held), target, losses)?;
         list.push(json!({"role": "user", "content": content}));
     }
     Ok(())
@@ -84,7 +89,13 @@ pub(super) fn texts_of(mut texts: Vec<String>, target: &Target<'_>) -> Value {
     texts.join("\n\n").into()
 }
 
-fn user(message: Message, held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &mut Losses) -> Result<(), BadRequest> {
+fn user(
+    message: Message,
+    held: &mut Vec<Part>,
+    list: &mut Vec<Value>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<(), BadRequest> {
     let mut spoken = Vec::new();
     for part in message.parts {
         match part.content {
@@ -105,7 +116,7 @@ fn user(message: Message, held: &mut Vec<Part>, list: &mut Vec<Value>, losses: &
     held.append(&mut spoken);
     let mut written = Map::new();
     written.insert("role".to_owned(), "user".into());
-    written.insert("content".to_owned(), content(std::mem::take(held), losses)?);
+    written.insert("content".to_owned(), content(std::mem::take(held), target, losses)?);
     put(&mut written, "name", message.name.map(Value::from));
     list.push(Value::Object(written));
     Ok(())
@@ -149,7 +160,7 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
 }
 
 /// A person's words: a string where they are one text, else parts.
-fn content(parts: Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
+fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result<Value, BadRequest> {
     if let [part] = parts.as_slice()
         && let Some(text) = part.as_text()
     {
@@ -170,7 +181,7 @@ fn content(parts: Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
         match part.content {
             Content::Text { text, .. } if text.is_empty() => {}
             Content::Text { text, .. } | Content::Refusal(text) => list.push(json!({"type": "text", "text": text})),
-            Content::Media(media) => list.extend(written_media(media, losses)?),
+            Content::Media(media) => list.extend(written_media(media, target, losses)?),
             Content::Native {
                 origin: Dialect::OpenaiChat,
                 value,
@@ -184,7 +195,7 @@ fn content(parts: Vec<Part>, losses: &mut Losses) -> Result<Value, BadRequest> {
     Ok(list.into())
 }
 
-fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
+fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
     losses.note_if(
         media.cite == Some(true),
         "citations",
@@ -202,7 +213,7 @@ fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadReq
     };
     Ok(match (media.kind, media.source) {
         (_, Source::Text(text)) => vec![json!({"type": "text", "text": text})],
-        (_, Source::Parts(parts)) => match content(parts, losses)? {
+        (_, Source::Parts(parts)) => match content(parts, target, losses)? {
             Value::Array(parts) => parts,
             text => vec![json!({"type": "text", "text": text})],
         },
@@ -218,6 +229,10 @@ fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadReq
             vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
         }
         (MediaKind::Video, Source::Url(url)) => vec![json!({"type": "video_url", "video_url": {"url": url}})],
+        (MediaKind::Document, Source::Base64(data)) if target.quirks.document_url => {
+            vec![document(&format!("data:{mime};base64,{data}"), media.name)]
+        }
+        (MediaKind::Document, Source::Url(url)) if target.quirks.document_url => vec![document(&url, media.name)],
         (_, Source::Base64(data)) => {
             let mut file = Map::new();
             put(&mut file, "filename", media.name.map(Value::from));
@@ -226,7 +241,7 @@ fn written_media(media: Media, losses: &mut Losses) -> Result<Vec<Value>, BadReq
         }
         (_, Source::File(id)) => vec![json!({"type": "file", "file": {"file_id": id}})],
         (_, Source::Url(_)) => {
-            let problem = "the target's format takes documents and sound only as data; send them in base64";
+            let problem = "the target's format takes documents and sound only as data; send them in base64, or as an address of the web";
             return Err(BadRequest::new("messages", problem));
         }
     })
@@ -237,6 +252,14 @@ fn image(url: &str, detail: Option<String>) -> Value {
     inner.insert("url".to_owned(), url.into());
     put(&mut inner, "detail", detail.map(Value::from));
     json!({"type": "image_url", "image_url": inner})
+}
+
+fn document(url: &str, name: Option<String>) -> Value {
+    let mut part = Map::new();
+    part.insert("type".to_owned(), "document_url".into());
+    part.insert("document_url".to_owned(), url.into());
+    put(&mut part, "document_name", name.map(Value::from));
+    Value::Object(part)
 }
 
 /// What media are where their type was not said: the commonest of their kind.

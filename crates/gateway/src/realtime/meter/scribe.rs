@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dialects::realtime::Transcribed;
 use dialects::{Report, UsageReport};
-use domain::snapshot::{Route, Target};
+use domain::snapshot::{Route, RouteBounds, Target};
 use domain::{Ending, Fault, FaultKind, Money, Policy, Usage, catalog};
 use metering::{Exhausted, Hold};
 
@@ -127,6 +127,7 @@ impl Meter {
                 targets: targets.into_iter().collect(),
                 price: declared,
                 system_prompt: None,
+                bounds: RouteBounds::default(),
             }),
         }
     }

@@ -15,8 +15,14 @@ const PLAIN: Quirks = Quirks {
     reasoning_content: false,
     extra_content: false,
     text_parts: false,
+    media_as_data: false,
     unsupported: Vec::new(),
     thinking_models_refuse: Vec::new(),
+    renamed: std::collections::BTreeMap::new(),
+    message_unsupported: Vec::new(),
+    function_unsupported: Vec::new(),
+    tool_id_length: 0,
+    document_url: false,
 };
 
 fn told_to(quirks: &Quirks, request: Request) -> (Value, Vec<String>) {
