@@ -175,7 +175,11 @@ fn frame(line: &str) -> Vec<u8> {
         None => (("event", ":event-type"), name),
     };
     let mut headers = Vec::new();
-    for (key, value) in [(kind.1, name), (":content-type", "application/json"), (":message-type", kind.0)] {
+    for (key, value) in [
+        (kind.1, name),
+        (":content-type", "application/json"),
+        (":message-type", kind.0),
+    ] {
         headers.push(key.len() as u8);
         headers.extend_from_slice(key.as_bytes());
         headers.push(7);
@@ -197,11 +201,14 @@ fn each(kind: &str, shown: impl Fn(&Fixture) -> String) {
     settings.set_snapshot_path("golden/snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| {
-        for fixture in fixtures(kind) {
-            insta::assert_snapshot!(fixture.snapshot.as_str(), shown(&fixture));
-        }
-    });
+    // All of them are compared, so that one run shows everything that a change does.
+    let differs = |fixture: &Fixture| {
+        let compare = || settings.bind(|| insta::assert_snapshot!(fixture.snapshot.as_str(), shown(fixture)));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(compare)).is_err()
+    };
+    let changed: Vec<_> = fixtures(kind).into_iter().filter(differs).collect();
+    let names: Vec<_> = changed.iter().map(|fixture| fixture.snapshot.as_str()).collect();
+    assert!(names.is_empty(), "these differ: {names:?}");
 }
 
 // --- requests -----------------------------------------------------------------------------------------------------
@@ -335,7 +342,10 @@ fn pretty(body: &[u8]) -> String {
 fn write_json(value: &Value, indent: usize, out: &mut String) {
     let line = value.to_string();
     let inner: Vec<(String, &Value)> = match value {
-        Value::Object(members) => members.iter().map(|(key, value)| (format!("{key:?}: "), value)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| (format!("{key:?}: "), value))
+            .collect(),
         Value::Array(elements) => elements.iter().map(|value| (String::new(), value)).collect(),
         _ => Vec::new(),
     };
