@@ -142,6 +142,7 @@ mod tests {
         let params = [("store".to_owned(), "false".to_owned())];
         let edits = Edits {
             model: Some("new"),
+            omit_model: false,
             include_usage: true,
             params: &params,
         };
