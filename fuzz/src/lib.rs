@@ -9,6 +9,7 @@ pub mod answer;
 pub mod case;
 #[cfg(feature = "config")]
 pub mod config;
+pub mod frames;
 #[cfg(feature = "journal")]
 pub mod journal;
 pub mod json;
@@ -49,6 +50,11 @@ mod tests {
     #[test]
     fn seeds_of_translations_hold() {
         seeds("translate", super::translate::check);
+    }
+
+    #[test]
+    fn seeds_of_frames_hold() {
+        seeds("frames", super::frames::check);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn translation(data: &[u8]) {
     let other = Dialect::ALL[usize::from(choice) % Dialect::ALL.len()];
     retold_request(surface, other, body);
     retold_answer(surface, other, body);
+    retold_figures(surface, other, body);
     retold_stream(surface, other, body, usize::from(choice / 5) + 1);
 }
 
@@ -122,18 +123,48 @@ fn retold_answer(surface: Surface, client: Dialect, body: &[u8]) {
     }
 }
 
+/// Vectors and counts of tokens, which are told to whoever asked for them.
+fn retold_figures(surface: Surface, client: Dialect, body: &[u8]) {
+    if !matches!(surface.operation, Operation::Embeddings | Operation::CountTokens) {
+        return;
+    }
+    let asked = Asked {
+        surface: Surface::new(surface.operation, client),
+        model: "asked",
+        stream: false,
+        json_array: false,
+        id: "7",
+        created: 1,
+    };
+    // Each format takes what it knows of this.
+    let request = br#"{"model":"asked","max_tokens":1,"input":"a","messages":[{"role":"user","content":"a"}],
+        "content":{"parts":[{"text":"a"}]},"contents":[{"role":"user","parts":[{"text":"a"}]}]}"#;
+    if let (Ok(question), Ok(report)) = (Question::read(&asked, request), read_answer(surface, body)) {
+        drop(question.answer(surface.dialect, client, body, &report));
+    }
+}
+
 fn retold_stream(surface: Surface, client: Dialect, body: &[u8], size: usize) {
     if surface.operation != Operation::Chat || client == Dialect::BedrockConverse {
         return;
     }
-    let whole = retold(surface, client, body, body.len().max(1));
-    assert_eq!(whole, retold(surface, client, body, size), "in chunks of {size}");
+    // Gemini's streams are events or one array, on either side.
+    let reply = Reply {
+        json_array: size.is_multiple_of(2),
+        ..Reply::default()
+    };
+    let whole = retold(surface, client, body, body.len().max(1), &reply);
+    assert_eq!(
+        whole,
+        retold(surface, client, body, size, &reply),
+        "in chunks of {size}"
+    );
     let (told, is_complete, failed) = whole;
     if is_complete && !failed {
         let options = TapOptions {
             surface: Surface::new(Operation::Chat, client),
             hide_usage_chunk: false,
-            json_array: false,
+            json_array: reply.json_array,
         };
         let mut tap = StreamTap::new(options);
         tap.push(Bytes::from(told.clone()), &mut Vec::new());
@@ -147,13 +178,13 @@ fn retold_stream(surface: Surface, client: Dialect, body: &[u8], size: usize) {
 }
 
 /// What a client of another format gets of a stream; whether it is whole, and whether the provider itself says it failed.
-fn retold(surface: Surface, client: Dialect, body: &[u8], size: usize) -> (Vec<u8>, bool, bool) {
+fn retold(surface: Surface, client: Dialect, body: &[u8], size: usize, reply: &Reply) -> (Vec<u8>, bool, bool) {
     let options = TapOptions {
         surface,
         hide_usage_chunk: false,
-        json_array: false,
+        json_array: body.starts_with(b"["),
     };
-    let mut transcoder = Transcoder::translate(StreamTap::new(options), client, Reply::default());
+    let mut transcoder = Transcoder::translate(StreamTap::new(options), client, reply.clone());
     let mut out = Vec::new();
     for chunk in body.chunks(size) {
         if let TapState::Broken(_) = transcoder.push(Bytes::copy_from_slice(chunk), &mut out) {
@@ -168,6 +199,76 @@ fn retold(surface: Surface, client: Dialect, body: &[u8], size: usize) -> (Vec<u
         }
         StreamEnd::Incomplete { .. } => (out.concat(), false, failed),
     }
+}
+
+/// Bedrock's streams, which no fuzzer would hit upon by itself: the first byte chooses the client, the second whether and how
+/// the stream is damaged on its way, the rest is lines `event {…}` or `!exception {…}`, each of which becomes a frame. They are
+/// told the same at any chunking; nothing of a damaged frame is released, nor of what follows it.
+///
+/// # Panics
+/// If the claim is broken.
+pub fn framed(data: &[u8]) {
+    let (choice, damage) = (
+        data.first().copied().unwrap_or(0),
+        usize::from(data.get(1).copied().unwrap_or(0)),
+    );
+    let mut body = Vec::new();
+    let mut ends = vec![0];
+    for line in data.get(2..).unwrap_or_default().split(|byte| *byte == b'\n') {
+        body.extend_from_slice(&frame(line));
+        ends.push(body.len());
+    }
+    let surface = Surface::new(Operation::Chat, Dialect::BedrockConverse);
+    let whole = [&[4, 0, choice], &body[..]].concat();
+    translation(&whole);
+    stream(&whole);
+    if damage > 0 && !body.is_empty() {
+        let at = damage * 131 % body.len();
+        if let Some(byte) = body.get_mut(at) {
+            *byte ^= 1 << (damage % 8);
+        }
+        let options = TapOptions {
+            surface,
+            hide_usage_chunk: false,
+            json_array: false,
+        };
+        let (released, ..) = tapped(options, &body, usize::from(choice) + 1);
+        let intact = ends.iter().rfind(|end| **end <= at).copied().unwrap_or_default();
+        assert!(
+            released.len() <= intact,
+            "{} bytes of a stream that is damaged at {at} were released",
+            released.len()
+        );
+        translation(&[&[4, 0, choice], &body[..]].concat());
+    }
+}
+
+/// A line as Amazon frames it; see [`crate::stream::frames`].
+fn frame(line: &[u8]) -> Vec<u8> {
+    let at = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+    let (name, payload) = line.split_at(at);
+    let payload = payload.get(1..).unwrap_or_default();
+    let (kind, key, name) = match name.strip_prefix(b"!") {
+        Some(name) => ("exception", ":exception-type", name),
+        None => ("event", ":event-type", name),
+    };
+    let name = name.get(..name.len().min(255)).unwrap_or_default();
+    let mut headers = Vec::new();
+    for (key, value) in [(key, name), (":message-type", kind.as_bytes())] {
+        headers.push(key.len() as u8);
+        headers.extend_from_slice(key.as_bytes());
+        headers.push(7);
+        headers.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        headers.extend_from_slice(value);
+    }
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&((16 + headers.len() + payload.len()) as u32).to_be_bytes());
+    frame.extend_from_slice(&(headers.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&crc32fast::hash(&frame).to_be_bytes());
+    frame.extend_from_slice(&headers);
+    frame.extend_from_slice(payload);
+    frame.extend_from_slice(&crc32fast::hash(&frame).to_be_bytes());
+    frame
 }
 
 /// A tap releases what came in, the same at any chunking.
@@ -259,6 +360,8 @@ mod tests {
             answer(&data);
             stream(&data);
             refusal(&data);
+            translation(&data);
+            framed(&data);
         }
     }
 }

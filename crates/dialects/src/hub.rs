@@ -28,7 +28,8 @@ pub(crate) use fields::{Fields, compact};
 pub use loss::Loss;
 pub(crate) use loss::Losses;
 pub(crate) use part::{
-    CacheMark, Citation, CitedSource, Content, Extra, Media, MediaKind, Part, Source, Thinking, ToolCall, ToolResult,
+    CacheMark, Citation, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
+    ToolCall, ToolResult,
 };
 pub(crate) use request::{
     Effort, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget, Verbosity,

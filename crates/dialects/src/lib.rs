@@ -34,6 +34,7 @@ mod observation;
 mod openai_chat;
 mod openai_responses;
 mod provider_error;
+mod schema;
 mod sequence;
 mod sse;
 mod usage;

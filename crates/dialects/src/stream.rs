@@ -355,6 +355,8 @@ impl StreamTap {
                 }
             }
             (Framing::Events(_), Edge::Piece) => self.judge_event(piece),
+            // Nothing that follows the last frame belongs to the answer.
+            (Framing::Frames(_), Edge::Piece) if self.state != TapState::Open => Fate::Drop,
             (Framing::Frames(_), Edge::Piece) => self.read(piece),
         }
     }

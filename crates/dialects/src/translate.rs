@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
+use crate::hub::{Answer, BadRequest, Content, Event, Loss, Losses, Part, Request, Source};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -214,21 +214,6 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
     Ok(request)
 }
 
-/// Refuses what would mean something else without a part that only its own format's providers have.
-fn refuse_elsewhere(dialect: Dialect, request: &Request) -> Result<(), BadRequest> {
-    let is_kept_there = request
-        .extra
-        .members
-        .get("conversation")
-        .is_some_and(|value| !value.is_null());
-    if request.extra.origin == Some(Dialect::OpenaiResponses) && dialect != Dialect::OpenaiResponses && is_kept_there {
-        let problem = "this conversation is kept by OpenAI, and the model's upstream speaks another format: \
-                       continue by `previous_response_id`, or send the whole conversation";
-        return Err(BadRequest::new("conversation", problem));
-    }
-    Ok(())
-}
-
 /// Writes a conversation in an upstream's dialect.
 fn written(
     dialect: Dialect,
@@ -236,7 +221,11 @@ fn written(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
-    refuse_elsewhere(dialect, &request)?;
+    refuse_kept(&request, dialect)?;
+    request
+        .messages
+        .iter()
+        .try_for_each(|message| refuse_foreign_files(&message.parts, dialect))?;
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
@@ -246,6 +235,51 @@ fn written(
     }?;
     fit::fit(&mut body, target, losses);
     Ok(body)
+}
+
+/// Members by which a request names a part of the conversation that its own provider keeps.
+const KEPT: [&str; 4] = ["cachedContent", "cached_content", "conversation", "prompt"];
+
+/// Without what its provider keeps, a request means something else. (An earlier answer is named by a member of the
+/// vocabulary, see [`Request::previous`].)
+fn refuse_kept(request: &Request, dialect: Dialect) -> Result<(), BadRequest> {
+    let keeps = matches!(request.extra.origin, Some(Dialect::Gemini | Dialect::OpenaiResponses));
+    let is_foreign = request.extra.origin != Some(dialect);
+    let is_named = |name: &&str| request.extra.members.get(*name).is_some_and(|value| !value.is_null());
+    match KEPT.into_iter().find(is_named) {
+        Some(name) if keeps && is_foreign => Err(BadRequest::new(
+            name,
+            "it names what only its own provider keeps; send the whole conversation instead",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A file whose name says that another provider keeps it. Most names say nothing; what is unknown is left to the target.
+fn refuse_foreign_files(parts: &[Part], dialect: Dialect) -> Result<(), BadRequest> {
+    parts.iter().try_for_each(|part| match &part.content {
+        Content::ToolResult(result) => refuse_foreign_files(&result.parts, dialect),
+        Content::Media(media) => match &media.source {
+            Source::Parts(parts) => refuse_foreign_files(parts, dialect),
+            Source::File(id) if !may_keep(dialect, id) => Err(BadRequest::new(
+                "file_id",
+                format!("`{id}` is kept by another provider; send the file itself"),
+            )),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    })
+}
+
+/// OpenAI's files begin with `file-`, Anthropic's with `file_`; Google's are addresses. Servers that imitate OpenAI may
+/// call theirs as they like.
+fn may_keep(dialect: Dialect, id: &str) -> bool {
+    match dialect {
+        Dialect::AnthropicMessages => !id.contains("://") && !id.starts_with("file-"),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => !id.contains("://"),
+        // Their encoders know better.
+        Dialect::Gemini | Dialect::BedrockConverse => true,
+    }
 }
 
 /// Translates a whole answer to a conversation.
@@ -526,11 +560,23 @@ impl Translation {
             sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
         };
         if is_read.is_err() {
-            self.fault = Some(StreamFault::Malformed {
-                event: self.tap.events(),
-            });
+            self.fault = Some(self.unreadable());
         }
         self.tell(told);
+    }
+
+    /// An event that is no part of an answer is the provider's word that it failed, or nonsense.
+    fn unreadable(&self) -> StreamFault {
+        match &self.tap.seen().failure {
+            Some(failure) => StreamFault::ErrorEvent {
+                class: failure.class,
+                message: failure.message.clone(),
+                status: failure.status,
+            },
+            None => StreamFault::Malformed {
+                event: self.tap.events(),
+            },
+        }
     }
 
     /// The last piece of an array may hold several elements: what was held back, and the bracket.
@@ -586,3 +632,5 @@ impl Translation {
 mod presets;
 #[cfg(test)]
 mod recordings;
+#[cfg(test)]
+mod tests;

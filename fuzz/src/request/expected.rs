@@ -143,6 +143,7 @@ mod tests {
         let edits = Edits {
             omit_model: false,
             model: Some("new"),
+            omit_model: false,
             include_usage: true,
             params: &params,
         };

@@ -186,7 +186,7 @@ fn a_request_is_understood() {
         panic!("{said:?}");
     };
     let sources: Vec<&CitedSource> = citations.iter().map(|one| &one.source).collect();
-    assert!(matches!(sources[0], CitedSource::Document { index: 1, title: Some(title) } if title == "D"));
+    assert!(matches!(sources[0], CitedSource::Document { index: 1, title: Some(title), .. } if title == "D"));
     assert!(matches!(sources[3], CitedSource::Url { url, .. } if url == "u"));
     assert!(matches!(sources[4], CitedSource::Url { url, title: None } if url == "s"));
     assert_eq!(sources[5], &CitedSource::Other);

@@ -194,6 +194,22 @@ mod tests {
         ]
     }
 
+    /// Found by the fuzz target `frames`: the terminal frame went out with what followed it, before the receipt was written.
+    #[test]
+    fn what_follows_the_last_frame_is_dropped() {
+        let more = event("contentBlockStop", r#"{"contentBlockIndex":9}"#);
+        let bytes = [whole().concat(), more].concat();
+        for chunk in [1, 7, bytes.len()] {
+            let (mut tap, mut out) = (tap(), Vec::new());
+            for piece in bytes.chunks(chunk) {
+                tap.push(Bytes::copy_from_slice(piece), &mut out);
+            }
+            assert_eq!(out.concat(), whole()[..5].concat());
+            let last = whole().remove(5).into();
+            assert_eq!(tap.finish(true), StreamEnd::Complete { last });
+        }
+    }
+
     #[test]
     fn a_stream_is_whole_with_stop_and_metadata() {
         let bytes = whole().concat();

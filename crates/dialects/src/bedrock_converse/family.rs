@@ -23,6 +23,9 @@ pub(super) struct Generation(pub(super) u32, pub(super) u32);
 
 /// The first that thinks.
 pub(super) const THINKS: Generation = Generation(3, 7);
+/// The first that refuses `temperature` and `topP` together:
+/// <https://github.com/aws-samples/bedrock-access-gateway/issues/191>.
+pub(super) const SAMPLES_ONE_WAY: Generation = Generation(4, 1);
 /// The first that decides by itself how much to think, and can be told an effort.
 pub(super) const ADAPTS: Generation = Generation(4, 6);
 /// The first that does not take a budget any more:

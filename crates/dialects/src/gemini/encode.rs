@@ -29,9 +29,9 @@ fn restore(members: &mut Map<String, Value>, extra: Extra, losses: &mut Losses) 
         merge(members, extra.members);
         return;
     }
-    for (name, value) in extra.members {
-        if !value.is_null() {
-            losses.note(name, "Gemini has no such member");
+    for name in extra.unsaid() {
+        if extra.members.get(name).is_some_and(|value| !value.is_null()) {
+            losses.note(name.to_owned(), "Gemini has no such member");
         }
     }
 }

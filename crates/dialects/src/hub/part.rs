@@ -14,6 +14,23 @@ pub(crate) struct Extra {
     pub(crate) members: Map<String, Value>,
 }
 
+impl Extra {
+    /// Members that another family cannot say, by name; what only repeats in one family's words what the vocabulary says
+    /// too (the pieces of a summary, a resolution beside [`Media::detail`]) is not lost with it.
+    pub(crate) fn unsaid(&self) -> impl Iterator<Item = &str> {
+        let is_told = |name: &str| {
+            matches!(
+                (self.origin, name),
+                (Some(Dialect::OpenaiResponses), "summary") | (Some(Dialect::Gemini), "mediaResolution")
+            )
+        };
+        self.members
+            .keys()
+            .map(String::as_str)
+            .filter(move |name| !is_told(name))
+    }
+}
+
 /// One piece of a message or an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Part {
@@ -209,6 +226,25 @@ pub(crate) struct Citation {
     pub(crate) native: Option<(Dialect, Value)>,
 }
 
+impl Citation {
+    /// The same about all of a text of so many characters, where the format does not count them.
+    pub(crate) fn of_all(mut self, chars: u64) -> Self {
+        self.span = self.span.or(Some((0, chars)));
+        self
+    }
+}
+
+/// Where in a document words stand, from and up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DocumentPlace {
+    /// Characters.
+    Chars(u64, u64),
+    /// Pages.
+    Pages(u64, u64),
+    /// Parts of a document that is given in parts.
+    Blocks(u64, u64),
+}
+
 /// Where cited words stand.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum CitedSource {
@@ -225,6 +261,8 @@ pub(crate) enum CitedSource {
         index: u64,
         /// Its title.
         title: Option<String>,
+        /// Where in it.
+        place: Option<DocumentPlace>,
     },
     /// A file at the provider.
     File {

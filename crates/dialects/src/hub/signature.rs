@@ -6,6 +6,8 @@
 //! format that it stands in. Gemini's field holds bytes: its SDKs refuse what is not base64, and write it anew in the
 //! alphabet that they like better; so there the wrapped seal is in base64, and read in either alphabet.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -76,6 +78,22 @@ impl Signature {
     pub(crate) fn for_upstream(&self, dialect: Dialect) -> Option<&str> {
         (self.origin == dialect).then_some(self.value.as_str())
     }
+
+    /// The seal as Claude at an upstream of `dialect` gets it. Claude's seals are good wherever Claude is served: "values
+    /// generated on one platform work on another" (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking>).
+    /// So a conversation may move between Anthropic and Bedrock. `redacted`: it is nothing but the seal, which Bedrock's
+    /// format, where it is bytes, has in base64 once more.
+    pub(crate) fn for_claude(&self, dialect: Dialect, redacted: bool) -> Option<Cow<'_, str>> {
+        use Dialect::{AnthropicMessages, BedrockConverse};
+        match (self.origin, dialect) {
+            (AnthropicMessages, BedrockConverse) if redacted => Some(BASE64.encode(&self.value).into()),
+            (BedrockConverse, AnthropicMessages) if redacted => decoded(&self.value).map(Cow::Owned),
+            (AnthropicMessages, BedrockConverse) | (BedrockConverse, AnthropicMessages) => {
+                Some(self.value.as_str().into())
+            }
+            _ => self.for_upstream(dialect).map(Cow::Borrowed),
+        }
+    }
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -114,6 +132,28 @@ mod tests {
             }
             assert_eq!(seal.for_upstream(origin), Some("EqQBCkYIBxgC/+="));
         }
+    }
+
+    #[test]
+    fn claudes_seals_move_between_its_houses() {
+        let at_anthropic = Signature::read(Dialect::AnthropicMessages, "EqADCkgI");
+        let at_bedrock = Signature::read(Dialect::BedrockConverse, "EqADCkgI");
+        for (seal, there) in [
+            (&at_anthropic, Dialect::BedrockConverse),
+            (&at_bedrock, Dialect::AnthropicMessages),
+            (&at_bedrock, Dialect::BedrockConverse),
+        ] {
+            assert_eq!(seal.for_claude(there, false).as_deref(), Some("EqADCkgI"));
+        }
+        let told = at_anthropic.for_claude(Dialect::BedrockConverse, true).unwrap();
+        assert_eq!(told, "RXFBRENrZ0k=");
+        let back = Signature::read(Dialect::BedrockConverse, &told);
+        assert_eq!(
+            back.for_claude(Dialect::AnthropicMessages, true).as_deref(),
+            Some("EqADCkgI")
+        );
+        let others = Signature::read(Dialect::Gemini, "abc");
+        assert_eq!(others.for_claude(Dialect::AnthropicMessages, false), None);
     }
 
     #[test]

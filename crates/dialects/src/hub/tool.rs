@@ -59,6 +59,37 @@ pub(crate) struct Hosted {
     pub(crate) native: Value,
 }
 
+/// Members of declarations whose meaning [`HostedKind`] has, in the words of all families.
+const COMMON: [&str; 10] = [
+    "type",
+    "name",
+    "max_uses",
+    "allowed_domains",
+    "blocked_domains",
+    "filters",
+    "user_location",
+    "allowed_callers",
+    "cache_control",
+    "container",
+];
+
+impl Hosted {
+    /// What the declaration says beyond [`Self::kind`], by name: lost where another family's tool stands in. `told` is what
+    /// that family can say too.
+    pub(crate) fn unsaid(&self, told: &[&str]) -> Vec<&str> {
+        let members = match (self.origin, self.native.as_object()) {
+            // Gemini's declarations stand in a member of their own.
+            (Dialect::Gemini, Some(outer)) => outer.values().next().and_then(Value::as_object),
+            (_, members) => members,
+        };
+        let names = members.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        names
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !COMMON.contains(name) && !told.contains(name))
+            .collect()
+    }
+}
+
 /// Hosted tools that more than one family has, with what they have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum HostedKind {

@@ -93,10 +93,12 @@ pub(super) fn cache(fields: &mut Fields) -> Result<Option<CacheMark>, BadRequest
 }
 
 fn text(fields: &mut Fields) -> Result<Content, BadRequest> {
-    let citations = fields.list("citations")?.into_iter().map(citation).collect();
+    let citations = fields.list("citations")?.into_iter().map(citation);
+    let text = fields.required_text("text")?;
+    let all = text.chars().count() as u64;
     Ok(Content::Text {
-        text: fields.required_text("text")?,
-        citations,
+        citations: citations.map(|citation| citation.of_all(all)).collect(),
+        text,
     })
 }
 
@@ -201,12 +203,14 @@ pub(super) fn citation(value: Value) -> Citation {
             value["document_index"].as_u64().map(|index| CitedSource::Document {
                 index,
                 title: text("document_title"),
+                // What stands in the same family's `native` is not needed by any other.
+                place: None,
             })
         }
         _ => None,
     };
     Citation {
-        // The whole block rests on it; the format does not count characters.
+        // The whole block rests on it; the format does not count characters, its reader does.
         span: None,
         quote: text("cited_text"),
         source: source.unwrap_or(CitedSource::Other),

@@ -13,7 +13,7 @@ use super::OWN;
 use super::answer::{is_common, stop, text};
 use super::blocks::{citation, part};
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Extra, Part, Signature, Stop};
+use crate::hub::{Citation, Content, Delta, Event, Extra, Part, Signature, Stop};
 use crate::limits::{PARTS_MAX, WAITING_MAX};
 
 /// Reads a stream's events.
@@ -37,8 +37,8 @@ struct Block {
 /// What becomes of a block's deltas.
 #[derive(Debug)]
 enum Grows {
-    /// They are told.
-    Told,
+    /// They are told. What a text rests on waits until it is whole: it is about all of it, and others count characters.
+    Told { chars: u64, cited: Vec<Citation> },
     /// They are a call's arguments; whether there were any.
     Arguments { any: bool },
     /// They are kept until the block, which is in Anthropic's own words, is whole.
@@ -165,7 +165,14 @@ impl StreamDecoder {
                 let any = !call.arguments.is_empty();
                 Grows::Arguments { any }
             }
-            _ => Grows::Told,
+            Content::Text { text, citations } => Grows::Told {
+                chars: text.chars().count() as u64,
+                cited: std::mem::take(citations),
+            },
+            _ => Grows::Told {
+                chars: 0,
+                cited: Vec::new(),
+            },
         };
         self.open.push(Block { index, place, grows });
         out.push(Event::Open {
@@ -198,13 +205,16 @@ impl StreamDecoder {
                     *any = true;
                     tell(Delta::Arguments(json.into_owned()));
                 }
-                Grows::Told => {}
+                Grows::Told { .. } => {}
             }
         }
         if matches!(block.grows, Grows::Kept { .. }) {
             return Ok(());
         }
         for Text(text) in [delta.text, delta.thinking].into_iter().flatten() {
+            if let Grows::Told { chars, .. } = &mut block.grows {
+                *chars += text.chars().count() as u64;
+            }
             if !text.is_empty() {
                 tell(Delta::Text(text.into_owned()));
             }
@@ -213,7 +223,10 @@ impl StreamDecoder {
             tell(Delta::Signature(Signature::read(OWN, &seal)));
         }
         if let Some(value) = delta.citation {
-            tell(Delta::Citation(citation(value)));
+            match &mut block.grows {
+                Grows::Told { cited, .. } if cited.len() < PARTS_MAX => cited.push(citation(value)),
+                _ => tell(Delta::Citation(citation(value))),
+            }
         }
         Ok(())
     }
@@ -224,7 +237,12 @@ impl StreamDecoder {
         };
         let Block { place, grows, .. } = self.open.remove(at);
         match grows {
-            Grows::Told | Grows::Arguments { any: true } => {}
+            Grows::Told { chars, cited } => out.extend(cited.into_iter().map(|citation| Event::Delta {
+                choice: 0,
+                place,
+                delta: Delta::Citation(Citation { span: None, ..citation }.of_all(chars)),
+            })),
+            Grows::Arguments { any: true } => {}
             // A call without arguments has an empty object of them.
             Grows::Arguments { any: false } => out.push(Event::Delta {
                 choice: 0,

@@ -4,7 +4,7 @@ use domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::OWN;
-use crate::hub::{CacheMark, Citation, CitedSource, Extra, Losses, ToolCall};
+use crate::hub::{CacheMark, Citation, CitedSource, DocumentPlace, Extra, Losses, ToolCall};
 
 /// Members of an object that is being written.
 pub(super) type Members = Map<String, Value>;
@@ -17,11 +17,14 @@ pub(super) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
 
 /// Puts back what Anthropic's family said, without touching what is there; what another family said is noted.
 pub(super) fn put_back(members: &mut Members, extra: Extra, losses: &mut Losses) {
-    let is_own = extra.origin == Some(OWN);
+    if extra.origin != Some(OWN) {
+        for name in extra.unsaid() {
+            losses.note(name.to_owned(), "only the client's format knows it");
+        }
+        return;
+    }
     for (name, value) in extra.members {
-        if !is_own {
-            losses.note(name, "only the client's format knows it");
-        } else if let (Some(Value::Object(known)), Value::Object(more)) = (members.get_mut(&name), &value) {
+        if let (Some(Value::Object(known)), Value::Object(more)) = (members.get_mut(&name), &value) {
             for (name, value) in more {
                 known.entry(name.clone()).or_insert_with(|| value.clone());
             }
@@ -65,6 +68,19 @@ pub(super) fn citation(citation: Citation, losses: &mut Losses) -> Option<Value>
                 "encrypted_index": "",
             }))
         }
+        (
+            _,
+            CitedSource::Document {
+                index,
+                title,
+                place: Some(place),
+            },
+        ) => Some(of_document(
+            index,
+            title.as_deref(),
+            place,
+            citation.quote.as_deref().unwrap_or_default(),
+        )),
         (_, CitedSource::Document { .. } | CitedSource::File { .. } | CitedSource::Other) => {
             losses.note(
                 "citations",
@@ -73,6 +89,27 @@ pub(super) fn citation(citation: Citation, losses: &mut Losses) -> Option<Value>
             None
         }
     }
+}
+
+/// A citation of a document of the request.
+fn of_document(index: u64, title: Option<&str>, place: DocumentPlace, quote: &str) -> Value {
+    let (kind, [start, end], (from, to)) = match place {
+        DocumentPlace::Chars(from, to) => ("char_location", ["start_char_index", "end_char_index"], (from, to)),
+        DocumentPlace::Pages(from, to) => ("page_location", ["start_page_number", "end_page_number"], (from, to)),
+        DocumentPlace::Blocks(from, to) => (
+            "content_block_location",
+            ["start_block_index", "end_block_index"],
+            (from, to),
+        ),
+    };
+    json!({
+        "type": kind,
+        "cited_text": quote,
+        "document_index": index,
+        "document_title": title,
+        start: from,
+        end: to,
+    })
 }
 
 /// A call's input, which is an object in this format.

@@ -165,7 +165,7 @@ fn output_config(format: Option<OutputFormat>, effort: Option<&'static str>, los
                 "response_format.description",
                 "Anthropic takes the schema only",
             );
-            let schema = schema::for_output(schema, losses);
+            let schema = crate::schema::enforceable(schema, losses);
             config.insert("format".to_owned(), json!({"type": "json_schema", "schema": schema}));
         }
         Some(OutputFormat::Other) => losses.note("response_format", "only the client's format knows it"),

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::answer::Nonsense;
 use crate::hub::{
-    Answer, Choice, Citation, CitedSource, Content, Fields, Media, MediaKind, Part, Signature, Source, Stop,
-    StopReason, Thinking, ToolCall, compact,
+    Answer, Choice, Citation, CitedSource, Content, DocumentPlace, Fields, Media, MediaKind, Part, Signature, Source,
+    Stop, StopReason, Thinking, ToolCall, compact,
 };
 use crate::limits::PARTS_MAX;
 
@@ -48,10 +48,15 @@ fn block(value: Value) -> Option<Part> {
     let content = match (kind, kind.and_then(|kind| members.get(kind).cloned())) {
         (Some("toolUse"), Some(Value::Object(call))) if !is_hosted(&call) => tool_call(call),
         (Some("reasoningContent"), Some(Value::Object(reasoning))) => Content::Thinking(thinking(&reasoning)),
-        (Some("citationsContent"), Some(Value::Object(cited))) => Content::Text {
-            text: joined(cited.get("content")),
-            citations: items(cited.get("citations")).map(citation).collect(),
-        },
+        (Some("citationsContent"), Some(Value::Object(cited))) => {
+            let text = joined(cited.get("content"));
+            let all = text.chars().count() as u64;
+            let citations = items(cited.get("citations")).map(citation);
+            Content::Text {
+                citations: citations.map(|citation| citation.of_all(all)).collect(),
+                text,
+            }
+        }
         (Some("image"), Some(Value::Object(image))) => image_of(&image)?,
         _ => native(Value::Object(members)),
     };
@@ -125,13 +130,18 @@ pub(super) fn citation(value: &Value) -> Citation {
     let url = location.and_then(|place| place.pointer("/web/url")?.as_str());
     let document = location
         .and_then(Value::as_object)
-        .and_then(|place| place.values().next()?.get("documentIndex")?.as_u64());
-    let source = match (url, document) {
+        .and_then(|location| location.iter().next());
+    let index = document.and_then(|(_, place)| place.get("documentIndex")?.as_u64());
+    let source = match (url, index) {
         (Some(url), _) => CitedSource::Url {
             url: url.to_owned(),
             title: title(),
         },
-        (None, Some(index)) => CitedSource::Document { index, title: title() },
+        (None, Some(index)) => CitedSource::Document {
+            index,
+            title: title(),
+            place: document.and_then(|(kind, place)| within(kind, place)),
+        },
         (None, None) => CitedSource::Other,
     };
     Citation {
@@ -139,6 +149,17 @@ pub(super) fn citation(value: &Value) -> Citation {
         quote: Some(joined(value.get("sourceContent"))).filter(|quote| !quote.is_empty()),
         source,
         native: Some((Dialect::BedrockConverse, value.clone())),
+    }
+}
+
+/// Where in a document: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CitationLocation.html>.
+fn within(kind: &str, place: &Value) -> Option<DocumentPlace> {
+    let (from, to) = (place.get("start")?.as_u64()?, place.get("end")?.as_u64()?);
+    match kind {
+        "documentChar" => Some(DocumentPlace::Chars(from, to)),
+        "documentPage" => Some(DocumentPlace::Pages(from, to)),
+        "documentChunk" => Some(DocumentPlace::Blocks(from, to)),
+        _ => None,
     }
 }
 
@@ -224,7 +245,18 @@ mod tests {
             panic!()
         };
         assert_eq!((text.as_str(), citations[0].quote.as_deref()), ("ab", Some("q")));
-        assert!(matches!(&citations[0].source, CitedSource::Document { index: 2, .. }));
+        let place = Some(DocumentPlace::Chars(0, 1));
+        assert_eq!(
+            (citations[0].source.clone(), citations[0].span),
+            (
+                CitedSource::Document {
+                    index: 2,
+                    title: Some("T".to_owned()),
+                    place
+                },
+                Some((0, 2))
+            )
+        );
         assert!(matches!(&citations[1].source, CitedSource::Url { url, .. } if url == "https://x"));
         assert!(
             matches!(&read[4], Content::ToolCall(call) if call.arguments == r#"{"a":1}"# && call.id.as_deref() == Some("t1"))

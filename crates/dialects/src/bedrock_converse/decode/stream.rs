@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{called, citation, is_hosted, native, sealed, sequence, signature, stop};
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Extra, Part, Stop, Thinking};
+use crate::hub::{Citation, Content, Delta, Event, Extra, Part, Stop, Thinking};
 use crate::limits::PARTS_MAX;
 use crate::stream::frames::Message;
 
@@ -22,11 +22,15 @@ pub(crate) struct StreamDecoder {
 }
 
 /// A block that is being told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Block {
     index: u64,
     place: u32,
     kind: Kind,
+    /// Characters of a text so far.
+    chars: u64,
+    /// What it rests on: told when it is whole, because it is about all of it, and others count characters.
+    cited: Vec<Citation>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +107,17 @@ impl StreamDecoder {
 
     fn delta(&mut self, index: u64, mut delta: Map<String, Value>, out: &mut Vec<Event>) {
         if let Some(Value::String(text)) = delta.remove("text") {
+            let chars = text.chars().count() as u64;
             self.grow(index, Kind::Text, Delta::Text(text), out);
+            if let Some(block) = self.open.iter_mut().find(|block| block.index == index) {
+                block.chars += chars;
+            }
         }
         if let Some(Value::Object(mut reasoning)) = delta.remove("reasoningContent") {
             self.reason(index, &mut reasoning, out);
         }
         if let Some(cited) = delta.remove("citation").filter(Value::is_object) {
-            self.grow(index, Kind::Text, Delta::Citation(citation(&cited)), out);
+            self.cite(index, citation(&cited), out);
         }
         if let Some(Value::Object(mut call)) = delta.remove("toolUse")
             && let Some(Value::String(more)) = call.remove("input")
@@ -120,6 +128,16 @@ impl StreamDecoder {
                 place,
                 delta: Delta::Arguments(more),
             });
+        }
+    }
+
+    fn cite(&mut self, index: u64, cited: Citation, out: &mut Vec<Event>) {
+        if self.place(index, Kind::Text).is_none() {
+            self.grow(index, Kind::Text, Delta::Text(String::new()), out);
+        }
+        let block = self.open.iter_mut().find(|block| block.index == index);
+        if let Some(block) = block.filter(|block| block.cited.len() < PARTS_MAX) {
+            block.cited.push(cited);
         }
     }
 
@@ -170,7 +188,13 @@ impl StreamDecoder {
             return None;
         }
         self.next += 1;
-        self.open.push(Block { index, place, kind });
+        self.open.push(Block {
+            index,
+            place,
+            kind,
+            chars: 0,
+            cited: Vec::new(),
+        });
         out.push(Event::Open {
             choice: 0,
             place,
@@ -187,6 +211,11 @@ impl StreamDecoder {
 }
 
 fn close(block: Block, out: &mut Vec<Event>) {
+    out.extend(block.cited.into_iter().map(|citation| Event::Delta {
+        choice: 0,
+        place: block.place,
+        delta: Delta::Citation(citation.of_all(block.chars)),
+    }));
     out.push(Event::Close {
         choice: 0,
         place: block.place,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::family::Family;
 use crate::hub::{BadRequest, Extra, Losses, OutputFormat, Request, Sampling};
+use crate::schema::enforceable;
 use crate::translate::Target;
 
 mod media;
@@ -45,7 +46,7 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     }
     let additional = thinking::additional(&mut request, &told, family, losses);
     put_list(&mut body, "system", told.system);
-    put_map(&mut body, "inferenceConfig", inference(&mut request, losses));
+    put_map(&mut body, "inferenceConfig", inference(&mut request, family, losses));
     let tools = tools::config(&mut request, &told.called, family, losses);
     body.insert("messages".to_owned(), Value::Array(told.messages));
     put(&mut body, "toolConfig", tools);
@@ -102,7 +103,7 @@ fn put_list(body: &mut Map<String, Value>, name: &str, items: Vec<Value>) {
 }
 
 /// What all models have in common.
-fn inference(request: &mut Request, losses: &mut Losses) -> Map<String, Value> {
+fn inference(request: &mut Request, family: Family, losses: &mut Losses) -> Map<String, Value> {
     let Sampling {
         temperature,
         top_p,
@@ -118,9 +119,15 @@ fn inference(request: &mut Request, losses: &mut Losses) -> Map<String, Value> {
     put(&mut config, "maxTokens", request.max_output.map(Value::from));
     put(&mut config, "temperature", temperature.map(|heat| cooled(heat, losses)));
     put(&mut config, "topP", top_p);
+    let is_claude = matches!(family, Family::Claude(_));
+    losses.note_if(
+        is_claude && stop.iter().any(|text| !text.is_empty() && text.trim().is_empty()),
+        "stop",
+        "the model refuses stop sequences of nothing but white space",
+    );
     let stop: Vec<Value> = stop
         .into_iter()
-        .filter(|text| !text.is_empty())
+        .filter(|text| !(text.is_empty() || is_claude && text.trim().is_empty()))
         .map(Value::from)
         .collect();
     put_list(&mut config, "stopSequences", stop);
@@ -152,6 +159,7 @@ fn shape(format: OutputFormat, losses: &mut Losses) -> Option<Value> {
             strict: _,
         } => {
             let mut definition = Map::new();
+            let schema = enforceable(schema, losses);
             definition.insert("schema".to_owned(), schema.to_string().into());
             put(&mut definition, "name", name.map(Value::from));
             put(&mut definition, "description", description.map(Value::from));

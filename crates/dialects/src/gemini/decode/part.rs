@@ -196,7 +196,7 @@ fn detail(resolution: &Value) -> Option<String> {
     let members = camel_members(resolution.as_object()?.clone());
     match members.get("level")?.as_str()? {
         "MEDIA_RESOLUTION_LOW" => Some("low".to_owned()),
-        "MEDIA_RESOLUTION_HIGH" => Some("high".to_owned()),
-        _ => None,
+        "MEDIA_RESOLUTION_HIGH" | "MEDIA_RESOLUTION_ULTRA_HIGH" => Some("high".to_owned()),
+        _ => Some("auto".to_owned()),
     }
 }

@@ -18,8 +18,12 @@ pub(super) fn write(body: &mut Map<String, Value>, request: &mut Request, model:
     let mut foreign_hosted = false;
     let mut entries: Vec<Value> = Vec::new();
     let mut functions: Option<usize> = None;
+    let forced = matches!(
+        request.tool_choice,
+        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { .. })
+    );
     for tool in tools {
-        match declaration(tool, losses) {
+        match declaration(tool, forced, losses) {
             Declaration::Function(function) => {
                 let at = *functions.get_or_insert_with(|| {
                     entries.push(json!({"functionDeclarations": []}));
@@ -41,6 +45,9 @@ pub(super) fn write(body: &mut Map<String, Value>, request: &mut Request, model:
             }
             Declaration::Hosted(hosted) => {
                 let known = own(&hosted, losses);
+                for name in hosted.unsaid(&[]).into_iter().filter(|_| known.is_some()) {
+                    losses.note(format!("tools.{name}"), "Google's tool has no such setting");
+                }
                 foreign_hosted |= known.is_some();
                 entries.extend(known);
             }
@@ -76,7 +83,7 @@ enum Declaration {
     Hosted(Hosted),
 }
 
-fn declaration(tool: Tool, losses: &mut Losses) -> Declaration {
+fn declaration(tool: Tool, forced: bool, losses: &mut Losses) -> Declaration {
     let mut members = Map::new();
     match tool {
         Tool::Hosted(hosted) => return Declaration::Hosted(hosted),
@@ -84,10 +91,15 @@ fn declaration(tool: Tool, losses: &mut Losses) -> Declaration {
             name,
             description,
             schema,
+            strict,
             cache,
             extra,
-            ..
         } => {
+            losses.note_if(
+                strict == Some(true) && !forced,
+                "tools.strict",
+                "Gemini holds to schemas only where it must call a function",
+            );
             put(&mut members, "name", Some(name));
             put(&mut members, "description", description);
             let schema = schema.map(|schema| schema::to_gemini(schema, losses));

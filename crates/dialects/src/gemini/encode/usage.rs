@@ -31,6 +31,18 @@ struct Modality {
     token_count: u64,
 }
 
+/// The tier in Gemini's words, which its SDKs know (`google.genai.types.ServiceTier`).
+fn named(tier: &str, losses: &mut Losses) -> Option<String> {
+    match tier {
+        "default" | "auto" | "on_demand" | "standard" => Some("standard".to_owned()),
+        "flex" | "priority" => Some(tier.to_owned()),
+        _ => {
+            losses.note("service_tier", "Gemini has no word for this tier");
+            None
+        }
+    }
+}
+
 /// Writes usage in the normal form.
 pub(super) fn write(usage: &Usage, tier: Option<String>, losses: &mut Losses) -> UsageMetadata {
     losses.note_if(
@@ -56,6 +68,6 @@ pub(super) fn write(usage: &Usage, tier: Option<String>, losses: &mut Losses) ->
         prompt_tokens_details: audio(usage.input_audio),
         candidates_tokens_details: audio(usage.output_audio),
         thoughts_token_count: known(usage.reasoning),
-        service_tier: tier,
+        service_tier: tier.and_then(|tier| named(&tier, losses)),
     }
 }

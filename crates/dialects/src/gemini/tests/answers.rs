@@ -161,7 +161,11 @@ fn an_answer_of_others() {
             Citation {
                 span: None,
                 quote: None,
-                source: CitedSource::Document { index: 0, title: None },
+                source: CitedSource::Document {
+                    index: 0,
+                    title: None,
+                    place: None,
+                },
                 native: None,
             },
         ],
@@ -219,7 +223,7 @@ fn an_answer_of_others() {
                 {"segment": {"partIndex": 1, "startIndex": 0, "endIndex": 7, "text": "Größe"}, "groundingChunkIndices": [0]}]},
             "index": 0}],
             "usageMetadata": {"promptTokenCount": 15, "candidatesTokenCount": 7, "totalTokenCount": 24,
-                "cachedContentTokenCount": 4, "thoughtsTokenCount": 2, "serviceTier": "default"},
+                "cachedContentTokenCount": 4, "thoughtsTokenCount": 2, "serviceTier": "standard"},
             "modelVersion": "asked", "responseId": "call1",
         })
     );

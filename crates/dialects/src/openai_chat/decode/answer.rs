@@ -27,8 +27,10 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer, Nonsense> {
     for mut choice in fields.objects("choices")?.into_iter().take(CHOICES_MAX) {
         answer.choices.push(read_choice(&mut choice)?);
     }
-    fields.take("usage");
-    fields.take("object");
+    // Told by the tap, or by the format.
+    for read in ["usage", "service_tier", "object"] {
+        fields.take(read);
+    }
     answer.extra = fields.rest(Dialect::OpenaiChat);
     Ok(answer)
 }

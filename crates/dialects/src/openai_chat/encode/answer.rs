@@ -1,12 +1,12 @@
 //! A whole answer as a client gets it.
 
-use domain::Dialect;
+use domain::{Dialect, Usage};
 use serde_json::{Map, Value, json};
 
 use super::request::put;
 use super::said;
 use super::usage::Written;
-use crate::hub::{Answer, Losses, Stop, StopReason};
+use crate::hub::{Answer, Extra, Losses, Stop, StopReason};
 use crate::openai_chat::decode::LEGACY_FUNCTIONS;
 use crate::translate::Reply;
 
@@ -23,6 +23,7 @@ pub(crate) fn answer(answer: Answer, reply: &Reply, losses: &mut Losses) -> Valu
         .into_iter()
         .enumerate()
         .map(|(index, choice)| {
+            note_untold(None, choice.stop.as_ref(), losses);
             // Ids of calls must differ between choices too.
             let base = if index == 0 {
                 reply.id.clone()
@@ -38,6 +39,7 @@ pub(crate) fn answer(answer: Answer, reply: &Reply, losses: &mut Losses) -> Valu
         })
         .collect();
     body.insert("choices".to_owned(), choices.into());
+    note_untold(answer.usage.as_ref(), None, losses);
     put(
         &mut body,
         "usage",
@@ -45,13 +47,49 @@ pub(crate) fn answer(answer: Answer, reply: &Reply, losses: &mut Losses) -> Valu
             .usage
             .and_then(|usage| serde_json::to_value(Written::from(usage)).ok()),
     );
-    put(&mut body, "service_tier", answer.service_tier.map(Value::from));
+    put(
+        &mut body,
+        "service_tier",
+        answer.service_tier.map(|tier| named(tier).into()),
+    );
     if answer.extra.origin == Some(Dialect::OpenaiChat) {
         for (name, value) in answer.extra.members {
             body.entry(name).or_insert(value);
         }
+    } else {
+        note_unsaid(&answer.extra, losses);
     }
     Value::Object(body)
+}
+
+/// What another format says of an answer beside it.
+pub(super) fn note_unsaid(extra: &Extra, losses: &mut Losses) {
+    for name in extra.unsaid().filter(|_| extra.origin != Some(Dialect::OpenaiChat)) {
+        losses.note(name.to_owned(), "only the provider's own format has it");
+    }
+}
+
+/// What this format has no figure for, and which stop sequence was met.
+pub(super) fn note_untold(usage: Option<&Usage>, stop: Option<&Stop>, losses: &mut Losses) {
+    losses.note_if(
+        usage.is_some_and(|usage| usage.web_searches > 0),
+        "usage.web_searches",
+        "the format does not count searches",
+    );
+    losses.note_if(
+        stop.is_some_and(|stop| stop.sequence.is_some()),
+        "stop_sequence",
+        "the format does not tell which one was met",
+    );
+}
+
+/// A tier in OpenAI's words: what others call standard is its default.
+pub(super) fn named(tier: String) -> String {
+    if matches!(tier.as_str(), "standard" | "on_demand") {
+        "default".to_owned()
+    } else {
+        tier
+    }
 }
 
 /// Whether the client speaks of `function_call`.

@@ -178,6 +178,13 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
             "cache_control",
             "the target caches prefixes by itself",
         );
+        for name in part
+            .extra
+            .unsaid()
+            .filter(|_| part.extra.origin != Some(Dialect::OpenaiChat))
+        {
+            losses.note(format!("content[].{name}"), "only the client's format has it");
+        }
         match part.content {
             Content::Text { text, .. } if text.is_empty() => {}
             Content::Text { text, .. } | Content::Refusal(text) => list.push(json!({"type": "text", "text": text})),
@@ -205,6 +212,12 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
         media.context.is_some(),
         "document.context",
         "the format has no place for it",
+    );
+    let is_text = matches!(media.source, Source::Text(_) | Source::Parts(_));
+    losses.note_if(
+        is_text && media.name.is_some(),
+        "document.title",
+        "the document is sent as text",
     );
     let mime = if media.mime.is_empty() {
         default_mime(media.kind)

@@ -8,6 +8,7 @@ use crate::hub::{
     BadRequest, Effort, HostedKind, Losses, OutputFormat, Reasoning, Request, ThinkingBudget, Tool, ToolChoice,
     Verbosity,
 };
+use crate::schema;
 use crate::translate::Target;
 
 /// Texts that may end an answer: <https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop>.
@@ -133,6 +134,11 @@ fn sampling(request: &mut Request, body: &mut Map<String, Value>, losses: &mut L
 
 /// How much to think, in words: this format has no figures.
 fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
+    losses.note_if(
+        wish.summary.is_some(),
+        "reasoning.summary",
+        "the format cannot ask for summaries",
+    );
     let effort = match (wish.effort, wish.budget) {
         (Some(effort), _) => Some(effort),
         (None, Some(ThinkingBudget::Tokens(tokens))) => Some(Effort::of_budget(tokens)),
@@ -223,7 +229,16 @@ fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Loss
             .as_ref()
             .is_none_or(|names| tool.name().is_some_and(|name| names.iter().any(|known| known == name)))
     });
-    let tools: Vec<Value> = offered.filter_map(|tool| offer(tool, losses)).collect();
+    let mut tools: Vec<Value> = Vec::new();
+    for tool in offered {
+        match tool {
+            // This format's own search is a setting, no tool.
+            Tool::Hosted(hosted) if hosted.origin == Dialect::OpenaiChat => {
+                body.insert("web_search_options".to_owned(), hosted.native);
+            }
+            tool => tools.extend(offer(tool, losses)),
+        }
+    }
     if tools.is_empty() {
         return;
     }
@@ -253,7 +268,7 @@ fn offer(tool: Tool, losses: &mut Losses) -> Option<Value> {
             let mut function = Map::new();
             function.insert("name".to_owned(), name.into());
             put(&mut function, "description", description.map(Value::from));
-            put(&mut function, "parameters", schema);
+            put(&mut function, "parameters", schema.map(schema::listing_members));
             put(&mut function, "strict", strict.map(Value::from));
             losses.note_if(cache.is_some(), "cache_control", "the target caches prefixes by itself");
             for (member, _) in extra
@@ -285,7 +300,6 @@ fn offer(tool: Tool, losses: &mut Losses) -> Option<Value> {
             put(&mut custom, "format", format.map(nested_grammar));
             Some(json!({"type": "custom", "custom": custom}))
         }
-        Tool::Hosted(hosted) if hosted.origin == Dialect::OpenaiChat => Some(hosted.native),
         Tool::Hosted(hosted) => {
             let what = match hosted.kind {
                 HostedKind::WebSearch { .. } => "tools: web search",

@@ -157,6 +157,20 @@ enum Reader<'a> {
     Client(&'a str),
 }
 
+impl Reader<'_> {
+    /// Whether seals of tool calls are told.
+    const fn takes_seals(self) -> bool {
+        !matches!(self, Self::Upstream { takes_seals: false })
+    }
+
+    const fn why_no_seal(self) -> &'static str {
+        match self {
+            Self::Upstream { .. } => "the target does not take back the seals of another provider",
+            Self::Client(_) => "the format has a place for the seals of tool calls only",
+        }
+    }
+}
+
 fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered {
     let mut gathered = Gathered::default();
     for part in parts {
@@ -166,13 +180,26 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
             "the target caches prefixes by itself",
         );
         let signature = part.signature;
+        let is_call = matches!(part.content, Content::ToolCall(_));
+        losses.note_if(
+            signature.is_some() && !(is_call && reader.takes_seals()),
+            "thought_signature",
+            reader.why_no_seal(),
+        );
         match part.content {
             Content::Text { text, citations } => {
+                losses.note_if(
+                    !citations.is_empty() && matches!(reader, Reader::Upstream { .. }),
+                    "citations",
+                    "those of earlier answers are not sent back",
+                );
                 let before: usize = gathered.texts.iter().map(|text| text.chars().count()).sum();
-                let shown = citations
-                    .iter()
-                    .filter_map(|citation| annotation(citation, before as u64, losses));
-                gathered.annotations.extend(shown);
+                if matches!(reader, Reader::Client(_)) {
+                    let shown = citations
+                        .iter()
+                        .filter_map(|citation| annotation(citation, before as u64, losses));
+                    gathered.annotations.extend(shown);
+                }
                 if !text.is_empty() {
                     gathered.texts.push(text);
                 }

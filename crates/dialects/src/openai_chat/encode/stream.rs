@@ -7,7 +7,7 @@ use domain::{Dialect, Usage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::answer::{finish_reason, id, is_legacy, model};
+use super::answer::{finish_reason, id, is_legacy, model, named, note_unsaid, note_untold};
 use super::said;
 use super::usage::Written;
 use crate::hub::{Content, Delta, Event, Losses, Part, Source, Stop, Thinking};
@@ -136,8 +136,9 @@ impl StreamEncoder {
                 id: known,
                 model: name,
                 created,
-                ..
+                extra,
             } => {
+                note_unsaid(&extra, losses);
                 self.id = id(&known, &self.reply);
                 model(&name, &self.reply).clone_into(&mut self.model);
                 self.created = created.unwrap_or(self.reply.created);
@@ -163,15 +164,17 @@ impl StreamEncoder {
                 self.told(choice).stop = Some(stop);
             }
             Event::Usage(usage) => self.usage = Some(usage),
-            Event::ServiceTier(tier) => self.service_tier = Some(tier),
+            Event::ServiceTier(tier) => self.service_tier = Some(named(tier)),
         }
         true
     }
 
     /// The finish reasons, the usage if the client asked for it, and the terminator.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, _losses: &mut Losses) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
+        note_untold(self.usage.as_ref(), None, losses);
         for choice in 0..self.choices.len() as u32 {
             let reason = self.told(choice).stop.take();
+            note_untold(None, reason.as_ref(), losses);
             let reason = reason.as_ref().map_or("stop", |stop| finish_reason(stop, self.legacy));
             self.chunk(
                 Choice {
@@ -216,6 +219,11 @@ impl StreamEncoder {
     fn open(&mut self, choice: u32, place: u32, mut part: Part, out: &mut Vec<u8>, losses: &mut Losses) {
         self.greet(choice, out);
         let seal = part.signature.take().map(|seal| seal.for_client(Dialect::Gemini));
+        losses.note_if(
+            seal.is_some() && !matches!(part.content, Content::ToolCall(_)),
+            "thought_signature",
+            "the format has a place for the seals of tool calls only",
+        );
         let first = std::mem::replace(&mut part.content, Content::Refusal(String::new()));
         let kind = match &first {
             Content::Text { .. } => Kind::Text {
@@ -337,7 +345,10 @@ impl StreamEncoder {
                     let call = json!({"index": index, "extra_content": {"google": {"thought_signature": seal}}});
                     self.delta(choice, json!({"tool_calls": [call]}), out);
                 }
-                _ => losses.note("signature", "a text has no place for the provider's seal"),
+                _ => losses.note(
+                    "thought_signature",
+                    "the format has a place for the seals of tool calls only",
+                ),
             },
             Delta::Citation(citation) => {
                 let before = match self.part(choice, place).map(|part| &part.kind) {

@@ -155,6 +155,7 @@ pub(super) const PARAGRAPH: &str = "\n\n";
 
 /// A `function_call_output` or `custom_tool_call_output`.
 pub(super) fn result(mut fields: Fields, custom: bool) -> Result<Part, BadRequest> {
+    fields.take("type");
     let call = match fields.text("call_id")? {
         Some(call) => call,
         None => fields.required_text("id")?,

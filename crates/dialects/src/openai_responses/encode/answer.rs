@@ -116,6 +116,16 @@ impl Teller {
             "stop",
             "Responses cannot say that the provider paused and wants to be asked again",
         );
+        losses.note_if(
+            stop.as_ref().is_some_and(|stop| stop.sequence.is_some()),
+            "stop_sequence",
+            "Responses does not tell which one was met",
+        );
+        losses.note_if(
+            self.usage.as_ref().is_some_and(|usage| usage.web_searches > 0),
+            "usage.web_searches",
+            "Responses does not count searches",
+        );
         self.end_item(wire, losses, ending.status);
         let output = std::mem::take(&mut self.output);
         let mut response = self.response(ending.status, output);

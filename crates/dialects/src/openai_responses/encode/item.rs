@@ -45,7 +45,7 @@ pub(super) fn put_back(members: &mut Map<String, Value>, what: &'static str, ext
         }
         return;
     }
-    for name in extra.members.keys() {
+    for name in extra.unsaid() {
         losses.note(format!("{what}.{name}"), FAMILY);
     }
 }

@@ -275,7 +275,11 @@ fn what_an_answer_cannot_say_is_noted() {
             url: "https://u".to_owned(),
             title: None,
         }));
-        citations.push(source(CitedSource::Document { index: 0, title: None }));
+        citations.push(source(CitedSource::Document {
+            index: 0,
+            title: None,
+            place: None,
+        }));
     }
     let mut answer = answer(
         vec![

@@ -44,6 +44,11 @@ impl Writer<'_> {
     }
 
     fn part(&mut self, part: Part, is_assistant: bool, out: &mut Vec<Value>) {
+        self.losses.note_if(
+            part.signature.is_some(),
+            "thought_signature",
+            "the seal is another provider's, which is the only one to take it",
+        );
         let block = match part.content {
             Content::Text { text, citations } => self.text(text, citations),
             Content::Refusal(text) => self.text(text, Vec::new()),
@@ -133,9 +138,12 @@ impl Writer<'_> {
         None
     }
 
-    /// Only what Anthropic sealed itself goes back.
+    /// Only what Claude sealed itself goes back.
     fn thinking(&mut self, thinking: Thinking) -> Option<Value> {
-        let seal = thinking.signature.as_ref().and_then(|seal| seal.for_upstream(OWN));
+        let seal = thinking
+            .signature
+            .as_ref()
+            .and_then(|seal| seal.for_claude(OWN, thinking.redacted));
         let Some(seal) = seal else {
             self.losses
                 .note("thinking", "Anthropic takes back only thoughts that it sealed itself");
@@ -147,7 +155,7 @@ impl Writer<'_> {
             object([
                 ("type", "thinking".into()),
                 ("thinking", thinking.text.into()),
-                ("signature", seal.into()),
+                ("signature", seal.into_owned().into()),
             ])
         })
     }

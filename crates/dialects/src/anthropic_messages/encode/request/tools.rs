@@ -8,6 +8,7 @@ use super::schema;
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{CUSTOM_INPUT, Members, cache_control, put_back};
 use crate::hub::{Hosted, HostedKind, Losses, Request, Tool, ToolChoice};
+use crate::schema::enforceable;
 
 /// Tools in this format.
 #[derive(Debug, Default)]
@@ -98,9 +99,13 @@ fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Op
             let mut written = Members::new();
             written.insert("name".to_owned(), names.tool(&name, losses).into());
             super::insert(&mut written, "description", description.map(Value::from));
-            written.insert("input_schema".to_owned(), schema::for_input(schema, losses));
+            let mut schema = schema::for_input(schema, losses);
             // That arguments need not keep to the schema is what goes without saying.
             let strict = strict.filter(|strict| *strict || is_own);
+            if strict == Some(true) && model.is_strict() && !is_own {
+                schema = enforceable(schema, losses);
+            }
+            written.insert("input_schema".to_owned(), schema);
             if strict == Some(true) && !model.is_strict() {
                 losses.note("tools[].strict", "the model cannot be held to a schema");
             } else {
@@ -141,7 +146,12 @@ fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Op
         Tool::Hosted(Hosted {
             origin: OWN, native, ..
         }) => Some(native),
-        Tool::Hosted(Hosted { kind, .. }) => hosted(kind, model, losses),
+        Tool::Hosted(tool) => {
+            for name in tool.unsaid(&[]).into_iter().filter(|_| tool.kind != HostedKind::Other) {
+                losses.note(format!("tools.{name}"), "Anthropic's tool has no such setting");
+            }
+            hosted(tool.kind, model, losses)
+        }
     }
 }
 

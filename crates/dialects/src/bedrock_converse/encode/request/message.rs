@@ -1,5 +1,8 @@
 //! The conversation: instructions apart, then turns of user and assistant, one after the other, none of them empty.
 
+use std::borrow::Cow;
+
+use domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::super::super::family::Family;
@@ -179,7 +182,7 @@ fn assistant(
                 blocks.extend(text_block(&text));
             }
             Content::Refusal(text) => blocks.extend(text_block(&text)),
-            Content::Thinking(thinking) => blocks.extend(reasoning(&thinking, losses)),
+            Content::Thinking(thinking) => blocks.extend(reasoning(&thinking, family, losses)),
             Content::ToolCall(call) => {
                 calls = true;
                 if !told.called.contains(&call.name) {
@@ -203,12 +206,12 @@ fn assistant(
     Ok(())
 }
 
-/// Reasoning goes back only under the seal that Bedrock itself put on it.
-fn reasoning(thinking: &Thinking, losses: &mut Losses) -> Option<Value> {
-    let seal = thinking
-        .signature
-        .as_ref()
-        .and_then(|seal| seal.for_upstream(domain::Dialect::BedrockConverse));
+/// Reasoning goes back only under the seal that Bedrock itself put on it, or Claude elsewhere.
+fn reasoning(thinking: &Thinking, family: Family, losses: &mut Losses) -> Option<Value> {
+    let seal = thinking.signature.as_ref().and_then(|seal| match family {
+        Family::Claude(_) => seal.for_claude(Dialect::BedrockConverse, thinking.redacted),
+        _ => seal.for_upstream(Dialect::BedrockConverse).map(Cow::Borrowed),
+    });
     match seal {
         Some(seal) if thinking.redacted => Some(json!({"reasoningContent": {"redactedContent": seal}})),
         Some(seal) => Some(json!({"reasoningContent": {"reasoningText": {"text": thinking.text, "signature": seal}}})),
@@ -315,7 +318,7 @@ fn unsaid(part: &Part, losses: &mut Losses) {
         "thought_signature",
         "the target has no place for it",
     );
-    for name in part.extra.members.keys() {
+    for name in part.extra.unsaid() {
         losses.note(format!("content[].{name}"), "only the client's format has it");
     }
 }

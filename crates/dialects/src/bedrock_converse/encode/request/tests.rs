@@ -110,7 +110,7 @@ fn a_plain_question() {
     let (body, losses) = told(question);
     let expected = json!({
         "system": [{"text": "be brief"}, {"text": "be kind"}],
-        "inferenceConfig": {"maxTokens": 9, "temperature": 1, "topP": 0.5, "stopSequences": ["END"]},
+        "inferenceConfig": {"maxTokens": 9, "temperature": 1, "stopSequences": ["END"]},
         "messages": [{"role": "user", "content": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}],
         "additionalModelResponseFieldPaths": ["/stop_sequence"],
         "additionalModelRequestFields": {"top_k": 7},
@@ -118,7 +118,7 @@ fn a_plain_question() {
         "requestMetadata": {"team": "blue"},
     });
     assert_eq!(body, expected);
-    assert_eq!(losses, ["temperature", "seed", "metadata"]);
+    assert_eq!(losses, ["top_p", "temperature", "seed", "metadata"]);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn schemas_caches_and_what_is_only_bedrocks() {
     );
     assert_eq!(
         body["outputConfig"],
-        json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{\"type\":\"object\"}", "name": "n"}}}})
+        json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{\"type\":\"object\",\"additionalProperties\":false}", "name": "n"}}}})
     );
     assert_eq!(body["guardrailConfig"]["guardrailIdentifier"], "g");
     assert_eq!(body["additionalModelRequestFields"]["anthropic_beta"], json!(["x"]));

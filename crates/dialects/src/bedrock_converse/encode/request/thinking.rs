@@ -1,8 +1,9 @@
 //! `additionalModelRequestFields`: how much to think and the likeliest tokens, in the words of the model's maker.
 
+use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::super::super::family::{ADAPTS, Family, Generation, TAKES_NO_BUDGET, THINKS};
+use super::super::super::family::{ADAPTS, Family, Generation, SAMPLES_ONE_WAY, TAKES_NO_BUDGET, THINKS};
 use super::message::Told;
 use crate::hub::{Effort, Losses, Reasoning, Request, ThinkingBudget, ToolChoice};
 
@@ -28,17 +29,8 @@ pub(super) fn additional(
             let thinking = wish.and_then(|wish| claude(&wish, generation, request, told, losses));
             let is_thinking = thinking.as_ref().is_some_and(|fields| fields.contains_key("thinking"));
             fields.extend(thinking.unwrap_or_default());
-            if is_thinking {
-                let is_lost = request
-                    .sampling
-                    .temperature
-                    .take()
-                    .is_some_and(|heat| heat.as_f64() != Some(1.0));
-                losses.note_if(is_lost, "temperature", "the model takes none while it thinks");
-                losses.note_if(top_k.is_some(), "top_k", "the model takes none while it thinks");
-            } else if let Some(top_k) = top_k {
-                fields.insert("top_k".to_owned(), top_k);
-            }
+            let top_k = sampling(request, generation, is_thinking, top_k, losses);
+            fields.extend(top_k.map(|top_k| ("top_k".to_owned(), top_k)));
         }
         Family::Nova(generation) => {
             if let Some(top_k) = top_k {
@@ -61,6 +53,44 @@ pub(super) fn additional(
         }
     }
     fields
+}
+
+/// Takes out what a Claude of this generation answers with an error, and gives back what may be said of `top_k`: the rules
+/// are the model's, so those of Anthropic's own API
+/// (<https://platform.claude.com/docs/en/about-claude/models/migration-guide>).
+fn sampling(
+    request: &mut Request,
+    generation: Generation,
+    thinks: bool,
+    mut top_k: Option<Value>,
+    losses: &mut Losses,
+) -> Option<Value> {
+    let sampling = &mut request.sampling;
+    if generation >= TAKES_NO_BUDGET {
+        let why = "models from Claude 4.7 on refuse it";
+        losses.note_if(sampling.temperature.take().is_some(), "temperature", why);
+        losses.note_if(sampling.top_p.take().is_some(), "top_p", why);
+        losses.note_if(top_k.take().is_some(), "top_k", why);
+        return None;
+    }
+    if thinks {
+        let is_one = |value: &mut Value| value.as_f64() == Some(1.0);
+        let is_low = |value: &mut Value| value.as_f64().is_some_and(|share| share < 0.95);
+        let why = "the model takes none while it thinks";
+        losses.note_if(
+            sampling.temperature.take_if(|heat| !is_one(heat)).is_some(),
+            "temperature",
+            why,
+        );
+        losses.note_if(top_k.take().is_some(), "top_k", why);
+        let low = sampling.top_p.take_if(is_low);
+        losses.note_if(low.is_some(), "top_p", "a model that thinks takes 0.95 to 1");
+    }
+    if generation >= SAMPLES_ONE_WAY && sampling.temperature.is_some() {
+        let why = "models from Claude 4.1 on take it or temperature, not both";
+        losses.note_if(sampling.top_p.take().is_some(), "top_p", why);
+    }
+    top_k
 }
 
 /// The wish in words, where there is one.
@@ -87,6 +117,18 @@ fn claude(
     told: &Told,
     losses: &mut Losses,
 ) -> Option<Map<String, Value>> {
+    // In Anthropic's words an effort is that of the whole answer, and does not make a model think.
+    let is_only_effort = wish.budget.is_none() && request.extra.origin == Some(Dialect::AnthropicMessages);
+    if let (true, Some(effort)) = (is_only_effort, wish.effort) {
+        if generation >= ADAPTS {
+            return Some(Map::from_iter([(
+                "output_config".to_owned(),
+                json!({"effort": word(effort)}),
+            )]));
+        }
+        losses.note("effort", "the model is not told how hard to try");
+        return None;
+    }
     let is_off =
         wish.budget == Some(ThinkingBudget::Off) || (wish.budget.is_none() && wish.effort == Some(Effort::None));
     if is_off || (wish.budget.is_none() && wish.effort.is_none()) {
@@ -137,13 +179,17 @@ fn claude(
 fn adaptive(wish: &Reasoning) -> Map<String, Value> {
     let mut fields = Map::from_iter([("thinking".to_owned(), json!({"type": "adaptive"}))]);
     if let Some(effort) = effort(wish) {
-        let word = match effort {
-            Effort::Xhigh | Effort::Max => "max",
-            effort => three(effort),
-        };
-        fields.insert("output_config".to_owned(), json!({"effort": word}));
+        fields.insert("output_config".to_owned(), json!({"effort": word(effort)}));
     }
     fields
+}
+
+/// An effort in Claude's words.
+const fn word(effort: Effort) -> &'static str {
+    match effort {
+        Effort::Xhigh | Effort::Max => "max",
+        effort => three(effort),
+    }
 }
 
 /// The second generation thinks: <https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html>. At its

@@ -7,6 +7,7 @@ use super::super::super::family::Family;
 use super::message::cache_point;
 use super::put;
 use crate::hub::{CacheMark, HostedKind, Losses, Request, Tool, ToolChoice};
+use crate::schema::enforceable;
 
 /// Writes `toolConfig`; `called` are the tools that the conversation names.
 pub(super) fn config(request: &mut Request, called: &[String], family: Family, losses: &mut Losses) -> Option<Value> {
@@ -92,7 +93,13 @@ fn offer(tool: Tool, family: Family, tools: &mut Vec<Value>, losses: &mut Losses
                 "tools[].strict",
                 "the model is not known to keep to schemas",
             );
-            tools.push(specified(name, description, schema, strict.filter(|_| is_claude)));
+            let strict = strict.filter(|_| is_claude);
+            let schema = if strict.is_some() {
+                schema.map(|schema| enforceable(schema, losses))
+            } else {
+                schema
+            };
+            tools.push(specified(name, description, schema, strict));
             tools.extend(tool_cache(cache.as_ref(), family, losses));
         }
         Tool::Custom { name, description, .. } => {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::{SELF, text_of};
 use super::super::item::{object, put_back, set};
 use crate::hub::{Extra, Hosted, HostedKind, Losses, Tool, ToolChoice};
+use crate::schema::listing_members;
 
 /// What the tools of a request are called here.
 #[derive(Debug, Default)]
@@ -132,6 +133,7 @@ fn tool(tool: Tool, namespace: Option<&Value>, is_own: bool, losses: &mut Losses
             members.insert("name".to_owned(), unflattened(&name, inside).into());
             set(&mut members, "description", description);
             let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+            let schema = if is_own { schema } else { listing_members(schema) };
             members.insert("parameters".to_owned(), schema);
             set(&mut members, "strict", strict.or((!is_own).then_some(false)));
             extra
@@ -173,6 +175,11 @@ fn flat_grammar(format: Value) -> Value {
 fn hosted(hosted: Hosted, losses: &mut Losses) -> Option<Value> {
     if hosted.origin == SELF {
         return Some(hosted.native);
+    }
+    if !matches!(hosted.kind, HostedKind::Other | HostedKind::WebFetch) {
+        for name in hosted.unsaid(&["search_context_size"]) {
+            losses.note(format!("tools.{name}"), "OpenAI's tool has no such setting");
+        }
     }
     match hosted.kind {
         HostedKind::WebSearch {
