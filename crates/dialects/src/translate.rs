@@ -199,21 +199,6 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
     Ok(request)
 }
 
-/// Refuses what would mean something else without a part that only its own format's providers have.
-fn refuse_elsewhere(dialect: Dialect, request: &Request) -> Result<(), BadRequest> {
-    let is_kept_there = request
-        .extra
-        .members
-        .get("conversation")
-        .is_some_and(|value| !value.is_null());
-    if request.extra.origin == Some(Dialect::OpenaiResponses) && dialect != Dialect::OpenaiResponses && is_kept_there {
-        let problem = "this conversation is kept by OpenAI, and the model's upstream speaks another format: \
-                       continue by `previous_response_id`, or send the whole conversation";
-        return Err(BadRequest::new("conversation", problem));
-    }
-    Ok(())
-}
-
 /// Writes a conversation in an upstream's dialect.
 fn written(
     dialect: Dialect,
@@ -221,7 +206,6 @@ fn written(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
-    refuse_elsewhere(dialect, &request)?;
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
