@@ -1,38 +1,42 @@
-//! The only retry loop.
+//! From a call to an answer.
 //!
-//! [`routing::Attempts`] decides, this file carries out: try, wait, or give up. An attempt has succeeded when its first
-//! *content* is here (or its whole answer, where it does not stream); until then nothing has gone to the client, so
-//! failing over is free. What a stream says before its content is kept.
+//! [`routing::Attempts`] decides, [`seek()`] carries out: try, wait, or give up; this file is one try of a call. It has
+//! succeeded when its first *content* is here, or its whole answer, where it does not stream.
+
+mod begin;
+mod outgoing;
+mod seek;
+mod source;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{
-    Edits, Report, SoundTap, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Unwrapper, Verdict,
-};
-use domain::snapshot::{Credential, Route, Target, Upstream};
-use domain::{
-    AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Snapshot, Surface, Timestamp,
-};
+use dialects::{Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use domain::snapshot::{Credential, Route, Target};
+use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
-use routing::{Attempts, Choice, InFlight, Step};
+use routing::{Attempts, Choice, InFlight};
+
+pub(crate) use begin::failure_of;
+use begin::{begin, failed_answer, first_content};
+pub(crate) use outgoing::completed;
+use outgoing::{outgoing, translated, wants_usage};
+pub(crate) use seek::{Seeker, seek};
+pub(crate) use source::{Overflow, Source, collect};
 
 use crate::admit::{self, Call};
-use crate::body::BodyError;
 use crate::demo;
 use crate::gateway::Inner;
-use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
+use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
 use crate::needs;
 use crate::recall;
 use crate::settle::Settlement;
 use crate::translation;
-use crate::unwrapped;
-use crate::upstream::auth::{self, Readied};
+use crate::upstream::auth;
 use crate::upstream::confidence;
 use crate::upstream::incoming::UpstreamBody;
-use crate::upstream::path;
-use crate::upstream::request::{Outgoing, in_body, query_without_key, relayed_headers};
+use crate::upstream::request::relayed_headers;
 
 /// What came of a call, with the call itself.
 pub(crate) type Dispatched = (Call, Result<Exchange, Fault>);
@@ -104,92 +108,6 @@ impl Streamed {
     }
 }
 
-/// Where a stream's bytes come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// An upstream; and what was read ahead of it.
-    Upstream(UpstreamBody, Option<Bytes>),
-    /// The same, of events inside of Amazon's frames.
-    Wrapped(Box<Self>, Unwrapper),
-    /// The built-in demonstration.
-    Demo(demo::Script),
-}
-
-impl Source {
-    /// The body of an upstream's answer.
-    fn upstream(body: UpstreamBody, is_wrapped: bool) -> Self {
-        let source = Self::Upstream(body, None);
-        if is_wrapped {
-            Self::Wrapped(Box::new(source), Unwrapper::default())
-        } else {
-            source
-        }
-    }
-
-    /// The next bytes; `None` at a clean end.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    pub(crate) fn poll_next(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Bytes, BodyError>>> {
-        use http_body::Body as _;
-        use std::pin::Pin;
-        use std::task::{Poll, ready};
-        match self {
-            Self::Demo(script) => script.poll_next(cx).map(|next| next.map(Ok)),
-            Self::Wrapped(inner, unwrapper) => unwrapped::poll_next(inner, unwrapper, cx),
-            Self::Upstream(_, ahead) if ahead.is_some() => Poll::Ready(ahead.take().map(Ok)),
-            Self::Upstream(incoming, _) => loop {
-                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                    None => return Poll::Ready(None),
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                    Some(Ok(frame)) => {
-                        if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Some(Ok(data)));
-                        }
-                    }
-                }
-            },
-        }
-    }
-
-    /// Whether the body begins as a stream of events does, whatever its content type says: some send streams as
-    /// `application/json`. What is read for that is given again by `next`.
-    async fn begins_with_event(&mut self) -> Result<bool, Failure> {
-        let Some(first) = self.next().await else {
-            return Ok(false);
-        };
-        let first = first.map_err(|error| Failure::new(FailureClass::Reset, error.to_string()))?;
-        let text = first.trim_ascii_start();
-        let is_event = [&b"data:"[..], b"event:", b"id:", b":"]
-            .iter()
-            .any(|field| text.starts_with(field));
-        if let Self::Upstream(_, ahead) = self {
-            *ahead = Some(first);
-        }
-        Ok(is_event)
-    }
-
-    /// Reads what is left of a body whose content is complete, so that its connection can be used again.
-    pub(crate) fn drain(mut self) {
-        let waker = futures_util::task::noop_waker();
-        let mut cx = std::task::Context::from_waker(&waker);
-        loop {
-            match self.poll_next(&mut cx) {
-                std::task::Poll::Ready(Some(Ok(_))) => {}
-                std::task::Poll::Ready(None | Some(Err(_))) => return,
-                std::task::Poll::Pending => break,
-            }
-        }
-        tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move {
-            while let Some(Ok(_)) = self.next().await {}
-        }));
-    }
-}
-
 /// Finds an answer for the call, trying as often as routing says.
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     match seek(&mut call).await {
@@ -212,96 +130,6 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
             (call, Ok(exchange))
         }
         Err(fault) => (call, Err(fault)),
-    }
-}
-
-/// What is tried until a target takes it: a call, or the opening of a realtime session.
-pub(crate) trait Seeker {
-    /// What a target gives.
-    type Got: Send;
-
-    fn gateway(&self) -> &Arc<Inner>;
-    fn snapshot(&self) -> &Snapshot;
-    fn route(&self) -> &Arc<Route>;
-    fn surface(&self) -> Surface;
-
-    /// What is asked, with what a model must be able to do for it.
-    fn asked(&self) -> routing::Asked {
-        self.surface().into()
-    }
-
-    fn started(&self) -> Timestamp;
-
-    /// Where alone it may go, because what it names lives there.
-    fn pinned(&self) -> Option<routing::Pinned> {
-        None
-    }
-
-    /// One try at one target with one credential.
-    fn attempt(
-        &mut self,
-        choice: Choice,
-        deadline: Timestamp,
-    ) -> impl Future<Output = Result<Self::Got, Failure>> + Send;
-}
-
-/// What was found, and how.
-pub(crate) struct Found<T> {
-    pub(crate) choice: Choice,
-    pub(crate) attempts: Attempts,
-    pub(crate) tries: u32,
-    /// When it was there.
-    pub(crate) at: Timestamp,
-    pub(crate) got: T,
-}
-
-/// The loop.
-pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fault> {
-    let gateway = Arc::clone(seeker.gateway());
-    let route = Arc::clone(seeker.route());
-    let plan = {
-        let (now, board, rng) = (gateway.clock.now(), &gateway.board, &mut rand::rng());
-        match seeker.pinned() {
-            None => routing::plan(&route, seeker.asked(), board, now, rng),
-            Some(pinned) => routing::plan_pinned(&route, seeker.asked(), pinned, board, now, rng),
-        }
-    };
-    let total = route
-        .targets
-        .iter()
-        .map(|target| target.upstream.timeouts.total)
-        .max()
-        .unwrap_or_default();
-    let deadline = seeker.started() + total;
-    let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
-    let mut tries = 0;
-    loop {
-        let step = attempts.next(&route, &gateway.board, gateway.clock.now());
-        match step {
-            Step::GiveUp(fault) => return Err(fault),
-            Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
-            Step::Try(choice) => {
-                tries += 1;
-                match seeker.attempt(choice, deadline).await {
-                    Ok(got) => {
-                        let at = gateway.clock.now();
-                        attempts.served(&route, choice, &gateway.board, at);
-                        return Ok(Found {
-                            choice,
-                            attempts,
-                            tries,
-                            at,
-                            got,
-                        });
-                    }
-                    Err(failure) => {
-                        let now = gateway.clock.now();
-                        let rng = &mut rand::rng();
-                        attempts.failed(&route, choice, &failure, &gateway.board, now, rng);
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -520,131 +348,6 @@ fn is_sound(served: Surface, headers: &HeaderMap) -> Result<bool, Failure> {
     Ok(!content_type.starts_with(b"application/json"))
 }
 
-/// The request to send: the client's bytes, with the few edits that the target needs.
-fn outgoing(
-    call: &Call,
-    target: &Target,
-    credential: &Credential,
-    readied: Readied,
-) -> Result<http::Request<http_body_util::Full<Bytes>>, String> {
-    let upstream = &target.upstream;
-    let served = call.surface();
-    let template = template(upstream, served)?;
-    let asked = path::Asked {
-        served,
-        model: &target.model,
-        method: call.path.method.map(|method| method.name),
-        stream: call.stream,
-    };
-    let told_in_body = in_body(upstream, &call.head.headers, served);
-    let edits = Edits {
-        model: Some(&target.model),
-        omit_model: path::names_model(template, served.dialect),
-        omit: &upstream.provider.omit,
-        include_usage: wants_usage(call, target),
-        params: told_in_body.as_deref().unwrap_or(upstream.params_of(served)),
-    };
-    let query = call.head.uri.query().map(query_without_key);
-    Outgoing {
-        upstream,
-        credential,
-        readied,
-        method: Method::POST,
-        path: &path::path(template, &asked),
-        query: query.as_deref(),
-        client_headers: &call.head.headers,
-        body: match &call.recalled {
-            Some(recalled) if recalled.previous.is_some() => taken_over(call, &edits),
-            _ => call.facts.edit(&call.body, &edits),
-        },
-    }
-    .build()
-}
-
-/// The body for an upstream that goes on with a conversation which others answered before.
-fn taken_over(call: &Call, edits: &Edits<'_>) -> Bytes {
-    let body = dialects::conversation::for_provider(&call.body);
-    dialects::scan(call.surface(), &body).map_or_else(|_| body.clone(), |facts| facts.edit(&body, edits))
-}
-
-/// The request to send to a target of another format.
-fn translated(
-    call: &Call,
-    target: &Target,
-    credential: &Credential,
-    readied: Readied,
-    served: Surface,
-    body: Bytes,
-) -> Result<http::Request<http_body_util::Full<Bytes>>, String> {
-    let upstream = &target.upstream;
-    let template = template(upstream, served)?;
-    let asked = path::Asked {
-        served,
-        model: &target.model,
-        method: None,
-        stream: call.stream,
-    };
-    let is_own = served == call.surface();
-    let query = if is_own {
-        call.head.uri.query().map(query_without_key)
-    } else {
-        (call.stream && served.dialect == Dialect::Gemini).then(|| "alt=sse".to_owned())
-    };
-    let neutral;
-    let client_headers = if is_own {
-        &call.head.headers
-    } else {
-        neutral = translation::neutral_headers(&call.head.headers);
-        &neutral
-    };
-    Outgoing {
-        upstream,
-        credential,
-        readied,
-        method: Method::POST,
-        path: &path::path(template, &asked),
-        query: query.as_deref(),
-        client_headers,
-        body: completed(
-            upstream,
-            served,
-            client_headers,
-            body,
-            path::names_model(template, served.dialect),
-        ),
-    }
-    .build()
-}
-
-fn template(upstream: &Upstream, served: Surface) -> Result<&str, String> {
-    let template = upstream.surfaces.get(&served).map(String::as_str);
-    template.ok_or_else(|| "the upstream does not offer this operation".to_owned())
-}
-
-/// A body of ours with the upstream's own parameters, and without what stands in the path.
-pub(crate) fn completed(
-    upstream: &Upstream,
-    served: Surface,
-    client: &HeaderMap,
-    body: Bytes,
-    omit_model: bool,
-) -> Bytes {
-    let told_in_body = in_body(upstream, client, served);
-    let params = told_in_body.as_deref().unwrap_or(upstream.params_of(served));
-    let omit = &upstream.provider.omit;
-    if params.is_empty() && omit.is_empty() && !omit_model {
-        return body;
-    }
-    let edits = Edits {
-        model: None,
-        omit_model,
-        omit,
-        include_usage: false,
-        params,
-    };
-    dialects::scan(served, &body).map_or_else(|_| body.clone(), |facts| facts.edit(&body, &edits))
-}
-
 /// The content type of the stream that the client asked for.
 const fn streamed_type(call: &Call) -> HeaderValue {
     if call.json_array {
@@ -652,15 +355,6 @@ const fn streamed_type(call: &Call) -> HeaderValue {
     } else {
         HeaderValue::from_static("text/event-stream")
     }
-}
-
-/// Whether the stream must be asked to report its usage, because the client did not.
-fn wants_usage(call: &Call, target: &Target) -> bool {
-    call.stream
-        && call.dialect() == Dialect::OpenaiChat
-        && matches!(call.surface().operation, Operation::Chat | Operation::Completions)
-        && target.upstream.provider.include_usage
-        && !call.facts.asked_for_usage()
 }
 
 async fn refused(
@@ -724,144 +418,6 @@ async fn whole(
         body: told.body,
         report,
     })
-}
-
-/// What to do with a body beyond its bound.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Overflow {
-    Cut,
-    Fail,
-}
-
-pub(crate) async fn collect(mut source: Source, max: usize, overflow: Overflow) -> Result<Bytes, Failure> {
-    let mut first = Bytes::new();
-    let mut all = Vec::new();
-    while let Some(next) = source.next().await {
-        let data = next.map_err(|error| Failure::new(FailureClass::Reset, error.to_string()))?;
-        if first.len() + all.len() + data.len() > max {
-            match overflow {
-                Overflow::Cut => break,
-                Overflow::Fail => {
-                    return Err(Failure::new(
-                        FailureClass::Nonsense,
-                        format!("the answer is over {max} bytes"),
-                    ));
-                }
-            }
-        }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            if all.is_empty() {
-                all.extend_from_slice(&first);
-                first = Bytes::new();
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { Bytes::from(all) })
-}
-
-/// Reads a stream up to its first content.
-async fn begin(call: &Call, target: &Target, served: Surface, source: Source) -> Result<Answer, Failure> {
-    let is_same = served == call.surface();
-    let tap = StreamTap::new(TapOptions {
-        surface: served,
-        hide_usage_chunk: is_same && wants_usage(call, target),
-        json_array: is_same && call.json_array,
-    });
-    let tap = if is_same {
-        Transcoder::Passthrough(tap)
-    } else {
-        Transcoder::translate(tap, call.dialect(), translation::reply(call)?.clone())
-    };
-    first_content(call, Streamed::new(source, tap)).await
-}
-
-/// Reads up to the first content of what has begun.
-async fn first_content(call: &Call, mut streamed: Streamed) -> Result<Answer, Failure> {
-    let mut seen = 0;
-    // Work in the background goes on whether we listen or not: once it has a name, trying elsewhere would do it twice.
-    let is_begun = |tap: &Transcoder| tap.has_content() || (call.facts.background && tap.stored().is_some());
-    while !is_begun(&streamed.tap) && seen <= PRELUDE_MAX {
-        match streamed.source.next().await {
-            Some(Ok(chunk)) => {
-                seen += chunk.len();
-                streamed.state = streamed.tap.push(chunk, &mut streamed.ready);
-                match &streamed.state {
-                    TapState::Open => {}
-                    TapState::Broken(fault) if !streamed.tap.has_content() => return unbegun(call, fault),
-                    TapState::Terminal | TapState::Broken(_) => break,
-                }
-            }
-            Some(Err(error)) => return Err(Failure::new(FailureClass::Reset, error.to_string())),
-            None => {
-                streamed.end = Some(streamed.tap.finish(true));
-                break;
-            }
-        }
-    }
-    if !streamed.tap.has_content()
-        && let Some(failure) = failed_answer(&streamed.tap.report())
-    {
-        return Err(failure);
-    }
-    match &streamed.end {
-        // An answer may be empty, but then it must be a complete one.
-        Some(StreamEnd::Incomplete { why }) if !streamed.tap.has_content() => Err(failure_of(why)),
-        _ => Ok(Answer::Stream(Box::new(streamed))),
-    }
-}
-
-/// A stream that broke before its content: another candidate may do better, unless the provider says that the caller
-/// made the mistake.
-fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failure> {
-    match fault {
-        StreamFault::ErrorEvent {
-            message,
-            status: Some(status @ (400 | 404 | 413 | 422)),
-            ..
-        } => {
-            let fault = Fault::new(
-                FaultKind::Malformed,
-                format!("the upstream refused the request: {message}"),
-            );
-            let rendered = dialects::refusal(call.dialect(), &fault, &call.settlement.call.to_string());
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
-            Ok(Answer::Refused {
-                status,
-                body: rendered.body,
-            })
-        }
-        fault => Err(failure_of(fault)),
-    }
-}
-
-/// The provider's own word that an answer failed, as the failure of an attempt; `None` where trying elsewhere is of no
-/// use because the caller made the mistake.
-fn failed_answer(report: &Report) -> Option<Failure> {
-    let failure = report.failure.as_ref()?;
-    let callers_own = matches!(failure.status, Some(400 | 404 | 413 | 422));
-    (!callers_own).then(|| Failure {
-        status: failure.status,
-        ..Failure::new(failure.class, failure.message.clone())
-    })
-}
-
-/// A stream's fault as the failure of an attempt.
-pub(crate) fn failure_of(fault: &StreamFault) -> Failure {
-    match fault {
-        StreamFault::Malformed { event } => Failure::new(
-            FailureClass::Nonsense,
-            format!("event {event} of the stream is malformed"),
-        ),
-        StreamFault::ErrorEvent { class, message, status } => Failure {
-            status: *status,
-            ..Failure::new(*class, message.clone())
-        },
-        StreamFault::Truncated => Failure::new(FailureClass::Reset, "the stream ended before its content did"),
-        StreamFault::TooLong => Failure::new(FailureClass::Nonsense, "an event of the stream is over the limit"),
-    }
 }
 
 async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(HeaderMap, Answer), Failure> {

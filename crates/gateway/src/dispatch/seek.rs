@@ -1,0 +1,99 @@
+//! The only retry loop, of whatever is tried at one target after the other.
+
+use std::sync::Arc;
+
+use domain::snapshot::Route;
+use domain::{Failure, Fault, Snapshot, Surface, Timestamp};
+use routing::{Attempts, Choice, Step};
+
+use crate::gateway::Inner;
+
+/// What is tried until a target takes it: a call, or the opening of a realtime session.
+pub(crate) trait Seeker {
+    /// What a target gives.
+    type Got: Send;
+
+    fn gateway(&self) -> &Arc<Inner>;
+    fn snapshot(&self) -> &Snapshot;
+    fn route(&self) -> &Arc<Route>;
+    fn surface(&self) -> Surface;
+
+    /// What is asked, with what a model must be able to do for it.
+    fn asked(&self) -> routing::Asked {
+        self.surface().into()
+    }
+
+    fn started(&self) -> Timestamp;
+
+    /// Where alone it may go, because what it names lives there.
+    fn pinned(&self) -> Option<routing::Pinned> {
+        None
+    }
+
+    /// One try at one target with one credential.
+    fn attempt(
+        &mut self,
+        choice: Choice,
+        deadline: Timestamp,
+    ) -> impl Future<Output = Result<Self::Got, Failure>> + Send;
+}
+
+/// What was found, and how.
+pub(crate) struct Found<T> {
+    pub(crate) choice: Choice,
+    pub(crate) attempts: Attempts,
+    pub(crate) tries: u32,
+    /// When it was there.
+    pub(crate) at: Timestamp,
+    pub(crate) got: T,
+}
+
+/// The loop.
+pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fault> {
+    let gateway = Arc::clone(seeker.gateway());
+    let route = Arc::clone(seeker.route());
+    let plan = {
+        let (now, board, rng) = (gateway.clock.now(), &gateway.board, &mut rand::rng());
+        match seeker.pinned() {
+            None => routing::plan(&route, seeker.asked(), board, now, rng),
+            Some(pinned) => routing::plan_pinned(&route, seeker.asked(), pinned, board, now, rng),
+        }
+    };
+    let total = route
+        .targets
+        .iter()
+        .map(|target| target.upstream.timeouts.total)
+        .max()
+        .unwrap_or_default();
+    let deadline = seeker.started() + total;
+    let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
+    let mut tries = 0;
+    loop {
+        let step = attempts.next(&route, &gateway.board, gateway.clock.now());
+        match step {
+            Step::GiveUp(fault) => return Err(fault),
+            Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
+            Step::Try(choice) => {
+                tries += 1;
+                match seeker.attempt(choice, deadline).await {
+                    Ok(got) => {
+                        let at = gateway.clock.now();
+                        attempts.served(&route, choice, &gateway.board, at);
+                        return Ok(Found {
+                            choice,
+                            attempts,
+                            tries,
+                            at,
+                            got,
+                        });
+                    }
+                    Err(failure) => {
+                        let now = gateway.clock.now();
+                        let rng = &mut rand::rng();
+                        attempts.failed(&route, choice, &failure, &gateway.board, now, rng);
+                    }
+                }
+            }
+        }
+    }
+}
