@@ -83,10 +83,6 @@ fn what_only_its_provider_keeps_is_not_left_out() {
         ),
         (
             Dialect::OpenaiResponses,
-            json!({"model": "m", "input": "hi", "conversation": "c"}),
-        ),
-        (
-            Dialect::OpenaiResponses,
             json!({"model": "m", "input": "hi", "prompt": {"id": "p"}}),
         ),
     ];
