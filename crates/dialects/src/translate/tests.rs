@@ -6,6 +6,8 @@ use domain::{FailureClass, Operation, Surface};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::hub::{Citation, Cited, CitedSource, Delta};
+use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
@@ -397,4 +399,83 @@ data: {"type":"response.failed","response":{"id":"r","status":"failed","model":"
         panic!("{end:?}")
     };
     assert_eq!(class, FailureClass::RateLimited);
+}
+
+fn citation(quote: String) -> Citation {
+    Citation {
+        span: None,
+        quote: Some(quote),
+        source: CitedSource::Other,
+        native: None,
+    }
+}
+
+/// A megabyte of log probabilities, or of a citation, at a time.
+fn heavy() -> [Event; 2] {
+    let big = "x".repeat(1 << 20);
+    let value = json!({"content": [{"token": big, "logprob": -1.0, "bytes": null, "top_logprobs": []}]});
+    let source = CitedSource::Url {
+        url: big.clone(),
+        title: None,
+    };
+    let cited = Citation {
+        source,
+        ..citation(big)
+    };
+    [
+        Event::Logprobs { choice: 0, value },
+        Event::Delta {
+            choice: 0,
+            place: 0,
+            delta: Delta::Citation(cited),
+        },
+    ]
+}
+
+fn opened(client: Dialect) -> (StreamEncoder, Losses, Vec<u8>) {
+    let (mut encoder, mut losses, mut out) = (
+        StreamEncoder::new(client, Reply::default()),
+        Losses::default(),
+        Vec::new(),
+    );
+    let part = Box::new(Part::text("a"));
+    encoder.event(
+        Event::Open {
+            choice: 0,
+            place: 0,
+            part,
+        },
+        &mut out,
+        &mut losses,
+    );
+    (encoder, losses, out)
+}
+
+#[test]
+fn what_an_encoder_keeps_for_the_end_is_bounded() {
+    let most = (2 * RETOLD_MAX) >> 20;
+    for event in heavy() {
+        for client in [Dialect::Gemini, Dialect::OpenaiResponses] {
+            let (mut encoder, mut losses, mut out) = opened(client);
+            let fits = |_: &usize| {
+                out.clear();
+                encoder.event(event.clone(), &mut out, &mut losses)
+            };
+            let told = (0..most).take_while(fits).count();
+            // Gemini's client goes without log probabilities rather than without the answer.
+            let is_noted = losses.as_slice().iter().any(|loss| loss.what == "logprobs");
+            assert!(told < most || is_noted, "{client}: {event:.60?}");
+        }
+    }
+}
+
+#[test]
+fn citations_that_wait_for_the_end_of_their_text_are_bounded() {
+    let mut cited = Cited::default();
+    cited.grow(3);
+    assert_eq!(cited.keep(citation("a".to_owned())), None);
+    let big = citation("x".repeat(WAITING_MAX));
+    assert_eq!(cited.keep(big.clone()), Some(big));
+    let spans: Vec<_> = cited.finish().map(|citation| citation.span).collect();
+    assert_eq!(spans, [Some((0, 3))]);
 }
