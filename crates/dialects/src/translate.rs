@@ -214,7 +214,11 @@ const KEPT: [&str; 4] = ["cachedContent", "cached_content", "conversation", "pro
 fn refuse_kept(request: &Request, dialect: Dialect) -> Result<(), BadRequest> {
     let keeps = matches!(request.extra.origin, Some(Dialect::Gemini | Dialect::OpenaiResponses));
     let is_foreign = request.extra.origin != Some(dialect);
-    match KEPT.into_iter().find(|name| request.extra.members.contains_key(*name)) {
+    let says = |name: &&str| {
+        let member = request.extra.members.get(*name);
+        member.is_some_and(|value| !value.is_null() && value != "")
+    };
+    match KEPT.into_iter().find(says) {
         Some(name) if keeps && is_foreign => Err(BadRequest::new(
             name,
             "it names what only its own provider keeps; send the whole conversation instead",

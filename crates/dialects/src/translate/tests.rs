@@ -101,6 +101,14 @@ fn what_only_its_provider_keeps_is_not_left_out() {
 }
 
 #[test]
+fn nothing_is_kept_where_nothing_is_named() {
+    let body = json!({"model": "m", "input": "hi", "conversation": null, "prompt": null});
+    assert!(told(Dialect::OpenaiResponses, &body, Dialect::OpenaiChat, "m").is_ok());
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "cachedContent": ""});
+    assert!(told(Dialect::Gemini, &body, Dialect::OpenaiChat, "m").is_ok());
+}
+
+#[test]
 fn files_of_another_provider_are_not_asked_for() {
     let of_openai = chat(&json!({"messages": [{"role": "user", "content": [
         {"type": "file", "file": {"file_id": "file-1"}}]}]}));
@@ -478,4 +486,28 @@ fn citations_that_wait_for_the_end_of_their_text_are_bounded() {
     assert_eq!(cited.keep(big.clone()), Some(big));
     let spans: Vec<_> = cited.finish().map(|citation| citation.span).collect();
     assert_eq!(spans, [Some((0, 3))]);
+}
+
+/// Found by the fuzz target `translate`: the text was lost, and the client got nothing but a terminator.
+#[test]
+fn an_answer_whose_beginning_was_forgotten_is_told() {
+    let stream = r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Hm"}}
+
+data: {"type":"content_block_stop","index":0}
+
+data: {"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Hi"}}
+
+data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}
+
+data: {"type":"message_stop"}
+
+"#;
+    for client in [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::Gemini] {
+        let (told, end) = streamed(Dialect::AnthropicMessages, stream, client);
+        assert!(matches!(end, StreamEnd::Complete { .. }), "{end:?}");
+        assert!(told.contains("\"Hm\"") && told.contains("\"Hi\""), "{client}: {told}");
+    }
+    let silent = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+    let (told, _) = streamed(Dialect::AnthropicMessages, silent, Dialect::OpenaiChat);
+    assert!(told.contains(r#""finish_reason":"stop""#), "{told}");
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::OWN;
 use super::answer::{is_common, stop, text};
@@ -182,6 +182,14 @@ impl StreamDecoder {
     }
 
     fn delta(&mut self, index: u64, delta: AnyDelta<'_>, out: &mut Vec<Event>) -> Result<(), Nonsense> {
+        // What was generated is told, also where an imitator forgot to begin its block.
+        if !self.open.iter().any(|block| block.index == index) {
+            if delta.text.as_ref().is_some_and(|Text(text)| !text.is_empty()) {
+                self.block(index, json!({"type": "text", "text": ""}), out)?;
+            } else if delta.thinking.as_ref().is_some_and(|Text(text)| !text.is_empty()) {
+                self.block(index, json!({"type": "thinking", "thinking": ""}), out)?;
+            }
+        }
         let Some(block) = self.open.iter_mut().find(|block| block.index == index) else {
             return Ok(());
         };
