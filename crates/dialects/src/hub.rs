@@ -22,13 +22,13 @@ mod tool;
 
 pub(crate) use answer::{Answer, Choice, Stop, StopReason};
 pub(crate) use collect::Collector;
-pub(crate) use event::{Delta, Event};
+pub(crate) use event::{Delta, Event, weight};
 pub use fields::BadRequest;
 pub(crate) use fields::{Fields, compact};
 pub use loss::Loss;
 pub(crate) use loss::Losses;
 pub(crate) use part::{
-    CacheMark, Citation, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
+    CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
     ToolCall, ToolResult,
 };
 pub(crate) use request::{

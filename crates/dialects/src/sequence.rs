@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::hub::{Delta, Event};
+use crate::hub::Event;
 use crate::limits::WAITING_MAX;
 
 /// A part's address: choice and place.
@@ -74,7 +74,7 @@ impl Sequencer {
     }
 
     fn keep(&mut self, address: Address, event: Event) {
-        self.bytes += weight(&event);
+        self.bytes += event.weight();
         let known = self.waiting.iter_mut().find(|waiting| waiting.address == address);
         match (known, &event) {
             (Some(waiting), Event::Close { .. }) => waiting.is_whole = true,
@@ -96,7 +96,7 @@ impl Sequencer {
         while self.live.is_none()
             && let Some(next) = self.waiting.pop_front()
         {
-            self.bytes = self.bytes.saturating_sub(next.events.iter().map(weight).sum());
+            self.bytes = self.bytes.saturating_sub(next.events.iter().map(Event::weight).sum());
             out.extend(next.events);
             let (choice, place) = next.address;
             if next.is_whole {
@@ -121,20 +121,10 @@ impl Sequencer {
     }
 }
 
-fn weight(event: &Event) -> usize {
-    match event {
-        Event::Delta {
-            delta: Delta::Text(text) | Delta::Arguments(text),
-            ..
-        } => text.len() + 64,
-        _ => 64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Part, Stop, StopReason};
+    use crate::hub::{Delta, Part, Stop, StopReason};
 
     fn open(place: u32) -> Event {
         Event::Open {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Content, Event, Loss, Losses, Part, Request, Source};
+use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -222,10 +222,6 @@ fn written(
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
-    request
-        .messages
-        .iter()
-        .try_for_each(|message| refuse_foreign_files(&message.parts, dialect))?;
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
@@ -246,40 +242,16 @@ const KEPT: [&str; 3] = ["cachedContent", "cached_content", "prompt"];
 fn refuse_kept(request: &Request, dialect: Dialect) -> Result<(), BadRequest> {
     let keeps = matches!(request.extra.origin, Some(Dialect::Gemini | Dialect::OpenaiResponses));
     let is_foreign = request.extra.origin != Some(dialect);
-    let is_named = |name: &&str| request.extra.members.get(*name).is_some_and(|value| !value.is_null());
-    match KEPT.into_iter().find(is_named) {
+    let says = |name: &&str| {
+        let member = request.extra.members.get(*name);
+        member.is_some_and(|value| !value.is_null() && value != "")
+    };
+    match KEPT.into_iter().find(says) {
         Some(name) if keeps && is_foreign => Err(BadRequest::new(
             name,
             "it names what only its own provider keeps; send the whole conversation instead",
         )),
         _ => Ok(()),
-    }
-}
-
-/// A file whose name says that another provider keeps it. Most names say nothing; what is unknown is left to the target.
-fn refuse_foreign_files(parts: &[Part], dialect: Dialect) -> Result<(), BadRequest> {
-    parts.iter().try_for_each(|part| match &part.content {
-        Content::ToolResult(result) => refuse_foreign_files(&result.parts, dialect),
-        Content::Media(media) => match &media.source {
-            Source::Parts(parts) => refuse_foreign_files(parts, dialect),
-            Source::File(id) if !may_keep(dialect, id) => Err(BadRequest::new(
-                "file_id",
-                format!("`{id}` is kept by another provider; send the file itself"),
-            )),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
-    })
-}
-
-/// OpenAI's files begin with `file-`, Anthropic's with `file_`; Google's are addresses. Servers that imitate OpenAI may
-/// call theirs as they like.
-fn may_keep(dialect: Dialect, id: &str) -> bool {
-    match dialect {
-        Dialect::AnthropicMessages => !id.contains("://") && !id.starts_with("file-"),
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => !id.contains("://"),
-        // Their encoders know better.
-        Dialect::Gemini | Dialect::BedrockConverse => true,
     }
 }
 

@@ -82,3 +82,38 @@ pub(crate) enum Delta {
     /// What the text rests on.
     Citation(Citation),
 }
+
+impl Event {
+    /// Bytes that it costs to keep this, roughly: what is kept back of a stream is bounded by it.
+    pub(crate) fn weight(&self) -> usize {
+        let inner = match self {
+            Self::Delta { delta, .. } => match delta {
+                Delta::Text(text) | Delta::Arguments(text) => text.len(),
+                Delta::Signature(seal) => seal.value.len(),
+                Delta::Citation(citation) => citation.weight(),
+            },
+            Self::Logprobs { value, .. } => weight(value),
+            Self::Start { .. }
+            | Self::Open { .. }
+            | Self::Close { .. }
+            | Self::Stop { .. }
+            | Self::Usage(_)
+            | Self::ServiceTier(_) => 0,
+        };
+        inner + NODE
+    }
+}
+
+/// What an event or a value costs beside its texts.
+const NODE: usize = 64;
+
+/// Bytes that a value costs, roughly.
+pub(crate) fn weight(value: &Value) -> usize {
+    let inner: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements.iter().map(weight).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    inner + NODE
+}

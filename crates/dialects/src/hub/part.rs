@@ -4,6 +4,7 @@ use domain::Dialect;
 use serde_json::{Map, Value};
 
 use super::Signature;
+use crate::limits::WAITING_MAX;
 
 /// Members that only one family of formats knows, as they came: put back where the same family is written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -227,10 +228,49 @@ pub(crate) struct Citation {
 }
 
 impl Citation {
+    /// Bytes that it costs, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let quote = self.quote.as_ref().map_or(0, String::len);
+        quote + self.native.as_ref().map_or(256, |(_, value)| super::weight(value))
+    }
+
     /// The same about all of a text of so many characters, where the format does not count them.
     pub(crate) fn of_all(mut self, chars: u64) -> Self {
         self.span = self.span.or(Some((0, chars)));
         self
+    }
+}
+
+/// What a streamed text rests on, where the format means all of it: it waits until the text is whole, because other formats
+/// count the characters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cited {
+    chars: u64,
+    waiting: Vec<Citation>,
+    bytes: usize,
+}
+
+impl Cited {
+    /// The text goes on, by so many characters.
+    pub(crate) const fn grow(&mut self, chars: usize) {
+        self.chars = self.chars.saturating_add(chars as u64);
+    }
+
+    /// Keeps a citation; one that there is no room for comes back, to be told as it is.
+    pub(crate) fn keep(&mut self, citation: Citation) -> Option<Citation> {
+        let bytes = self.bytes + citation.weight();
+        if bytes > WAITING_MAX {
+            return Some(citation);
+        }
+        self.bytes = bytes;
+        self.waiting.push(citation);
+        None
+    }
+
+    /// The text is whole.
+    pub(crate) fn finish(self) -> impl Iterator<Item = Citation> {
+        let chars = self.chars;
+        self.waiting.into_iter().map(move |citation| citation.of_all(chars))
     }
 }
 

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::OWN;
 use super::answer::{is_common, stop, text};
 use super::blocks::{citation, part};
 use crate::answer::Nonsense;
-use crate::hub::{Citation, Content, Delta, Event, Extra, Part, Signature, Stop};
+use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Signature, Stop};
 use crate::limits::{PARTS_MAX, WAITING_MAX};
 
 /// Reads a stream's events.
@@ -38,7 +38,7 @@ struct Block {
 #[derive(Debug)]
 enum Grows {
     /// They are told. What a text rests on waits until it is whole: it is about all of it, and others count characters.
-    Told { chars: u64, cited: Vec<Citation> },
+    Told { cited: Cited },
     /// They are a call's arguments; whether there were any.
     Arguments { any: bool },
     /// They are kept until the block, which is in Anthropic's own words, is whole.
@@ -166,12 +166,10 @@ impl StreamDecoder {
                 Grows::Arguments { any }
             }
             Content::Text { text, citations } => Grows::Told {
-                chars: text.chars().count() as u64,
-                cited: std::mem::take(citations),
+                cited: begun(text, citations),
             },
             _ => Grows::Told {
-                chars: 0,
-                cited: Vec::new(),
+                cited: Cited::default(),
             },
         };
         self.open.push(Block { index, place, grows });
@@ -184,6 +182,14 @@ impl StreamDecoder {
     }
 
     fn delta(&mut self, index: u64, delta: AnyDelta<'_>, out: &mut Vec<Event>) -> Result<(), Nonsense> {
+        // What was generated is told, also where an imitator forgot to begin its block.
+        if !self.open.iter().any(|block| block.index == index) {
+            if delta.text.as_ref().is_some_and(|Text(text)| !text.is_empty()) {
+                self.block(index, json!({"type": "text", "text": ""}), out)?;
+            } else if delta.thinking.as_ref().is_some_and(|Text(text)| !text.is_empty()) {
+                self.block(index, json!({"type": "thinking", "thinking": ""}), out)?;
+            }
+        }
         let Some(block) = self.open.iter_mut().find(|block| block.index == index) else {
             return Ok(());
         };
@@ -212,8 +218,8 @@ impl StreamDecoder {
             return Ok(());
         }
         for Text(text) in [delta.text, delta.thinking].into_iter().flatten() {
-            if let Grows::Told { chars, .. } = &mut block.grows {
-                *chars += text.chars().count() as u64;
+            if let Grows::Told { cited } = &mut block.grows {
+                cited.grow(text.chars().count());
             }
             if !text.is_empty() {
                 tell(Delta::Text(text.into_owned()));
@@ -223,9 +229,12 @@ impl StreamDecoder {
             tell(Delta::Signature(Signature::read(OWN, &seal)));
         }
         if let Some(value) = delta.citation {
-            match &mut block.grows {
-                Grows::Told { cited, .. } if cited.len() < PARTS_MAX => cited.push(citation(value)),
-                _ => tell(Delta::Citation(citation(value))),
+            let refused = match &mut block.grows {
+                Grows::Told { cited } => cited.keep(citation(value)),
+                Grows::Arguments { .. } | Grows::Kept { .. } => None,
+            };
+            if let Some(citation) = refused {
+                tell(Delta::Citation(citation));
             }
         }
         Ok(())
@@ -237,10 +246,10 @@ impl StreamDecoder {
         };
         let Block { place, grows, .. } = self.open.remove(at);
         match grows {
-            Grows::Told { chars, cited } => out.extend(cited.into_iter().map(|citation| Event::Delta {
+            Grows::Told { cited } => out.extend(cited.finish().map(|citation| Event::Delta {
                 choice: 0,
                 place,
-                delta: Delta::Citation(Citation { span: None, ..citation }.of_all(chars)),
+                delta: Delta::Citation(citation),
             })),
             Grows::Arguments { any: true } => {}
             // A call without arguments has an empty object of them.
@@ -260,6 +269,17 @@ impl StreamDecoder {
         }
         out.push(Event::Close { choice: 0, place });
     }
+}
+
+/// What is known of a text when its block begins; its citations are about all that is to come.
+fn begun(text: &str, citations: &mut Vec<Citation>) -> Cited {
+    let mut cited = Cited::default();
+    cited.grow(text.chars().count());
+    let waiting = std::mem::take(citations)
+        .into_iter()
+        .map(|citation| Citation { span: None, ..citation });
+    *citations = waiting.filter_map(|citation| cited.keep(citation)).collect();
+    cited
 }
 
 /// A block whose input came in pieces.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{called, citation, is_hosted, native, sealed, sequence, signature, stop};
 use crate::answer::Nonsense;
-use crate::hub::{Citation, Content, Delta, Event, Extra, Part, Stop, Thinking};
+use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Stop, Thinking};
 use crate::limits::PARTS_MAX;
 use crate::stream::frames::Message;
 
@@ -27,10 +27,7 @@ struct Block {
     index: u64,
     place: u32,
     kind: Kind,
-    /// Characters of a text so far.
-    chars: u64,
-    /// What it rests on: told when it is whole, because it is about all of it, and others count characters.
-    cited: Vec<Citation>,
+    cited: Cited,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +104,10 @@ impl StreamDecoder {
 
     fn delta(&mut self, index: u64, mut delta: Map<String, Value>, out: &mut Vec<Event>) {
         if let Some(Value::String(text)) = delta.remove("text") {
-            let chars = text.chars().count() as u64;
+            let chars = text.chars().count();
             self.grow(index, Kind::Text, Delta::Text(text), out);
             if let Some(block) = self.open.iter_mut().find(|block| block.index == index) {
-                block.chars += chars;
+                block.cited.grow(chars);
             }
         }
         if let Some(Value::Object(mut reasoning)) = delta.remove("reasoningContent") {
@@ -131,13 +128,13 @@ impl StreamDecoder {
         }
     }
 
-    fn cite(&mut self, index: u64, cited: Citation, out: &mut Vec<Event>) {
+    fn cite(&mut self, index: u64, citation: Citation, out: &mut Vec<Event>) {
         if self.place(index, Kind::Text).is_none() {
             self.grow(index, Kind::Text, Delta::Text(String::new()), out);
         }
         let block = self.open.iter_mut().find(|block| block.index == index);
-        if let Some(block) = block.filter(|block| block.cited.len() < PARTS_MAX) {
-            block.cited.push(cited);
+        if let Some(citation) = block.and_then(|block| block.cited.keep(citation)) {
+            self.grow(index, Kind::Text, Delta::Citation(citation), out);
         }
     }
 
@@ -192,8 +189,7 @@ impl StreamDecoder {
             index,
             place,
             kind,
-            chars: 0,
-            cited: Vec::new(),
+            cited: Cited::default(),
         });
         out.push(Event::Open {
             choice: 0,
@@ -211,10 +207,10 @@ impl StreamDecoder {
 }
 
 fn close(block: Block, out: &mut Vec<Event>) {
-    out.extend(block.cited.into_iter().map(|citation| Event::Delta {
+    out.extend(block.cited.finish().map(|citation| Event::Delta {
         choice: 0,
         place: block.place,
-        delta: Delta::Citation(citation.of_all(block.chars)),
+        delta: Delta::Citation(citation),
     }));
     out.push(Event::Close {
         choice: 0,

@@ -11,7 +11,7 @@ use super::answer;
 use super::grounding::{Cited, Grounding};
 use super::part::{self, To};
 use super::{restore, usage};
-use crate::hub::{Citation, Content, Delta, Event, Losses, Part, Stop, StopReason, ToolCall};
+use crate::hub::{Citation, Content, Delta, Event, Losses, Part, Stop, StopReason, ToolCall, weight};
 use crate::limits::{CHOICES_MAX, WAITING_MAX};
 use crate::sequence::Sequencer;
 use crate::sse;
@@ -187,6 +187,15 @@ impl StreamEncoder {
             Event::Delta { choice, delta, .. } => self.grow(choice, delta, out, losses),
             Event::Close { choice, .. } => self.close(choice, out, losses),
             Event::Logprobs { choice, value } => {
+                let bytes = weight(&value);
+                if self.held + bytes > WAITING_MAX {
+                    losses.note(
+                        "logprobs",
+                        "Gemini tells them at the end; there are too many to be kept until then",
+                    );
+                    return;
+                }
+                self.held += bytes;
                 let tokens = value.get("content").and_then(Value::as_array);
                 let told = self.told(choice);
                 told.probabilities.extend(tokens.into_iter().flatten().cloned());
@@ -266,7 +275,11 @@ impl StreamEncoder {
             (Live::Thinking { .. }, Delta::Signature(seal)) => {
                 self.words(choice, "", true, Some(seal.for_client(Dialect::Gemini)), out);
             }
-            (Live::Text { .. }, Delta::Citation(citation)) => told.cite(citation, losses),
+            (Live::Text { .. }, Delta::Citation(citation)) => {
+                let bytes = citation.weight();
+                told.cite(citation, losses);
+                self.held += bytes;
+            }
             _ => {}
         }
     }

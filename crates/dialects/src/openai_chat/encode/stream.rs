@@ -172,6 +172,13 @@ impl StreamEncoder {
     /// The finish reasons, the usage if the client asked for it, and the terminator.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
         note_untold(self.usage.as_ref(), None, losses);
+        // An answer without a choice is none in this format.
+        if self.choices.is_empty() {
+            self.id = id(&self.id, &self.reply);
+            let named = model(&self.model, &self.reply).to_owned();
+            self.model = named;
+            self.greet(0, out);
+        }
         for choice in 0..self.choices.len() as u32 {
             let reason = self.told(choice).stop.take();
             note_untold(None, reason.as_ref(), losses);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::names::Names;
 use super::super::{SELF, echo, seal};
 use super::item::{annotation, object, put_back};
-use crate::hub::{Answer, Delta, Event, Extra, Losses, Signature, Stop, StopReason};
+use crate::hub::{Answer, Delta, Event, Extra, Losses, Signature, Stop, StopReason, weight};
 use crate::limits::RETOLD_MAX;
 use crate::sequence::Sequencer;
 use crate::translate::Reply;
@@ -228,6 +228,7 @@ impl Teller {
                 _ => {}
             },
             Delta::Citation(citation) => {
+                self.kept += citation.weight();
                 if let Some(annotation) = annotation(citation, losses)
                     && let Some(Open::Message(message)) = &mut self.open
                 {
@@ -269,6 +270,7 @@ impl Teller {
         let Some(Value::Array(list)) = value.get_mut("content").map(Value::take) else {
             return;
         };
+        self.kept += list.iter().map(weight).sum::<usize>();
         if let Some(Open::Message(message)) = &mut self.open {
             return message.logprobs(list, at, wire);
         }

@@ -478,6 +478,7 @@ fn recorded_requests_of_every_format_are_told_soundly() {
         "does not have the client's files",
         "no media of the type",
         "keeps no answers",
+        "only its own provider keeps",
     ];
     let strange: Vec<_> = refused
         .iter()
