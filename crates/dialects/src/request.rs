@@ -26,10 +26,6 @@ pub use needs::needs;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are findings, independent of each other, not a state"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.
@@ -50,11 +46,9 @@ pub struct RequestFacts {
     /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
     /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
     pub searches: u64,
-    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
-    pub foreign_seals: bool,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
-    /// The decisive keys that were met.
+    /// The decisive keys that were met, and [`FOREIGN_SEAL`].
     met: u32,
     places: Places,
 }
@@ -151,6 +145,9 @@ pub struct Edits<'a> {
     pub params: &'a [(String, String)],
 }
 
+/// The bit for a seal of another provider, beside those of [`Once`].
+const FOREIGN_SEAL: u32 = 1 << 31;
+
 /// Why a request cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (at byte {offset} of the body)")]
@@ -181,7 +178,6 @@ impl Default for RequestFacts {
             inline_media: 0,
             tools: false,
             searches: 0,
-            foreign_seals: false,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -225,6 +221,11 @@ fn scan_object(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError>
 }
 
 impl RequestFacts {
+    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
+    pub const fn has_foreign_seals(&self) -> bool {
+        self.met & FOREIGN_SEAL != 0
+    }
+
     /// Whether the client itself asked for the usage chunk of an `OpenAI` stream.
     pub const fn asked_for_usage(&self) -> bool {
         matches!(self.places.usage_option, UsageOption::Given { asked: true, .. })
@@ -402,7 +403,7 @@ impl RequestFacts {
     /// Looks whether a seal is one that we wrapped.
     pub(crate) fn take_seal(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
         if let Some(text) = value.string_if()? {
-            self.foreign_seals |= Signature::is_wrapped(text.raw);
+            self.met |= u32::from(Signature::is_wrapped(text.raw)) * FOREIGN_SEAL;
         }
         Ok(())
     }
