@@ -55,7 +55,7 @@ fn request(size: Size) -> Bytes {
 }
 
 #[library_benchmark]
-#[bench::of_550_bytes(args = (Size::Small), setup = request, config = baseline(6_123))]
+#[bench::of_550_bytes(args = (Size::Small), setup = request, config = baseline(6_391))]
 #[bench::of_220_kilobytes(args = (Size::Large), setup = request, config = baseline(555_186))]
 fn scan_request(body: Bytes) -> (Result<RequestFacts, ScanError>, Bytes) {
     (black_box(scan(OPENAI, black_box(&body))), body)

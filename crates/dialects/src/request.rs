@@ -30,10 +30,6 @@ pub use references::References;
 pub use system::inject_system;
 
 /// What must be known of a request before it can be admitted and routed.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are findings, independent of each other, not a state"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.
@@ -62,11 +58,9 @@ pub struct RequestFacts {
     pub searches: u64,
     /// What a task asks for; `None` for everything else.
     pub units: Option<Box<Units>>,
-    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
-    pub foreign_seals: bool,
     /// Texts to complete in one request (classic completions): each is answered by its own choices.
     prompts: u64,
-    /// The decisive keys that were met.
+    /// The decisive keys that were met, and [`FOREIGN_SEAL`].
     met: u32,
     places: Places,
 }
@@ -173,6 +167,9 @@ pub struct Edits<'a> {
     pub params: &'a [(String, String)],
 }
 
+/// The bit for a seal of another provider, beside those of [`Once`].
+const FOREIGN_SEAL: u32 = 1 << 31;
+
 /// Why a request cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (at byte {offset} of the body)")]
@@ -207,7 +204,6 @@ impl Default for RequestFacts {
             tools: false,
             searches: 0,
             units: None,
-            foreign_seals: false,
             prompts: 1,
             met: 0,
             places: Places::default(),
@@ -270,6 +266,11 @@ fn scan_object(surface: Surface, body: &[u8]) -> Result<RequestFacts, ScanError>
 }
 
 impl RequestFacts {
+    /// Whether it brings back a seal of another provider, wrapped by us on the way to the client: the target would refuse it.
+    pub const fn has_foreign_seals(&self) -> bool {
+        self.met & FOREIGN_SEAL != 0
+    }
+
     /// Whether the client itself asked for the usage chunk of an `OpenAI` stream.
     pub const fn asked_for_usage(&self) -> bool {
         matches!(self.places.usage_option, UsageOption::Given { asked: true, .. })
@@ -481,7 +482,7 @@ impl RequestFacts {
     /// Looks whether a seal is one that we wrapped.
     pub(crate) fn take_seal(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
         if let Some(text) = value.string_if()? {
-            self.foreign_seals |= Signature::is_wrapped(text.raw);
+            self.met |= u32::from(Signature::is_wrapped(text.raw)) * FOREIGN_SEAL;
         }
         Ok(())
     }

@@ -257,7 +257,7 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
 /// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
 /// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
 fn passes_through(call: &Call, served: Surface) -> bool {
-    served == call.surface() && !call.facts.foreign_seals
+    served == call.surface() && !call.facts.has_foreign_seals()
 }
 
 /// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.

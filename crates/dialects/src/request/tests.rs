@@ -489,7 +489,7 @@ fn seals_that_others_made_are_noticed() {
         (gemini, thought, true),
     ] {
         let found = scan(surface, body.to_string().as_bytes()).unwrap();
-        assert_eq!(found.foreign_seals, foreign, "{body}");
+        assert_eq!(found.has_foreign_seals(), foreign, "{body}");
     }
 }
 
