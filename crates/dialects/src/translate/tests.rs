@@ -6,7 +6,7 @@ use domain::{FailureClass, Operation, Surface};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hub::{Citation, Cited, CitedSource, Delta};
+use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
