@@ -99,7 +99,10 @@ fn retold_request(surface: Surface, target: Dialect, body: &[u8]) {
         include_usage: true,
         quirks: &quirks,
     };
-    if let Ok(encoded) = question.encode(target, &there) {
+    // In its own format a request passes through untouched, with members of which nobody knows what they are.
+    if let Ok(encoded) = question.encode(target, &there)
+        && target != surface.dialect
+    {
         let told = scan(Surface::new(surface.operation, target), &encoded.body);
         let is_unnamed = matches!(target, Dialect::Gemini | Dialect::BedrockConverse);
         let is_named = told
