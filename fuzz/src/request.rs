@@ -134,6 +134,7 @@ fn edits_only_what_it_says(case: &Case<'_>, facts: &RequestFacts) {
     ];
     let edits = Edits {
         omit_model: false,
+        omit: &[],
         model: (case.options & 1 == 0).then(|| NAMES[usize::from(case.options >> 3) % NAMES.len()]),
         include_usage: case.options & 2 != 0 && !is_task(case),
         params: if case.options & 4 != 0 { &params } else { &[] },

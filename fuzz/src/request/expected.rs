@@ -141,9 +141,9 @@ mod tests {
     fn is_what_a_person_expects() {
         let params = [("store".to_owned(), "false".to_owned())];
         let edits = Edits {
-            omit_model: false,
             model: Some("new"),
             omit_model: false,
+            omit: &[],
             include_usage: true,
             params: &params,
         };
