@@ -21,9 +21,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use domain::snapshot::Route;
-use domain::{Secret, Snapshot, Surface};
+use domain::{Secret, Snapshot};
 use metering::Accounts;
-use routing::{CredentialStatus, Plan, UpstreamStatus};
+use routing::{Asked, CredentialStatus, Plan, UpstreamStatus};
 use store::{KeyHash, KeyHasher, Store};
 
 pub use error::ApiError;
@@ -47,7 +47,7 @@ pub struct AdminOptions {
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// The same about a call.
-type AskPlan = Arc<dyn Fn(&Route, Surface) -> Plan + Send + Sync>;
+type AskPlan = Arc<dyn Fn(&Route, Asked<'_>) -> Plan + Send + Sync>;
 
 /// What changes while the server runs.
 #[derive(Clone)]

@@ -75,8 +75,8 @@ async fn bench(policy: Policy) -> Bench {
     let current = Current {
         snapshot: Arc::new(move || Arc::clone(&snapshot)),
         standing: Arc::new(|| (Vec::new(), Vec::new())),
-        plan: Arc::new(|_, surface| Plan {
-            surface,
+        plan: Arc::new(|_, asked| Plan {
+            surface: asked.surface,
             order: Order::new(),
             last_resort: false,
             excluded: vec![Excluded {

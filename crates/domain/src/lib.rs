@@ -26,10 +26,11 @@ pub mod snapshot;
 pub mod system_prompt;
 pub mod time;
 pub mod usage;
+pub mod windows;
 
 pub use attempt::AttemptRecord;
 pub use dialect::{Dialect, Surface};
-pub use failure::{Failure, FailureClass};
+pub use failure::{Failure, FailureClass, Scope};
 pub use fault::{Fault, FaultKind};
 pub use id::{CallId, CredentialId, KeyId, UpstreamId, UserId};
 pub use money::Money;
@@ -44,3 +45,4 @@ pub use snapshot::Snapshot;
 pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};
 pub use time::Timestamp;
 pub use usage::Usage;
+pub use windows::{Window, Windows};

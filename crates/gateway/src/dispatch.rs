@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
+use dialects::{
+    Allowance, Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict,
+};
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -160,7 +162,11 @@ impl Source {
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let plan = {
         let now = call.gateway.clock.now();
-        routing::plan(&call.route, call.surface(), &call.gateway.board, now, &mut rand::rng())
+        let asked = routing::Asked {
+            surface: call.surface(),
+            profile: call.profile.as_deref(),
+        };
+        routing::plan(&call.route, asked, &call.gateway.board, now, &mut rand::rng())
     };
     let total = call
         .route
@@ -288,6 +294,7 @@ async fn exchange(
     let request = request.map_err(|message| Failure::new(FailureClass::Connect, message))?;
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
+    learn(call, target, credential, served.dialect, &head);
     if !head.status.is_success() {
         return refused(call, target, served, credential, &head, body).await;
     }
@@ -318,6 +325,19 @@ async fn exchange(
         Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}
     }
     Ok((headers, answer))
+}
+
+/// Tells the board what an answer says of the limits that the next call will meet. Of a refusal only the allowances:
+/// what it says of limits is read with its reason.
+fn learn(call: &Call, target: &Target, credential: &Credential, dialect: Dialect, head: &http::response::Parts) {
+    let (board, now) = (&call.gateway.board, call.gateway.clock.now());
+    let told = Allowance::read(dialect, &head.headers, now);
+    if let Some(wait) = told.used_up.filter(|_| head.status.is_success()) {
+        board.spare(target, credential, wait, now);
+    }
+    if !told.windows.is_empty() {
+        board.tell_windows(&target.upstream, credential, told.windows, now);
+    }
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

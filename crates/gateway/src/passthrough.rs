@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::snapshot::{Credential, Upstream};
+use domain::snapshot::{Credential, Key, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
@@ -53,7 +53,7 @@ pub(crate) async fn forward(
         Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
     })?;
     let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-    let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
+    let credential = credential_of(upstream, &caller.key)?;
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
     let readied = auth::ready(gateway, upstream, credential).await.map_err(|failure| {
@@ -100,6 +100,19 @@ pub(crate) async fn forward(
         status = response.status().as_u16(), took_ms = started.1.elapsed().as_millis(), "passthrough"
     );
     relay(upstream, credential, response).await
+}
+
+/// The first credential that is for this key.
+fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
+    let usable = |credential: &&Arc<Credential>| {
+        credential.pool.serves(key.profile.as_deref()) && credential.state.deactivated.is_none()
+    };
+    upstream.credentials.iter().find(usable).ok_or_else(|| {
+        Fault::new(
+            FaultKind::Unavailable,
+            "no credential of the upstream can be used with this key; tell the operator",
+        )
+    })
 }
 
 async fn relay(

@@ -9,7 +9,7 @@
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Route, Target};
+use domain::snapshot::{Credential, Route, Target};
 use domain::{Operation, Surface, Timestamp};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -28,6 +28,21 @@ pub struct Choice {
 
 /// Candidates in the order in which they are tried.
 pub type Order = SmallVec<[Choice; 4]>;
+
+/// What a call asks for, as far as choosing is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The operation, and the format.
+    pub surface: Surface,
+    /// The profile of its key, in lower case: whose credentials it may use.
+    pub profile: Option<&'a str>,
+}
+
+impl From<Surface> for Asked<'_> {
+    fn from(surface: Surface) -> Self {
+        Self { surface, profile: None }
+    }
+}
 
 /// What [`plan()`] decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +71,20 @@ pub struct Excluded {
 pub enum Exclusion {
     /// Its upstream offers this operation neither in this format nor in one that can be translated into it.
     Dialect,
+    /// Its credential is for keys of another profile, or of one.
+    Profile,
+    /// Its credential is out of service until an operator puts it back.
+    Deactivated,
+    /// Its credential was used as often as it may be today.
+    DailyLimit {
+        /// When the next day begins.
+        until: Timestamp,
+    },
+    /// As much of its account's allowance is used as an operator wants to be used.
+    Paused {
+        /// When the allowance is whole again.
+        until: Timestamp,
+    },
     /// An operator keeps its breaker open.
     ForcedOpen,
     /// Its upstream failed too often.
@@ -65,6 +94,11 @@ pub enum Exclusion {
     },
     /// Its upstream failed too often, and another call is finding out whether it still does.
     Probing,
+    /// Its upstream named a time at which it will be well again.
+    UpstreamCooldown {
+        /// That time. A guess all the same: unlike a limit, it may be over before.
+        until: Timestamp,
+    },
     /// Its credential rests.
     Cooldown {
         /// Until then.
@@ -84,6 +118,11 @@ impl Exclusion {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dialect => "dialect",
+            Self::Profile => "profile",
+            Self::Deactivated => "deactivated",
+            Self::DailyLimit { .. } => "daily_limit",
+            Self::Paused { .. } => "paused",
+            Self::UpstreamCooldown { .. } => "upstream_cooldown",
             Self::ForcedOpen => "forced_open",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Probing => "probing",
@@ -95,8 +134,13 @@ impl Exclusion {
     /// When it is expected to end, where that is known.
     pub const fn until(self) -> Option<Timestamp> {
         match self {
-            Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Probing => None,
+            Self::BreakerOpen { until }
+            | Self::UpstreamCooldown { until }
+            | Self::Cooldown { until, .. }
+            | Self::OutOfCredit { until }
+            | Self::DailyLimit { until }
+            | Self::Paused { until } => Some(until),
+            Self::Dialect | Self::Profile | Self::Deactivated | Self::ForcedOpen | Self::Probing => None,
         }
     }
 
@@ -110,19 +154,27 @@ impl Exclusion {
         match self {
             Self::Probing => Some(now),
             Self::BreakerOpen { until }
+            | Self::UpstreamCooldown { until }
             | Self::Cooldown {
                 until,
                 named_by_provider: false,
             } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } => None,
+            Self::Dialect
+            | Self::Profile
+            | Self::Deactivated
+            | Self::DailyLimit { .. }
+            | Self::Paused { .. }
+            | Self::ForcedOpen
+            | Self::Cooldown { .. }
+            | Self::OutOfCredit { .. } => None,
         }
     }
 }
 
 /// Decides what a call on this route may try, and marks the first choice as used.
-pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let mut entries = board.lock();
-    let plan = Plan::of(route, surface, &entries, now, rng);
+    let plan = Plan::of(route, asked.into(), &entries, now, rng);
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first);
     }
@@ -131,26 +183,44 @@ pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng:
 }
 
 /// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
-pub fn preview(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
-    Plan::of(route, surface, &board.lock(), now, rng)
+pub fn preview<'a>(
+    route: &Route,
+    asked: impl Into<Asked<'a>>,
+    board: &Board,
+    now: Timestamp,
+    rng: &mut impl Rng,
+) -> Plan {
+    Plan::of(route, asked.into(), &board.lock(), now, rng)
+}
+
+/// Why a credential is not for a key of this profile, whatever is known of its health.
+pub(crate) fn barred(credential: &Credential, profile: Option<&str>) -> Option<Exclusion> {
+    if !credential.pool.serves(profile) {
+        Some(Exclusion::Profile)
+    } else if credential.state.deactivated.is_some() {
+        Some(Exclusion::Deactivated)
+    } else {
+        None
+    }
 }
 
 impl Plan {
-    fn of(route: &Route, surface: Surface, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+    fn of(route: &Route, asked: Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+        let profile = asked.profile;
         let mut plan = Self {
-            surface,
+            surface: asked.surface,
             order: Order::new(),
             last_resort: false,
             excluded: Vec::new(),
         };
         if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, entries, now, rng);
+            plan.add_target(route, 0, profile, entries, now, rng);
         } else {
             plan.order.reserve(route.targets.len());
             let mut ranks = Ranks::new();
             rank_targets(route, entries, rng, &mut ranks);
             for rank in &ranks {
-                plan.add_target(route, unpacked(*rank), entries, now, rng);
+                plan.add_target(route, unpacked(*rank), profile, entries, now, rng);
             }
         }
         if plan.order.is_empty() {
@@ -160,7 +230,15 @@ impl Plan {
     }
 
     /// Adds the candidates of one target, in order or with their reasons.
-    fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+    fn add_target(
+        &mut self,
+        route: &Route,
+        place: usize,
+        profile: Option<&str>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let target = &route.targets[place];
         let reason = if offers(target, self.surface) {
             entries.upstream_exclusion(&target.upstream, now)
@@ -175,22 +253,31 @@ impl Plan {
                         target: place,
                         credential,
                     },
-                    reason: entries.stricter(reason, target, known.id, now),
+                    reason: entries.stricter(reason, target, known, profile, now),
                 });
                 self.excluded.extend(excluded);
             }
             // A lone credential needs no rank, and where nothing rests not even a look.
-            (None, [_]) if !entries.some_rest(now) => self.order.push(Choice {
+            (None, [only]) if !entries.some_rest(now) && barred(only, profile).is_none() => self.order.push(Choice {
                 target: place,
                 credential: 0,
             }),
-            (None, _) => self.add_pool(target, place, entries, now, rng),
+            (None, _) => self.add_pool(target, place, profile, entries, now, rng),
         }
     }
 
     /// Adds the candidates of a target whose upstream has several credentials.
-    fn add_pool(&mut self, target: &Target, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+    fn add_pool(
+        &mut self,
+        target: &Target,
+        place: usize,
+        profile: Option<&str>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let upstream = &target.upstream;
+        let turn = entries.turn(upstream);
         let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
         let mut ranks = Ranks::new();
         for (credential, known) in upstream.credentials.iter().enumerate() {
@@ -199,7 +286,8 @@ impl Plan {
             } else {
                 None
             };
-            if let Some(reason) = entry.and_then(|entry| entry.exclusion(target, now)) {
+            let reason = barred(known, profile).or_else(|| entry.filter(|_| some_rest)?.exclusion(target, known, now));
+            if let Some(reason) = reason {
                 self.excluded.push(Excluded {
                     choice: Choice {
                         target: place,
@@ -215,7 +303,8 @@ impl Plan {
                 open,
                 weight: known.weight,
             };
-            ranks.push(packed(0, rank(upstream.strategy, &load, rng), credential));
+            let before_others = -i32::from(turn == Some(known.id));
+            ranks.push(packed(before_others, rank(upstream.strategy, &load, rng), credential));
         }
         ranks.sort_unstable();
         self.order.extend(ranks.iter().map(|rank| Choice {

@@ -4,6 +4,7 @@
 //! the same data is refused at once; the settler has counted the journal's backlog before that, so that nobody spends
 //! money twice over a restart; and it stops last, when no call is left that could write a receipt.
 
+mod credentials;
 mod first_start;
 mod logs;
 mod retention;
@@ -11,11 +12,12 @@ mod signals;
 mod watch;
 pub(crate) mod world;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::Timestamp;
+use domain::{CredentialId, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
 use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
@@ -135,6 +137,11 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         gateway: gateway.clone(),
         shutdown: shutdown.clone(),
     }));
+    let keep = tokio::spawn(credentials::keep(
+        gateway.clone(),
+        parts.store.clone(),
+        shutdown.clone(),
+    ));
     let clean = tokio::spawn(retention::keep_clean(
         parts.store.clone(),
         config.logs.retention.0,
@@ -155,7 +162,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     tracing::info!(all_ended, "no more calls; booking the last receipts");
     shutdown.cancel();
     // Tasks that only watch: whether they ended well no longer matters.
-    drop((follow.await, clean.await));
+    drop((follow.await, keep.await, clean.await));
     parts.stop_settling.cancel();
     booked
         .await
@@ -171,18 +178,26 @@ struct Parts {
     journal: Arc<Journal>,
     accounts: Arc<Accounts>,
     settler: Settler,
+    /// A day, and how often each credential was used on it before.
+    credential_uses: (i64, HashMap<CredentialId, u64>),
     stop_settling: CancellationToken,
 }
 
 impl Parts {
     async fn open(store: Store, journal: Arc<Journal>) -> anyhow::Result<Self> {
         let accounts = Arc::new(Accounts::new());
-        let settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts)).await?;
+        let mut settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts)).await?;
+        let today = now().day();
+        let mut uses = settler.uses_waiting(today)?;
+        for (credential, booked) in store.credentials().uses(today).await? {
+            *uses.entry(credential).or_default() += booked;
+        }
         Ok(Self {
             store,
             journal,
             accounts,
             settler,
+            credential_uses: (today, uses),
             stop_settling: CancellationToken::new(),
         })
     }
@@ -209,6 +224,7 @@ impl Parts {
             cors_origins: config.server.cors_origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             backlog: BacklogProbe(Arc::new(backlog)),
+            credential_uses: self.credential_uses.clone(),
         })
     }
 }
@@ -243,12 +259,15 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
 /// What the control plane may ask of the data plane.
 fn current(gateway: &Gateway) -> admin::Current {
     let (one, other, third) = (gateway.clone(), gateway.clone(), gateway.clone());
-    let now = || Timestamp(jiff::Timestamp::now().as_microsecond());
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
-        plan: Arc::new(move |route, surface| routing::preview(route, surface, third.board(), now(), &mut rand::rng())),
+        plan: Arc::new(move |route, asked| routing::preview(route, asked, third.board(), now(), &mut rand::rng())),
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 fn shutdown_of(token: &CancellationToken) -> impl Future<Output = ()> + Send + use<> {

@@ -12,5 +12,6 @@ mod file;
 mod lab;
 mod ledger;
 mod outage;
+mod pools;
 mod resources;
 mod whole;

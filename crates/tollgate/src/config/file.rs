@@ -50,10 +50,12 @@ pub struct File {
     pub users: Vec<UserDecl>,
     /// What clients authenticate with.
     pub keys: Vec<KeyEntry>,
+    /// Names of pools of credentials. A key of one uses only its credentials, and they serve no other key.
+    pub profiles: Vec<String>,
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 11] = [
+pub const SECTIONS: [&str; 12] = [
     "server",
     "storage",
     "security",
@@ -65,6 +67,7 @@ pub const SECTIONS: [&str; 11] = [
     "models",
     "users",
     "keys",
+    "profiles",
 ];
 
 /// `server`
@@ -252,6 +255,9 @@ pub struct KeyEntry {
     /// Whether it may use provider paths beyond the metered operations.
     #[serde(default)]
     pub passthrough: bool,
+    /// One of `profiles`, whose credentials it uses, and no others; none named: credentials without a profile.
+    #[serde(default)]
+    pub profile: Option<String>,
 }
 
 impl From<KeyEntry> for KeyDecl {
@@ -265,6 +271,7 @@ impl From<KeyEntry> for KeyDecl {
             expires,
             addresses,
             passthrough,
+            profile,
         } = entry;
         Self {
             name,
@@ -276,6 +283,7 @@ impl From<KeyEntry> for KeyDecl {
                 expires,
                 addresses,
                 passthrough,
+                profile,
             },
         }
     }
