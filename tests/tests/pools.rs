@@ -333,9 +333,11 @@ fn an_account_without_money_is_left_alone_over_a_restart() {
         .upstream
         .rule(Match::credential(&secret("k1")), Behaviour::text("hello"));
     wait::until("the database to know", || {
-        world.gateway.restart();
-        world.account("k1")["state"] == "out_of_credit"
+        let shown = world.gateway.cli_json(&["credential", "show", "main/k1", "--json"]);
+        shown["out_of_credit_since"].is_string()
     });
+    world.gateway.restart();
+    assert_eq!(world.account("k1")["state"], "out_of_credit");
     for _ in 0..4 {
         assert_eq!(world.served(), ok("k2"));
     }

@@ -82,7 +82,7 @@ fn check_names_place_and_mend() {
         ("search: {backend: searxng}\n", &["bad.yaml:1:1: ", "search"]),
         (
             "profiles: [team-a]\nusers: [{name: a}]\nkeys: [{name: k, user: a, key: sk-tg-0123456789, profile: taem-a}]\n",
-            &["bad.yaml:3:60: ", "keys[0].profile", "did you mean `team-a`"],
+            &["bad.yaml:3:59: ", "keys[0].profile", "did you mean `team-a`"],
         ),
         ("a: [\n", &["bad.yaml:"]),
     ] {

@@ -323,6 +323,7 @@ pub(super) fn to_json(record: &CredentialRecord) -> Value {
     value["name"] = json!(record.name);
     value["masked"] = json!(record.masked);
     value["weight"] = json!(record.weight);
+    value["out_of_credit_since"] = json!(record.state.out_of_credit.map(moment));
     value["deactivated"] = json!(
         record
             .state
