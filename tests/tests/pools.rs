@@ -60,16 +60,16 @@ keys:
     }
 
     /// One call of the common key: who served it, or the status.
-    fn served(&self) -> Result<String, u16> {
+    fn served(&self) -> String {
         self.served_to(COMMON)
     }
 
-    fn served_to(&self, key: &str) -> Result<String, u16> {
+    fn served_to(&self, key: &str) -> String {
         let response = self.call(key, "m");
         let last = self.upstream.take_received().pop();
         match response.status() {
-            200 => Ok(used(&last.expect("somebody was asked").credential.expect("with a key"))),
-            status => Err(status),
+            200 => used(&last.expect("somebody was asked").credential.expect("with a key")),
+            status => status.to_string(),
         }
     }
 
@@ -132,10 +132,6 @@ fn used(secret: &str) -> String {
     rest.split('-').next().expect("its name").to_owned()
 }
 
-fn ok(name: &str) -> Result<String, u16> {
-    Ok(name.to_owned())
-}
-
 fn pair(one: &str, other: &str) -> (String, String) {
     (one.to_owned(), other.to_owned())
 }
@@ -155,7 +151,7 @@ fn away_from_midnight() {
 #[test]
 fn credentials_take_turns_of_the_length_that_they_say() {
     let world = World::new("openai", &[("k1", ", rotate_after: 3"), ("k2", "")], "");
-    let turns: Vec<_> = (0..8).map(|_| world.served().expect("an answer")).collect();
+    let turns: Vec<_> = (0..8).map(|_| world.served()).collect();
     assert_eq!(turns, ["k1", "k1", "k1", "k2", "k1", "k1", "k1", "k2"]);
 }
 
@@ -202,7 +198,7 @@ fn a_limit_of_the_day_is_exact_over_crashes_and_parallel_calls() {
     // An orderly restart changes nothing.
     assert!(world.gateway.stop().success());
     world.gateway.restart();
-    assert_eq!(world.served(), Err(503));
+    assert_eq!(world.served(), "503");
     assert_eq!(world.account("k1")["uses_today"], 12);
     assert_eq!(
         world.excluded("common"),
@@ -220,10 +216,10 @@ fn a_limit_of_the_day_is_exact_over_crashes_and_parallel_calls() {
 #[test]
 fn a_key_of_a_profile_uses_its_credentials_and_never_anothers() {
     let world = World::new("openai", &[("k1", ", profile: team-a"), ("k2", "")], "");
-    assert_eq!(world.served_to(TEAM_A), ok("k1"));
-    assert_eq!(world.served_to(TEAM_A), ok("k1"));
-    assert_eq!(world.served_to(COMMON), ok("k2"));
-    assert_eq!(world.served_to(TEAM_B), Err(503), "none has that profile");
+    assert_eq!(world.served_to(TEAM_A), "k1");
+    assert_eq!(world.served_to(TEAM_A), "k1");
+    assert_eq!(world.served_to(COMMON), "k2");
+    assert_eq!(world.served_to(TEAM_B), "503", "none has that profile");
     world.upstream.rule(
         Match::credential(&secret("k1")),
         Behaviour::refuse(Refusal::rate_limited(Some(60))),
@@ -250,7 +246,7 @@ fn repeated_refusals_take_a_credential_out_and_an_operator_puts_it_back() {
     let revoked = || world.account("k1");
     // K9: nobody notices. The refused one rests, so it is asked again only as others fail.
     for _ in 0..10 {
-        assert_eq!(world.served(), ok("k2"));
+        assert_eq!(world.served(), "k2");
     }
     assert_eq!(revoked()["refusals"], 1);
     assert_eq!(revoked()["state"], "cooldown");
@@ -298,7 +294,7 @@ fn repeated_refusals_take_a_credential_out_and_an_operator_puts_it_back() {
     let said = world.gateway.cli_ok(&["credential", "edit", "main/k1", "--activate"]);
     assert!(said.contains("is back in service"), "{said}");
     wait::within(Duration::from_secs(5), "the server to see it", || {
-        world.served() == ok("k1")
+        world.served() == "k1"
     });
     world.wait_for_event("activated", "k1");
     assert_eq!(world.account("k1")["refusals"], 0);
@@ -313,7 +309,7 @@ fn what_callers_ask_wrongly_counts_against_nobody() {
             assert_ne!(world.call(COMMON, "n").status(), 200, "{status}");
         }
         assert_eq!(world.account("k1")["refusals"], 0, "{status}");
-        assert_eq!(world.served(), ok("k1"), "{status}");
+        assert_eq!(world.served(), "k1", "{status}");
     }
 }
 
@@ -325,7 +321,7 @@ fn an_account_without_money_is_left_alone_over_a_restart() {
         Behaviour::refuse(Refusal::insufficient_quota()),
     );
     for _ in 0..4 {
-        assert_eq!(world.served(), ok("k2"));
+        assert_eq!(world.served(), "k2");
     }
     assert_eq!(world.account("k1")["state"], "out_of_credit");
     world.wait_for_event("out_of_credit", "k1");
@@ -339,12 +335,12 @@ fn an_account_without_money_is_left_alone_over_a_restart() {
     world.gateway.restart();
     assert_eq!(world.account("k1")["state"], "out_of_credit");
     for _ in 0..4 {
-        assert_eq!(world.served(), ok("k2"));
+        assert_eq!(world.served(), "k2");
     }
     // An operator who has paid says so.
     world.gateway.cli_ok(&["credential", "edit", "main/k1", "--activate"]);
     wait::within(Duration::from_secs(5), "the server to see it", || {
-        world.served() == ok("k1")
+        world.served() == "k1"
     });
 }
 
@@ -367,12 +363,12 @@ fn an_account_is_paused_at_the_share_that_its_operator_says() {
             .rule(Match::credential(&secret("k1")), Behaviour::answer(answer));
     };
     told("0.79");
-    assert_eq!(world.served(), ok("k1"));
-    assert_eq!(world.served(), ok("k2"));
+    assert_eq!(world.served(), "k1");
+    assert_eq!(world.served(), "k2");
     told("0.8");
-    assert_eq!(world.served(), ok("k1"));
+    assert_eq!(world.served(), "k1");
     for _ in 0..3 {
-        assert_eq!(world.served(), ok("k2"));
+        assert_eq!(world.served(), "k2");
     }
     let account = world.account("k1");
     assert_eq!(account["state"], "paused");
@@ -396,9 +392,9 @@ fn a_limit_that_an_answer_says_is_used_up_is_not_run_into() {
     world
         .upstream
         .rule(Match::credential(&secret("k1")).and_model("m"), Behaviour::answer(last));
-    assert_eq!(world.served(), ok("k1"));
+    assert_eq!(world.served(), "k1");
     for _ in 0..3 {
-        assert_eq!(world.served(), ok("k2"), "{}", world.account("k1"));
+        assert_eq!(world.served(), "k2", "{}", world.account("k1"));
     }
     // Of one model: the other one's limit is its own.
     let others: Vec<_> = (0..2)
@@ -414,7 +410,7 @@ fn a_limit_that_an_answer_says_is_used_up_is_not_run_into() {
         Match::credential(&secret("k2")),
         Behaviour::refuse(Refusal::rate_limited(Some(60))),
     );
-    assert_eq!(world.served(), ok("k1"));
+    assert_eq!(world.served(), "k1");
 }
 
 #[test]

@@ -53,29 +53,29 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
-    fn window(used_permille: u32, resets_at: i64) -> Option<Window> {
-        Some(Window {
+    const fn window(used_permille: u32, resets_at: i64) -> Window {
+        Window {
             used_permille,
             resets_at: Timestamp::from_secs(resets_at),
-        })
+        }
     }
 
     #[test]
     fn an_account_is_spared_until_the_last_full_allowance_is_whole_again() {
         let share: Percent = "90%".parse().unwrap();
         let mut windows = Windows {
-            five_hours: window(899, 2_000),
-            seven_days: window(100, 9_000),
+            five_hours: Some(window(899, 2_000)),
+            seven_days: Some(window(100, 9_000)),
         };
         assert_eq!(windows.spared_until(share, NOW), None);
         windows.update(Windows {
-            five_hours: window(900, 2_000),
+            five_hours: Some(window(900, 2_000)),
             seven_days: None,
         });
         assert_eq!(windows.spared_until(share, NOW), Some(Timestamp::from_secs(2_000)));
         windows.update(Windows {
             five_hours: None,
-            seven_days: window(1_050, 9_000),
+            seven_days: Some(window(1_050, 9_000)),
         });
         assert_eq!(windows.spared_until(share, NOW), Some(Timestamp::from_secs(9_000)));
         assert_eq!(windows.spared_until(share, Timestamp::from_secs(9_000)), None, "over");
