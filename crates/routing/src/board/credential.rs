@@ -2,7 +2,7 @@
 //!
 //! Everything that was found out about it (rests, refusals in a row, that it is out of service) holds for one
 //! *activation*: when an operator puts the credential back into service, its state in the snapshot names another one, and
-//! what is known here is void. So nothing has to be in step with the database for an operator's word to count at once.
+//! what is known here is forgotten before a call sees that snapshot. So nothing has to be in step with the database for an operator's word to count at once.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl CredentialEntry {
     /// Why the credential is not to be used for a target; `None` where nothing is against it. Of several reasons the one
     /// that allows least.
     pub(crate) fn exclusion(&self, target: &Target, credential: &Credential, now: Timestamp) -> Option<Exclusion> {
-        if self.deactivated && self.activation == credential.state.activation {
+        if self.deactivated {
             return Some(Exclusion::Deactivated);
         }
         let resting = target.upstream.cooldown.is_some();
