@@ -1,10 +1,13 @@
 //! `/api/accounts`: credentials at providers and how they are doing.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
-use domain::{FailureClass, Timestamp};
+use domain::snapshot::{Credential, Upstream};
+use domain::{FailureClass, Timestamp, Window};
 use routing::cooldown::Rest;
-use routing::{BreakerState, Forced};
+use routing::{BreakerState, CredentialStatus, Forced, REFUSALS_MAX};
 use serde_json::{Value, json};
 
 use crate::auth::Operator;
@@ -27,21 +30,75 @@ pub(crate) async fn list(State(shared): State<Shared>, _: Operator) -> Json<Valu
         });
         for credential in &upstream.credentials {
             let status = credentials.iter().find(|status| status.credential == credential.id);
-            let rest = status
-                .and_then(|status| status.rest)
-                .map(rest_words)
-                .filter(|(_, until)| *until > now);
+            let standing = Standing::of(upstream, credential, status, now);
+            let windows = status.map(|status| status.windows).unwrap_or_default();
+            let models = status.map_or(&[][..], |status| &status.resting_models);
             rows.push(json!({
                 "name": credential.name, "upstream": upstream.name, "provider": upstream.provider.name,
                 "masked": credential.secret.masked(), "weight": credential.weight, "priority": upstream.priority,
-                "state": rest.map_or("ready", |(word, _)| word), "breaker": breaker,
+                "state": standing.word, "breaker": breaker,
                 "open_calls": status.map_or(0, |status| status.open_calls),
                 "probe": probe,
-                "rests_until": rest.map(|(_, until)| time::moment(until)),
+                "rests_until": standing.until.map(time::moment),
+                "profile": credential.pool.profile(), "daily_limit": credential.daily_limit,
+                "uses_today": status.map_or(0, |status| status.uses_today),
+                "refusals": status.map_or(0, |status| status.refusals),
+                "deactivated": credential.state.deactivated.as_ref().map(|out| {
+                    json!({"at": time::moment(out.at), "reason": out.reason})
+                }),
+                "resting_models": models.iter().map(model_words).collect::<Vec<_>>(),
+                "pause_at": credential.pause_at,
+                "windows": {"five_hours": windows.five_hours.map(window_words), "seven_days": windows.seven_days.map(window_words)},
             }));
         }
     }
     Json(json!({"accounts": rows}))
+}
+
+/// A credential in one word, and until when.
+struct Standing {
+    word: &'static str,
+    until: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Of several words the one that allows least, in the order in which a choice looks.
+    fn of(upstream: &Upstream, credential: &Credential, status: Option<&CredentialStatus>, now: Timestamp) -> Self {
+        let new = |word, until| Self { word, until };
+        if credential.state.deactivated.is_some() || status.is_some_and(|status| status.refusals >= REFUSALS_MAX) {
+            return new("deactivated", None);
+        }
+        let Some(status) = status else {
+            return new("ready", None);
+        };
+        let rest = status
+            .rest
+            .filter(|rest| upstream.cooldown.is_some() && rest.until() > now);
+        if let Some(Rest::OutOfCredit(until)) = rest {
+            return new("out_of_credit", Some(until));
+        }
+        if credential.daily_limit.is_some_and(|limit| status.uses_today >= limit) {
+            return new("daily_limit", Some(now.next_midnight()));
+        }
+        let share = credential.pause_at;
+        if let Some(until) = share.and_then(|share| status.windows.spared_until(share, now)) {
+            return new("paused", Some(until));
+        }
+        let (word, until) = rest.map_or(("ready", None), |rest| {
+            let (word, until) = rest_words(rest);
+            (word, Some(until))
+        });
+        new(word, until)
+    }
+}
+
+fn model_words((model, rest): &(Arc<str>, Rest)) -> Value {
+    let (word, until) = rest_words(*rest);
+    json!({"model": **model, "state": word, "until": time::moment(until)})
+}
+
+fn window_words(window: Window) -> Value {
+    json!({"used_percent": f64::from(window.used_permille) / 10.0, "resets_at": time::moment(window.resets_at)})
 }
 
 const fn breaker_word(state: BreakerState) -> &'static str {

@@ -195,6 +195,8 @@ pub(crate) struct Asked {
     /// Tokens that its prompt would have; 0: few.
     #[serde(default)]
     tokens: u64,
+    /// The name of a key: with which credentials would its call go?
+    key: Option<String>,
 }
 
 /// Where a call would go now.
@@ -206,11 +208,25 @@ pub(crate) async fn show(
     let operation = asked.operation.as_deref().unwrap_or(Operation::Chat.name());
     let dialect = asked.dialect.as_deref().unwrap_or(Dialect::OpenaiChat.name());
     let surface = surface(operation, dialect).map_err(ApiError::malformed)?;
-    let route = shared
-        .snapshot()
+    let snapshot = shared.snapshot();
+    let profile = match &asked.key {
+        None => None,
+        Some(name) => {
+            let mut keys = snapshot.keys.values();
+            let key = keys.find(|key| key.name.eq_ignore_ascii_case(name));
+            let key = key.ok_or_else(|| ApiError::not_found(format!("there is no key `{name}`")))?;
+            key.profile.clone()
+        }
+    };
+    let route = snapshot
         .route(&asked.model)
         .ok_or_else(|| ApiError::not_found(format!("no upstream serves `{}`", asked.model)))?;
     let needs = needs(&asked.needs, asked.tokens).map_err(ApiError::malformed)?;
-    let plan = (shared.inner.current.plan)(&route, routing::Asked { surface, needs });
+    let asked = routing::Asked {
+        needs,
+        profile: profile.as_deref(),
+        ..surface.into()
+    };
+    let plan = (shared.inner.current.plan)(&route, asked);
     Ok(Json(Explanation::of(&route, &plan)))
 }

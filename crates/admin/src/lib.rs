@@ -51,7 +51,7 @@ pub struct AdminOptions {
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// The same about a call.
-type AskPlan = Arc<dyn Fn(&Route, Asked) -> Plan + Send + Sync>;
+type AskPlan = Arc<dyn Fn(&Route, Asked<'_>) -> Plan + Send + Sync>;
 
 /// A test of the way to an upstream; `Err`: there is no such thing.
 type AskCheckup = Arc<dyn Fn(CheckupOf) -> Pin<Box<dyn Future<Output = Result<Checkup, String>> + Send>> + Send + Sync>;

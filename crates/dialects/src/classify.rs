@@ -4,12 +4,15 @@
 //! or is something wrong with the upstream or our credential there? The first is passed on unchanged and counts
 //! against nobody; the second becomes a [`Failure`] for `routing` to act on.
 
-use domain::{Dialect, Failure, Timestamp};
+use domain::{Dialect, Failure, FailureClass, Scope, Timestamp};
 use http::HeaderMap;
 
 use crate::provider_error::{Cause, ProviderError};
 
+mod allowance;
 mod retry_after;
+
+pub use allowance::Allowance;
 
 /// Whose fault it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +35,37 @@ pub fn classify(dialect: Dialect, status: u16, headers: &HeaderMap, body: &[u8],
     let Cause::Upstream(class) = error.cause(Some(status)) else {
         return Verdict::Caller;
     };
+    let named = retry_after::named(dialect, headers, now).or(error.retry_after(now));
     Verdict::Failure(Failure {
         class,
         status: Some(status),
-        retry_after: retry_after::named(dialect, headers, now)
-            .or(error.retry_after)
-            .map(retry_after::believed),
+        scope: scope(class, status, dialect, headers, &error, now),
+        retry_after: named.map(retry_after::believed),
         detail: error.detail(class),
     })
+}
+
+/// How much of the credential the answer is about. In doubt all of it: the next candidate is then another credential.
+fn scope(
+    class: FailureClass,
+    status: u16,
+    dialect: Dialect,
+    headers: &HeaderMap,
+    error: &ProviderError,
+    now: Timestamp,
+) -> Scope {
+    let of_model = match class {
+        // Anthropic: "Rate limits are applied separately for each model" (docs.claude.com/en/api/rate-limits); what its
+        // subscriptions say of all models stands in other headers.
+        FailureClass::RateLimited => {
+            error.limits_one_model()
+                || (dialect == Dialect::AnthropicMessages && retry_after::used_up(dialect, headers, now).is_some())
+        }
+        // A key that is good, and may not use this model: other models, and other callers, are not concerned.
+        FailureClass::Auth => status == 403 && !error.is_about_the_key(),
+        _ => false,
+    };
+    if of_model { Scope::Model } else { Scope::Credential }
 }
 
 #[cfg(test)]
@@ -104,6 +130,74 @@ mod tests {
         assert_eq!(
             failure(429, &headers, body).unwrap().retry_after,
             Some(Duration::from_secs(7))
+        );
+    }
+
+    #[test]
+    fn a_limit_or_a_refusal_may_be_of_one_model_only() {
+        let none = HeaderMap::new();
+        let scope = |status: u16, body: &str| failure(status, &none, body.as_bytes()).map(|failure| failure.scope);
+        for (status, body) in [
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            ),
+            (
+                429,
+                r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your organization's rate limit of 30,000 input tokens per minute (org: 6-7, model: claude-opus-4-6)."}}"#,
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]}]}}"#,
+            ),
+            (
+                403,
+                r#"{"error":{"type":"permission_error","message":"no access to this model"}}"#,
+            ),
+            (403, ""),
+        ] {
+            assert_eq!(scope(status, body), Some(Scope::Model), "{body}");
+        }
+        for (status, body) in [
+            (429, ""),
+            (
+                429,
+                r#"{"error":{"message":"Too many requests","code":"rate_limit_exceeded"}}"#,
+            ),
+            (
+                429,
+                r#"{"error":{"details":[{"violations":[{"quotaId":"RequestsPerMinutePerProject"}]}]}}"#,
+            ),
+            (401, ""),
+            (403, r#"{"error":{"code":"account_deactivated","message":"m"}}"#),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"Your API key was reported as leaked. Please use another API key.","status":"PERMISSION_DENIED"}}"#,
+            ),
+        ] {
+            assert_eq!(scope(status, body), Some(Scope::Credential), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_quota_of_the_day_is_not_back_in_a_second() {
+        let body = |quota: &str| {
+            format!(
+                r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{{"violations":[{{"quotaId":"{quota}"}}]}},{{"retryDelay":"34s"}}]}}}}"#
+            )
+        };
+        let wait = |quota: &str| {
+            let body = body(quota);
+            failure(429, &HeaderMap::new(), body.as_bytes()).unwrap().retry_after
+        };
+        assert_eq!(
+            wait("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
+            Some(Duration::from_secs(34))
+        );
+        // 2027-01-15T08:00:00Z: midnight in California, just now; the next is a day away.
+        assert_eq!(
+            wait("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
+            Some(Duration::from_hours(24))
         );
     }
 

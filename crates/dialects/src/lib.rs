@@ -40,7 +40,7 @@ mod sse;
 mod usage;
 
 pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, Stored, UsageReport, read_answer};
-pub use classify::{Verdict, classify};
+pub use classify::{Allowance, Verdict, classify};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};

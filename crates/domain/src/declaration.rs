@@ -3,6 +3,7 @@
 //! One set of types serves all three, so that a resource means the same wherever it was made. Defaults that belong to
 //! the whole process are not filled in here but when the [`crate::Snapshot`] is built, because they may change later.
 
+mod percent;
 mod period;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use percent::{ParsePercentError, Percent};
 pub use period::{ParsePeriodError, Period};
 
 use crate::capability::CapabilitiesDecl;
@@ -130,6 +132,61 @@ pub struct CredentialDecl {
     /// Share under the strategy `weighted`.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Requests per day (UTC) at most; another credential is used after that.
+    #[serde(default)]
+    pub daily_limit: Option<u64>,
+    /// Under `round_robin`: how many requests in a row it gets before the next one's turn; default: 1.
+    #[serde(default)]
+    pub rotate_after: Option<u32>,
+    /// One of `profiles`: only keys of that profile use it.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Leave it alone while this much of its five-hour or seven-day allowance is used (subscriptions).
+    #[serde(default)]
+    pub pause_at: Option<Percent>,
+}
+
+impl CredentialDecl {
+    /// One that says nothing more.
+    pub fn new(name: impl Into<String>, key: Secret) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            weight: 1,
+            daily_limit: None,
+            rotate_after: None,
+            profile: None,
+            pause_at: None,
+        }
+    }
+
+    /// How it may be used, apart from its share.
+    pub fn terms(&self) -> CredentialTerms {
+        CredentialTerms {
+            daily_limit: self.daily_limit,
+            rotate_after: self.rotate_after,
+            profile: self.profile.clone(),
+            pause_at: self.pause_at,
+        }
+    }
+}
+
+/// How a credential may be used; see [`CredentialDecl`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CredentialTerms {
+    /// Requests per day (UTC) at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_limit: Option<u64>,
+    /// Requests in a row before the next one's turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_after: Option<u32>,
+    /// Whose keys use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// From which share of an allowance on it is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_at: Option<Percent>,
 }
 
 /// `upstreams[].timeouts`
@@ -337,6 +394,9 @@ pub struct KeyTerms {
     pub addresses: Vec<IpNet>,
     /// Whether it may use provider paths beyond the metered operations.
     pub passthrough: bool,
+    /// The profile whose credentials it uses, and no others; none named: those without a profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// `defaults`: what a resource does where it does not say.

@@ -29,11 +29,12 @@ pub mod system_prompt;
 pub mod time;
 pub mod units;
 pub mod usage;
+pub mod windows;
 
 pub use attempt::AttemptRecord;
 pub use capability::{Capabilities, Capability, CapabilitySet, Lack, Needs};
 pub use dialect::{Dialect, Surface};
-pub use failure::{Failure, FailureClass};
+pub use failure::{Failure, FailureClass, Scope};
 pub use fault::{Fault, FaultKind};
 pub use id::{CallId, CredentialId, KeyId, UpstreamId, UserId};
 pub use money::Money;
@@ -50,3 +51,4 @@ pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};
 pub use time::Timestamp;
 pub use units::Units;
 pub use usage::Usage;
+pub use windows::{Window, Windows};

@@ -18,9 +18,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow};
+pub use build::{
+    CredentialRow, CredentialState, Deactivation, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow,
+};
 
-use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Strategy};
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
@@ -64,7 +66,7 @@ pub struct Problem {
 }
 
 /// A configured endpoint at a provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// Identity.
     pub id: UpstreamId,
@@ -90,6 +92,8 @@ pub struct Upstream {
     pub strategy: Strategy,
     /// Its credentials; one with an empty secret where none is needed.
     pub credentials: Vec<Arc<Credential>>,
+    /// Whether any of them keeps its turn for more than one request.
+    pub rotates_slowly: bool,
     /// What it serves.
     pub models: Vec<NamePattern>,
     /// Added to every request.
@@ -146,7 +150,7 @@ pub struct Timeouts {
 }
 
 /// A secret of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     /// Identity.
     pub id: CredentialId,
@@ -156,6 +160,63 @@ pub struct Credential {
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// Whose keys use it.
+    pub pool: Pool,
+    /// Requests per day (UTC) at most.
+    pub daily_limit: Option<u64>,
+    /// Requests in a row before the next one's turn; at least 1.
+    pub rotate_after: u32,
+    /// From which share of an allowance on it is left alone.
+    pub pause_at: Option<Percent>,
+    /// What became of it.
+    pub state: CredentialState,
+}
+
+impl Credential {
+    /// One of which nothing is said: for keys without a profile, and without limits.
+    pub fn new(id: CredentialId, name: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            secret,
+            weight: 1,
+            pool: Pool::Common,
+            daily_limit: None,
+            rotate_after: 1,
+            pause_at: None,
+            state: CredentialState::default(),
+        }
+    }
+}
+
+/// Which keys use a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// All: where no secret is needed, there is nothing to keep apart.
+    Everyone,
+    /// Those that are bound to no profile.
+    Common,
+    /// Those of one profile, named in lower case.
+    Profile(Arc<str>),
+}
+
+impl Pool {
+    /// Whether a key of this profile (in lower case) uses it.
+    pub fn serves(&self, profile: Option<&str>) -> bool {
+        match (self, profile) {
+            (Self::Everyone, _) | (Self::Common, None) => true,
+            (Self::Profile(own), Some(profile)) => **own == *profile,
+            (Self::Common, Some(_)) | (Self::Profile(_), None) => false,
+        }
+    }
+
+    /// The profile's name, where there is one.
+    pub fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Profile(name) => Some(name),
+            Self::Everyone | Self::Common => None,
+        }
+    }
 }
 
 /// What a client authenticates with.
@@ -177,6 +238,8 @@ pub struct Key {
     pub addresses: Vec<IpNet>,
     /// Whether it may use provider paths beyond the metered operations.
     pub passthrough: bool,
+    /// The profile whose credentials it uses, in lower case.
+    pub profile: Option<Arc<str>>,
 }
 
 impl Key {
@@ -197,6 +260,7 @@ impl Key {
             expires: None,
             addresses: Vec::new(),
             passthrough: true,
+            profile: None,
         }
     }
 }

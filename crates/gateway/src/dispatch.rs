@@ -11,7 +11,7 @@ mod source;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use dialects::{Allowance, Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
 use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
 use http::StatusCode;
@@ -156,7 +156,7 @@ impl Seeker for Call {
         self.started
     }
 
-    fn asked(&self) -> routing::Asked {
+    fn asked(&self) -> routing::Asked<'_> {
         needs::asked(self)
     }
 
@@ -282,6 +282,7 @@ async fn exchange(
     let request = request.map_err(|message| Failure::new(FailureClass::Connect, message))?;
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
+    learn(call, target, credential, served.dialect, &head);
     if !head.status.is_success() {
         return refused(call, target, served, credential, &head, body).await;
     }
@@ -321,6 +322,19 @@ async fn exchange(
         Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}
     }
     Ok((headers, answer))
+}
+
+/// Tells the board what an answer says of the limits that the next call will meet. Of a refusal only the allowances:
+/// what it says of limits is read with its reason.
+fn learn(call: &Call, target: &Target, credential: &Credential, dialect: Dialect, head: &http::response::Parts) {
+    let (board, now) = (&call.gateway.board, call.gateway.clock.now());
+    let told = Allowance::read(dialect, &head.headers, now);
+    if let Some(wait) = told.used_up.filter(|_| head.status.is_success()) {
+        board.spare(target, credential, wait, now);
+    }
+    if !told.windows.is_empty() {
+        board.tell_windows(&target.upstream, credential, told.windows, now);
+    }
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

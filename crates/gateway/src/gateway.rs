@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::snapshot::Key;
-use domain::{KeyId, Secret, Snapshot};
+use domain::{CredentialId, KeyId, Secret, Snapshot};
 use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
@@ -60,6 +60,8 @@ pub struct GatewayOptions {
     pub keep_conversations: Duration,
     /// Receipts journalled and not yet in the ledger, for `/metrics` and `/readyz`.
     pub backlog: BacklogProbe,
+    /// A day (UTC, counted from the epoch), and how often each credential was used on it before this process began.
+    pub credential_uses: (i64, HashMap<CredentialId, u64>),
 }
 
 /// Asks how many receipts wait for the ledger, and what the settler's last error was.
@@ -125,16 +127,19 @@ impl Gateway {
             .iter()
             .filter_map(|origin| HeaderValue::try_from(origin).ok())
             .collect();
+        let (board, clock) = (Board::new(), Clock::start());
+        let (day, uses) = options.credential_uses;
+        board.restore(&options.snapshot, day, uses, clock.now());
         let inner = Inner {
             snapshot: ArcSwap::new(options.snapshot),
             hasher,
             journal: options.journal,
             accounts: options.accounts,
-            board: Board::new(),
+            board,
             client: UpstreamClient::new(options.address_rules, options.resolver),
             tokens: Tokens::default(),
             metrics: Metrics::new(),
-            clock: Clock::start(),
+            clock,
             bodies: Budget::new(options.body_budget),
             body_limit: options.body_limit,
             fetches_urls: options.fetch_urls,
@@ -158,6 +163,7 @@ impl Gateway {
         limiters.retain(|id, _| *id == KeyId::MASTER || known.contains(id));
         drop(limiters);
         self.inner.board.retain(&snapshot);
+        self.inner.board.adopt(&snapshot, self.inner.clock.now());
         self.inner.snapshot.store(snapshot);
     }
 

@@ -20,10 +20,14 @@ const OF_MEDIA: [Capability; 4] = [
 ];
 
 /// What the call asks for.
-pub(crate) fn asked(call: &Call) -> Asked {
+pub(crate) fn asked(call: &Call) -> Asked<'_> {
     let surface = call.surface();
+    let plain = Asked {
+        profile: call.profile.as_deref(),
+        ..surface.into()
+    };
     if surface.operation != Operation::Chat {
-        return surface.into();
+        return plain;
     }
     let bounds = &call.route.bounds;
     let (tokens, least_tokens) = estimate::long_input(call.body.len() as u64);
@@ -31,7 +35,7 @@ pub(crate) fn asked(call: &Call) -> Asked {
     let is_long = bounds.context != 0 && tokens > bounds.context && call.facts.inline_media == 0;
     let looked_for = looked_for(call);
     if !is_long && looked_for.is_empty() {
-        return surface.into();
+        return plain;
     }
     let needed = if looked_for.is_empty() {
         CapabilitySet::EMPTY
@@ -40,12 +44,12 @@ pub(crate) fn asked(call: &Call) -> Asked {
     };
     let (tokens, least_tokens) = if is_long { (tokens, least_tokens) } else { (0, 0) };
     Asked {
-        surface,
         needs: Needs {
             capabilities: needed.and(looked_for),
             tokens,
             least_tokens,
         },
+        ..plain
     }
 }
 

@@ -29,6 +29,8 @@ fn route(upstreams: i64, credentials: i64, strategy: Strategy) -> Arc<Route> {
                 name: format!("k{n}"),
                 secret: Secret::new("sk"),
                 weight: 1 + n as u32,
+                terms: domain::declaration::CredentialTerms::default(),
+                state: domain::snapshot::CredentialState::default(),
             })
             .collect(),
     };

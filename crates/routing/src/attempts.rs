@@ -21,6 +21,7 @@
 
 mod verdict;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::declaration::Defaults;
@@ -30,8 +31,8 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Canary, Leave};
-use crate::plan::{Choice, Exclusion, Plan};
+use crate::board::{Board, Canary, Leave, Tried};
+use crate::plan::{Choice, Excluded, Exclusion, Plan};
 use verdict::Verdict;
 
 /// How long one call waits in all before it is answered with what it has. A client that has to wait longer is told so:
@@ -63,6 +64,8 @@ pub struct Attempts {
     phase: Phase,
     tries: u32,
     waited: Duration,
+    /// The choice that the plan marked as used.
+    stamped: Option<Choice>,
     /// When the running try began.
     began: Timestamp,
     /// Held while the running try is the one that probes.
@@ -146,6 +149,7 @@ impl Attempts {
             waited: Duration::ZERO,
             began: Timestamp::default(),
             canary: None,
+            stamped: plan.order.first().copied(),
             untried: plan.order.clone(),
             resting: resting.collect(),
             troubles: SmallVec::new(),
@@ -185,7 +189,13 @@ impl Attempts {
             return;
         };
         let canary = self.canary.take();
-        board.failed(upstream, credential, failure, canary.as_ref(), now, rng);
+        let tried = Tried {
+            upstream,
+            model: model_of(route, choice),
+            credential,
+            began: self.began,
+        };
+        board.failed(tried, failure, canary.as_ref(), now, rng);
         drop(canary);
         self.verdict.note(failure);
         self.phase = match failure.class {
@@ -215,7 +225,13 @@ impl Attempts {
     /// caller's own fault counts too: the upstream works.
     pub fn served(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
         if let Some((upstream, credential)) = find(route, choice) {
-            board.succeeded(upstream, credential, self.began, now);
+            let tried = Tried {
+                upstream,
+                model: model_of(route, choice),
+                credential,
+                began: self.began,
+            };
+            board.succeeded(tried, now);
         }
         self.canary = None;
     }
@@ -240,7 +256,7 @@ impl Attempts {
     /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
     fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
         if !self.may_begin(now) {
-            return self.give_up(route, now);
+            return self.give_up(route, board, now);
         }
         self.set_resting_aside(route, board, now);
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
@@ -263,8 +279,41 @@ impl Attempts {
                 self.begin(route, choice, leave, board, now)
             }
             Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => self.wait(choice, until, now),
-            _ => self.give_up(route, now),
+            _ => match self.take_last_resort(route, board, now) {
+                Some(choice) => {
+                    let leave = leave(route, choice, board, now);
+                    self.begin(route, choice, leave, board, now)
+                }
+                None => self.give_up(route, board, now),
+            },
         }
+    }
+
+    /// Of the credentials that were set aside because we guess that they should rest, the one that should recover first;
+    /// one per call. The others have failed by now, and a guess must not turn a call away that it might have answered.
+    fn take_last_resort(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<Choice> {
+        if self.plan.last_resort || self.tries == 0 {
+            return None;
+        }
+        let guessed = |excluded: &&Excluded| {
+            let by_guess = |reason: &Exclusion| {
+                matches!(
+                    reason,
+                    Exclusion::Cooldown {
+                        named_by_provider: false,
+                        ..
+                    }
+                )
+            };
+            let troubled = self.failures_at(route, excluded.choice) > 0;
+            by_guess(&excluded.reason)
+                && !troubled
+                && exclusion(route, excluded.choice, board, now).is_none_or(|reason| by_guess(&reason))
+        };
+        let soonest = self.plan.excluded.iter().filter(guessed);
+        let choice = soonest.min_by_key(|excluded| excluded.reason.until())?.choice;
+        self.plan.last_resort = true;
+        Some(choice)
     }
 
     fn may_begin(&self, now: Timestamp) -> bool {
@@ -353,7 +402,12 @@ impl Attempts {
         if let Leave::Canary(canary) = leave {
             self.canary = Some(canary);
         }
-        if self.tries > 0 || self.plan.order.first() != Some(&choice) {
+        if let Some((upstream, credential)) = find(route, choice)
+            && !board.take(upstream, credential, now)
+        {
+            return self.without(route, choice, board, now);
+        }
+        if self.tries > 0 || self.stamped != Some(choice) {
             board.stamp(route, choice);
         }
         if let Some(resting) = self.resting.iter_mut().find(|resting| resting.choice == choice) {
@@ -365,13 +419,26 @@ impl Attempts {
         Step::Try(choice)
     }
 
+    /// Goes on without a candidate whose last use of the day another call took. It is among the untried no more, and it
+    /// does not come back by resting, so this ends.
+    fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
+        self.canary = None;
+        self.untried.retain(|other| *other != choice);
+        self.resting.retain(|resting| resting.choice != choice);
+        self.phase = Phase::Choosing;
+        self.choose(route, board, now)
+    }
+
     fn wait(&mut self, choice: Choice, until: Timestamp, now: Timestamp) -> Step {
         self.waited += until.since(now);
         self.phase = Phase::Waiting { choice, until };
         Step::Wait { until }
     }
 
-    fn give_up(&mut self, route: &Route, now: Timestamp) -> Step {
+    fn give_up(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        if self.tries == 0 {
+            self.exclude_anew(route, board, now);
+        }
         let soonest = self
             .resting
             .iter()
@@ -380,9 +447,23 @@ impl Attempts {
             .min();
         let fault = self
             .verdict
-            .fault(&self.plan, route, soonest.map(|until| until.since(now)));
+            .fault(&self.plan, route, soonest.map(|until| until.since(now)), now);
         self.phase = Phase::Over(fault.clone());
         Step::GiveUp(fault)
+    }
+
+    /// Sets aside, with its reason, what was planned and may not be tried any more: a limit that other calls reached
+    /// meanwhile, or what an operator decided. Else nobody could say why nothing was tried.
+    fn exclude_anew(&mut self, route: &Route, board: &Board, now: Timestamp) {
+        let Plan { order, excluded, .. } = &mut self.plan;
+        order.retain(|choice| {
+            let reason = exclusion(route, *choice, board, now).filter(|reason| !reason.is_guess());
+            excluded.extend(reason.map(|reason| Excluded {
+                choice: *choice,
+                reason,
+            }));
+            reason.is_none()
+        });
     }
 
     /// A candidate was told to come back later.
@@ -539,6 +620,10 @@ impl Attempts {
 fn find(route: &Route, choice: Choice) -> Option<(&Upstream, &Credential)> {
     let upstream = &route.targets.get(choice.target)?.upstream;
     Some((upstream, upstream.credentials.get(choice.credential)?))
+}
+
+fn model_of(route: &Route, choice: Choice) -> Option<&Arc<str>> {
+    route.targets.get(choice.target).map(|target| &target.model)
 }
 
 fn upstream_of(route: &Route, choice: Choice) -> Option<UpstreamId> {

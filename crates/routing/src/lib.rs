@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod board;
 pub mod breaker;
 pub mod cooldown;
+pub mod events;
 pub mod plan;
 pub mod strategy;
 
@@ -21,6 +22,7 @@ pub mod strategy;
 mod testing;
 
 pub use attempts::{Attempts, Step};
-pub use board::{Board, CredentialStatus, InFlight, Probed, UpstreamStatus};
+pub use board::{Board, CredentialStatus, InFlight, Probed, REFUSALS_MAX, UpstreamStatus};
 pub use breaker::{BreakerState, Forced};
+pub use events::{Change, CredentialEvent};
 pub use plan::{Asked, Choice, Excluded, Exclusion, Order, Pinned, Plan, plan, plan_pinned, preview};

@@ -9,7 +9,7 @@
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Route, Target};
+use domain::snapshot::{Credential, Route, Target};
 use domain::{CredentialId, Lack, Needs, Operation, Surface, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -29,20 +29,23 @@ pub struct Choice {
 /// Candidates in the order in which they are tried.
 pub type Order = SmallVec<[Choice; 4]>;
 
-/// What a call asks for.
+/// What a call asks for, as far as choosing is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Asked<'a> {
     /// What, in which format.
     pub surface: Surface,
     /// What a model must be able to do for it.
     pub needs: Needs,
+    /// The profile of its key, in lower case: whose credentials it may use.
+    pub profile: Option<&'a str>,
 }
 
-impl From<Surface> for Asked {
+impl From<Surface> for Asked<'_> {
     fn from(surface: Surface) -> Self {
         Self {
             surface,
             needs: Needs::default(),
+            profile: None,
         }
     }
 }
@@ -97,6 +100,20 @@ pub enum Exclusion {
     Dialect,
     /// Its model is known not to be able to do what the request needs.
     Capability(Lack),
+    /// Its credential is for keys of another profile, or of one.
+    Profile,
+    /// Its credential is out of service until an operator puts it back.
+    Deactivated,
+    /// Its credential was used as often as it may be today.
+    DailyLimit {
+        /// When the next day begins.
+        until: Timestamp,
+    },
+    /// As much of its account's allowance is used as an operator wants to be used.
+    Paused {
+        /// When the allowance is whole again.
+        until: Timestamp,
+    },
     /// An operator keeps its breaker open.
     ForcedOpen,
     /// Its upstream failed too often.
@@ -106,6 +123,11 @@ pub enum Exclusion {
     },
     /// Its upstream failed too often, and another call is finding out whether it still does.
     Probing,
+    /// Its upstream named a time at which it will be well again.
+    UpstreamCooldown {
+        /// That time. A guess all the same: unlike a limit, it may be over before.
+        until: Timestamp,
+    },
     /// Its credential rests.
     Cooldown {
         /// Until then.
@@ -128,6 +150,11 @@ impl Exclusion {
         match self {
             Self::Dialect => "dialect",
             Self::Capability(_) => "capability",
+            Self::Profile => "profile",
+            Self::Deactivated => "deactivated",
+            Self::DailyLimit { .. } => "daily_limit",
+            Self::Paused { .. } => "paused",
+            Self::UpstreamCooldown { .. } => "upstream_cooldown",
             Self::ForcedOpen => "forced_open",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Probing => "probing",
@@ -140,8 +167,19 @@ impl Exclusion {
     /// When it is expected to end, where that is known.
     pub const fn until(self) -> Option<Timestamp> {
         match self {
-            Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
-            Self::Dialect | Self::Capability(_) | Self::ForcedOpen | Self::Probing | Self::Pinned => None,
+            Self::BreakerOpen { until }
+            | Self::UpstreamCooldown { until }
+            | Self::Cooldown { until, .. }
+            | Self::OutOfCredit { until }
+            | Self::DailyLimit { until }
+            | Self::Paused { until } => Some(until),
+            Self::Dialect
+            | Self::Capability(_)
+            | Self::Profile
+            | Self::Deactivated
+            | Self::ForcedOpen
+            | Self::Probing
+            | Self::Pinned => None,
         }
     }
 
@@ -155,12 +193,17 @@ impl Exclusion {
         match self {
             Self::Probing => Some(now),
             Self::BreakerOpen { until }
+            | Self::UpstreamCooldown { until }
             | Self::Cooldown {
                 until,
                 named_by_provider: false,
             } => Some(until),
             Self::Dialect
             | Self::Capability(_)
+            | Self::Profile
+            | Self::Deactivated
+            | Self::DailyLimit { .. }
+            | Self::Paused { .. }
             | Self::ForcedOpen
             | Self::Cooldown { .. }
             | Self::OutOfCredit { .. }
@@ -170,7 +213,7 @@ impl Exclusion {
 }
 
 /// Decides what a call on this route may try, and marks the first choice as used.
-pub fn plan(route: &Route, asked: impl Into<Asked>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let asked = asked.into();
     let mut entries = board.lock();
     let plan = Plan::of(route, &asked, &entries, now, rng);
@@ -183,9 +226,9 @@ pub fn plan(route: &Route, asked: impl Into<Asked>, board: &Board, now: Timestam
 
 /// The same for a request that names something which lives at one upstream, for one of its credentials: nobody else knows
 /// it, so nobody else is tried, however well.
-pub fn plan_pinned(
+pub fn plan_pinned<'a>(
     route: &Route,
-    asked: impl Into<Asked>,
+    asked: impl Into<Asked<'a>>,
     pinned: Pinned,
     board: &Board,
     now: Timestamp,
@@ -202,12 +245,29 @@ pub fn plan_pinned(
 }
 
 /// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
-pub fn preview(route: &Route, asked: impl Into<Asked>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+pub fn preview<'a>(
+    route: &Route,
+    asked: impl Into<Asked<'a>>,
+    board: &Board,
+    now: Timestamp,
+    rng: &mut impl Rng,
+) -> Plan {
     Plan::of(route, &asked.into(), &board.lock(), now, rng)
 }
 
+/// Why a credential is not for a key of this profile, whatever is known of its health.
+pub(crate) fn barred(credential: &Credential, profile: Option<&str>) -> Option<Exclusion> {
+    if !credential.pool.serves(profile) {
+        Some(Exclusion::Profile)
+    } else if credential.state.deactivated.is_some() {
+        Some(Exclusion::Deactivated)
+    } else {
+        None
+    }
+}
+
 impl Plan {
-    fn of(route: &Route, asked: &Asked, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+    fn of(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
         let mut plan = Self::weighed(route, asked, entries, now, rng);
         // How long a prompt is we only guess, and that must not turn a call away, nor take its failover.
         let guessed = Exclusion::Capability(Lack::Context { certain: false });
@@ -225,7 +285,7 @@ impl Plan {
     }
 
     /// Every candidate in order, or with what is against it.
-    fn weighed(route: &Route, asked: &Asked, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+    fn weighed(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
         let mut plan = Self {
             surface: asked.surface,
             order: Order::new(),
@@ -233,13 +293,13 @@ impl Plan {
             excluded: Vec::new(),
         };
         if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, &asked.needs, entries, now, rng);
+            plan.add_target(route, 0, asked, entries, now, rng);
         } else {
             plan.order.reserve(route.targets.len());
             let mut ranks = Ranks::new();
             rank_targets(route, entries, rng, &mut ranks);
             for rank in &ranks {
-                plan.add_target(route, unpacked(*rank), &asked.needs, entries, now, rng);
+                plan.add_target(route, unpacked(*rank), asked, entries, now, rng);
             }
         }
         plan
@@ -250,15 +310,16 @@ impl Plan {
         &mut self,
         route: &Route,
         place: usize,
-        needs: &Needs,
+        asked: &Asked<'_>,
         entries: &Entries,
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
+        let profile = asked.profile;
         let target = &route.targets[place];
         let reason = if !offers(target, self.surface) {
             Some(Exclusion::Dialect)
-        } else if let Some(lack) = needs.lack(target.capabilities, target.context) {
+        } else if let Some(lack) = asked.needs.lack(target.capabilities, target.context) {
             Some(Exclusion::Capability(lack))
         } else {
             entries.upstream_exclusion(&target.upstream, now)
@@ -271,22 +332,31 @@ impl Plan {
                         target: place,
                         credential,
                     },
-                    reason: entries.stricter(reason, target, known.id, now),
+                    reason: entries.stricter(reason, target, known, profile, now),
                 });
                 self.excluded.extend(excluded);
             }
             // A lone credential needs no rank, and where nothing rests not even a look.
-            (None, [_]) if !entries.some_rest(now) => self.order.push(Choice {
+            (None, [only]) if !entries.some_rest(now) && barred(only, profile).is_none() => self.order.push(Choice {
                 target: place,
                 credential: 0,
             }),
-            (None, _) => self.add_pool(target, place, entries, now, rng),
+            (None, _) => self.add_pool(target, place, profile, entries, now, rng),
         }
     }
 
     /// Adds the candidates of a target whose upstream has several credentials.
-    fn add_pool(&mut self, target: &Target, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+    fn add_pool(
+        &mut self,
+        target: &Target,
+        place: usize,
+        profile: Option<&str>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let upstream = &target.upstream;
+        let turn = entries.turn(upstream);
         let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
         let mut ranks = Ranks::new();
         for (credential, known) in upstream.credentials.iter().enumerate() {
@@ -295,7 +365,8 @@ impl Plan {
             } else {
                 None
             };
-            if let Some(reason) = entry.and_then(|entry| entry.exclusion(target, now)) {
+            let reason = barred(known, profile).or_else(|| entry.filter(|_| some_rest)?.exclusion(target, known, now));
+            if let Some(reason) = reason {
                 self.excluded.push(Excluded {
                     choice: Choice {
                         target: place,
@@ -311,7 +382,8 @@ impl Plan {
                 open,
                 weight: known.weight,
             };
-            ranks.push(packed(0, rank(upstream.strategy, &load, rng), credential));
+            let before_others = -i32::from(turn == Some(known.id));
+            ranks.push(packed(before_others, rank(upstream.strategy, &load, rng), credential));
         }
         ranks.sort_unstable();
         self.order.extend(ranks.iter().map(|rank| Choice {

@@ -1,15 +1,17 @@
 //! Credentials of upstreams: sealed, shown by their ends.
 
-use domain::declaration::CredentialDecl;
+use domain::declaration::{CredentialDecl, CredentialTerms};
+use domain::snapshot::{CredentialState, Deactivation};
 use domain::{CredentialId, Secret, Timestamp, UpstreamId};
 use sea_orm::FromQueryResult;
 
 use crate::clock::now;
+use crate::credential_states::{self, StateColumns};
 use crate::db::{Sql, Tx, values};
 use crate::error::{Kind, Result, StoreError};
 use crate::meta::{self, HASH_KEY_CONTEXT};
 use crate::names::{Origin, check_name, name_key};
-use crate::store::Store;
+use crate::store::{Store, to_json};
 use crate::upstreams;
 use crate::vault::{KeyRing, VaultError};
 
@@ -30,6 +32,10 @@ pub struct CredentialRecord {
     pub masked: String,
     /// Share under the strategy `weighted`.
     pub weight: u32,
+    /// How it may be used, apart from that.
+    pub terms: CredentialTerms,
+    /// What became of it.
+    pub state: CredentialState,
     /// Who made it.
     pub origin: Origin,
     /// When it was made.
@@ -46,6 +52,8 @@ pub struct CredentialChange {
     pub key: Option<Secret>,
     /// Another share.
     pub weight: Option<u32>,
+    /// How it may be used from now on, apart from that.
+    pub terms: Option<CredentialTerms>,
 }
 
 impl Credentials<'_> {
@@ -85,6 +93,7 @@ impl Credentials<'_> {
             &credential,
             change.key.as_ref(),
             change.weight.unwrap_or(credential.weight),
+            change.terms.as_ref().unwrap_or(&credential.terms),
         )
         .await?;
         meta::bump_revision(&tx).await?;
@@ -110,8 +119,10 @@ impl CredentialRecord {
     }
 }
 
-const SELECT: &str =
-    "SELECT id, upstream_id, name, secret, masked, weight, origin, created_at, updated_at FROM credentials";
+const SELECT: &str = "SELECT c.id, c.upstream_id, c.name, c.secret, c.masked, c.weight, c.terms, c.origin, c.created_at, \
+                      c.updated_at, COALESCE(s.activation, 0) AS activation, s.deactivated_at, \
+                      COALESCE(s.reason, '') AS reason, s.out_of_credit_at \
+                      FROM credentials c LEFT JOIN credential_states s ON s.credential_id = c.id";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -121,19 +132,40 @@ struct Row {
     secret: String,
     masked: String,
     weight: i64,
+    terms: String,
     origin: String,
     created_at: i64,
     updated_at: i64,
+    activation: i64,
+    deactivated_at: Option<i64>,
+    reason: String,
+    out_of_credit_at: Option<i64>,
 }
 
 impl From<Row> for CredentialRecord {
+    /// Terms that cannot be read take it out of service: without them it might be used for whom it is not meant.
     fn from(row: Row) -> Self {
+        let mut state = CredentialState::from(StateColumns {
+            activation: row.activation,
+            deactivated_at: row.deactivated_at,
+            reason: row.reason,
+            out_of_credit_at: row.out_of_credit_at,
+        });
+        let terms = serde_json::from_str(&row.terms).unwrap_or_else(|error| {
+            state.deactivated = Some(Deactivation {
+                at: Timestamp(row.updated_at),
+                reason: format!("its settings cannot be read ({error}); remove it and add it again"),
+            });
+            CredentialTerms::default()
+        });
         Self {
             id: CredentialId(row.id),
             upstream: UpstreamId(row.upstream_id),
             name: row.name,
             masked: row.masked,
             weight: u32::try_from(row.weight).unwrap_or(u32::MAX),
+            terms,
+            state,
             origin: Origin::from_name(&row.origin),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
@@ -144,7 +176,7 @@ impl From<Row> for CredentialRecord {
 
 /// All that are not archived.
 pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<CredentialRecord>> {
-    let select = format!("{SELECT} WHERE archived_at IS NULL ORDER BY upstream_id, name_key");
+    let select = format!("{SELECT} WHERE c.archived_at IS NULL ORDER BY c.upstream_id, c.name_key");
     Ok(sql
         .all::<Row>(&select, values![])
         .await?
@@ -155,7 +187,7 @@ pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<CredentialRecord>> {
 
 /// Those of one upstream.
 pub(crate) async fn of_upstream(sql: &impl Sql, upstream: UpstreamId) -> Result<Vec<CredentialRecord>> {
-    let select = format!("{SELECT} WHERE upstream_id = $1 AND archived_at IS NULL ORDER BY name_key");
+    let select = format!("{SELECT} WHERE c.upstream_id = $1 AND c.archived_at IS NULL ORDER BY c.name_key");
     Ok(sql
         .all::<Row>(&select, values![upstream.0])
         .await?
@@ -186,8 +218,9 @@ pub(crate) async fn declare(
             Some(record) => {
                 // A secret that cannot be unsealed any more is replaced by the declared one.
                 let same = record.unseal(ring).is_ok_and(|secret| secret == decl.key);
-                if !same || record.weight != decl.weight {
-                    update(tx, ring, record, (!same).then_some(&decl.key), decl.weight).await?;
+                let terms = decl.terms();
+                if !same || record.weight != decl.weight || record.terms != terms {
+                    update(tx, ring, record, (!same).then_some(&decl.key), decl.weight, &terms).await?;
                     changed = true;
                 }
             }
@@ -215,14 +248,15 @@ pub(crate) async fn insert(
 ) -> Result<()> {
     check_name(Kind::Credential, &decl.name)?;
     let insert = "INSERT INTO credentials \
-                  (upstream_id, name, name_key, secret, masked, weight, origin, created_at, updated_at) \
-                  VALUES ($1, $2, $3, '', $4, $5, $6, $7, $7) RETURNING id";
+                  (upstream_id, name, name_key, secret, masked, weight, terms, origin, created_at, updated_at) \
+                  VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8, $8) RETURNING id";
     let values = values![
         upstream.0,
         decl.name.as_str(),
         name_key(&decl.name),
         decl.key.masked(),
         i64::from(decl.weight),
+        to_json(&decl.terms())?,
         origin.name(),
         now().0
     ];
@@ -288,15 +322,25 @@ async fn update(
     record: &CredentialRecord,
     key: Option<&Secret>,
     weight: u32,
+    terms: &CredentialTerms,
 ) -> Result<()> {
+    if key.is_some() {
+        // What was found out about the old secret does not hold for the new one.
+        credential_states::activate(tx, record.id).await?;
+    }
     let (sealed, masked) = match key {
         Some(key) => (ring.seal(&context(record.id), key.expose().as_bytes())?, key.masked()),
         None => (record.sealed.clone(), record.masked.clone()),
     };
-    let update = "UPDATE credentials SET secret = $2, masked = $3, weight = $4, updated_at = $5 WHERE id = $1";
-    tx.exec(update, values![record.id.0, sealed, masked, i64::from(weight), now().0])
-        .await
-        .map(|_| ())
+    let update =
+        "UPDATE credentials SET secret = $2, masked = $3, weight = $4, terms = $5, updated_at = $6 WHERE id = $1";
+    let terms = to_json(terms)?;
+    tx.exec(
+        update,
+        values![record.id.0, sealed, masked, i64::from(weight), terms, now().0],
+    )
+    .await
+    .map(|_| ())
 }
 
 async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
@@ -308,8 +352,9 @@ async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
     .map(|_| ())
 }
 
-async fn require(sql: &impl Sql, upstream: UpstreamId, name: &str) -> Result<CredentialRecord> {
-    let select = format!("{SELECT} WHERE upstream_id = $1 AND name_key = $2 AND archived_at IS NULL");
+/// One that is to be used.
+pub(crate) async fn require(sql: &impl Sql, upstream: UpstreamId, name: &str) -> Result<CredentialRecord> {
+    let select = format!("{SELECT} WHERE c.upstream_id = $1 AND c.name_key = $2 AND c.archived_at IS NULL");
     let row = sql.one::<Row>(&select, values![upstream.0, name_key(name)]).await?;
     row.map(Into::into)
         .ok_or_else(|| StoreError::not_found(Kind::Credential, name))

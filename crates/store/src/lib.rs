@@ -13,6 +13,7 @@ mod audit;
 mod backup;
 mod balances;
 mod clock;
+mod credential_states;
 mod credentials;
 mod db;
 mod error;

@@ -16,6 +16,7 @@ use crate::vault::KeyRing;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_pins.sql"),
+    include_str!("migrations/0003_credential_pools.sql"),
 ];
 
 /// Serialises migrations on PostgreSQL; any constant that nobody else uses.

@@ -66,6 +66,8 @@ fn upstream(record: UpstreamRecord, ring: &KeyRing, problems: &mut Vec<Problem>)
                 name,
                 secret,
                 weight: credential.weight,
+                terms: credential.terms.clone(),
+                state: credential.state.clone(),
             })
         }
         Err(error) => {

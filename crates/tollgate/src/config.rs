@@ -72,6 +72,8 @@ pub struct Config {
     pub found: Vec<UpstreamDecl>,
     /// Where each resource's name stands, for mistakes that only the database knows of.
     pub names: Vec<DeclaredName>,
+    /// Names of pools of credentials.
+    pub profiles: Vec<String>,
     /// Things worth telling that stop nothing.
     pub notes: Vec<String>,
 }
@@ -213,6 +215,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let logs = section(tree, "logs", mistakes);
     let defaults = section(tree, "defaults", mistakes);
     let system_prompt: SystemPromptDecl = section(tree, "system_prompt", mistakes);
+    let profiles: Vec<String> = section(tree, "profiles", mistakes);
     check_switches(tree, mistakes);
     let providers: Vec<Listed<'_, Provider>> = list(tree, "providers", mistakes);
     let upstreams: Vec<Listed<'_, UpstreamDecl>> = list(tree, "upstreams", mistakes);
@@ -234,6 +237,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::models(&models, &names.collect::<Vec<_>>(), mistakes);
     check::users(&users, mistakes);
     check::keys(&keys, &check::names_in(tree, "users"), mistakes);
+    check::profiles(tree, &profiles, &upstreams, &keys, mistakes);
     Config {
         file: None,
         server,
@@ -251,6 +255,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         },
         found,
         names: declared_names(tree),
+        profiles,
         notes,
     }
 }
@@ -265,11 +270,7 @@ fn found(environment: &Environment, own: &[&Provider]) -> Vec<UpstreamDecl> {
         .filter_map(|provider| {
             let key = provider.env.iter().find_map(|name| environment.filled(name))?;
             let key = Secret::new(key.trim());
-            let credential = CredentialDecl {
-                name: FOUND_CREDENTIAL.to_owned(),
-                key,
-                weight: 1,
-            };
+            let credential = CredentialDecl::new(FOUND_CREDENTIAL, key);
             Some(UpstreamDecl {
                 credentials: vec![credential],
                 ..upstream_of(&provider.name)

@@ -188,12 +188,8 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
 fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
     let provider = catalog::provider("openai").expect("a built-in preset").clone();
     let id = UpstreamId(number as i64 + 1);
-    let credential = |n: usize| Credential {
-        id: CredentialId(id.0 * 100 + n as i64),
-        name: format!("k{n}"),
-        secret: Secret::new("sk"),
-        weight: 1,
-    };
+    let credential =
+        |n: usize| Credential::new(CredentialId(id.0 * 100 + n as i64), format!("k{n}"), Secret::new("sk"));
     let second = Duration::from_secs(1);
     Upstream {
         id,
@@ -208,6 +204,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         weight: 1,
         strategy: strategy(rng),
         credentials: (0..credentials).map(|n| Arc::new(credential(n))).collect(),
+        rotates_slowly: false,
         models: Vec::new(),
         headers: Vec::new(),
         params: Vec::new(),

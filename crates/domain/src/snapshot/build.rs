@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Credential, Key, KeyHash, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
+use super::{Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
 use crate::declaration::{
-    BreakerDecl, CooldownDecl, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch, TargetDecl,
-    TimeoutsDecl, UpstreamDecl,
+    BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch,
+    TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
 use crate::{
@@ -59,6 +59,30 @@ pub struct CredentialRow {
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// How it may be used.
+    pub terms: CredentialTerms,
+    /// What became of it.
+    pub state: CredentialState,
+}
+
+/// What became of a credential: kept in the database, beside what was declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialState {
+    /// Grows each time that it is put back into service. What was found out about it before is void.
+    pub activation: i64,
+    /// Out of service, until an operator puts it back.
+    pub deactivated: Option<Deactivation>,
+    /// Since when its account has no money, as far as is known.
+    pub out_of_credit: Option<Timestamp>,
+}
+
+/// Why a credential is out of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deactivation {
+    /// Since when.
+    pub at: Timestamp,
+    /// In words for people, without secrets.
+    pub reason: String,
 }
 
 /// A declared model. Inline targets have been made into upstreams before (see [`ModelDecl`]): a target whose
@@ -231,6 +255,7 @@ impl Snapshot {
                 expires: row.expires,
                 addresses: row.terms.addresses,
                 passthrough: row.terms.passthrough,
+                profile: row.terms.profile.as_deref().map(profile_name),
             };
             self.keys.insert(row.hash, Arc::new(key));
         }
@@ -383,6 +408,7 @@ fn upstream(
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
+    let rotates_slowly = credentials.iter().any(|credential| credential.rotate_after > 1);
     let params = texts(&decl.params);
     // The upstream's own come first: of two of one name the first counts.
     let surface_params = provider
@@ -407,6 +433,7 @@ fn upstream(
         weight: decl.weight,
         strategy: decl.strategy.unwrap_or(defaults.strategy),
         credentials,
+        rotates_slowly,
         models: decl.models.unwrap_or_else(|| provider.models.clone()),
         headers: headers(decl.headers)?,
         params,
@@ -503,17 +530,29 @@ fn credential(row: CredentialRow) -> Arc<Credential> {
         name: row.name,
         secret: row.secret,
         weight: row.weight,
+        pool: row
+            .terms
+            .profile
+            .as_deref()
+            .map_or(Pool::Common, |name| Pool::Profile(profile_name(name))),
+        daily_limit: row.terms.daily_limit,
+        rotate_after: row.terms.rotate_after.unwrap_or(1).max(1),
+        pause_at: row.terms.pause_at,
+        state: row.state,
     })
+}
+
+/// Profiles are the same whatever their case.
+fn profile_name(name: &str) -> Arc<str> {
+    folded(name).into()
 }
 
 /// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
 /// negative of the upstream's cannot meet one.
 fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
     Arc::new(Credential {
-        id: CredentialId(-upstream.0),
-        name: "none".to_owned(),
-        secret: Secret::new(""),
-        weight: 1,
+        pool: Pool::Everyone,
+        ..Credential::new(CredentialId(-upstream.0), "none", Secret::new(""))
     })
 }
 

@@ -19,7 +19,7 @@ pub(crate) trait Seeker {
     fn surface(&self) -> Surface;
 
     /// What is asked, with what a model must be able to do for it.
-    fn asked(&self) -> routing::Asked {
+    fn asked(&self) -> routing::Asked<'_> {
         self.surface().into()
     }
 

@@ -157,6 +157,13 @@ impl Seeker for Opening {
         self.path.surface
     }
 
+    fn asked(&self) -> routing::Asked<'_> {
+        routing::Asked {
+            profile: self.key.profile.as_deref(),
+            ..self.path.surface.into()
+        }
+    }
+
     fn started(&self) -> Timestamp {
         self.started
     }

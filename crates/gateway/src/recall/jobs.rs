@@ -292,6 +292,7 @@ pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
 pub(crate) fn home<'a>(snapshot: &'a Snapshot, pin: &Pin) -> Option<(&'a Arc<Upstream>, &'a Arc<Credential>)> {
     let upstream = snapshot.upstreams.iter().find(|upstream| upstream.id == pin.upstream)?;
     let own = upstream.credentials.iter().find(|known| known.id == pin.credential);
-    own.or_else(|| upstream.credentials.first())
+    let in_service = |known: &&Arc<Credential>| known.state.deactivated.is_none();
+    own.or_else(|| upstream.credentials.iter().find(in_service))
         .map(|credential| (upstream, credential))
 }

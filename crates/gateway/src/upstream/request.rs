@@ -196,6 +196,8 @@ mod tests {
                 name: "k".to_owned(),
                 secret: Secret::new("sk-real"),
                 weight: 1,
+                terms: domain::declaration::CredentialTerms::default(),
+                state: domain::snapshot::CredentialState::default(),
             }],
         };
         let snapshot = Snapshot::build(Resources {

@@ -1,22 +1,20 @@
 //! The board's entries, behind its lock.
 
-use std::sync::Arc;
-
-use domain::snapshot::{Route, Target, Upstream};
+use domain::declaration::Strategy;
+use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{CredentialId, Timestamp, UpstreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::credential::CredentialEntry;
 use super::{CredentialStatus, Probed, UpstreamStatus};
 use crate::breaker::{Breaker, BreakerState, Forced};
-use crate::cooldown::{Cooldown, Rest};
-use crate::plan::{Choice, Exclusion};
+use crate::events::{Change, CredentialEvent, Notes, Subject};
+use crate::plan::{Choice, Exclusion, barred};
 
 /// Routes whose rotation is remembered. Names of routes may come from clients (globs), so they must not grow without
 /// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
 pub(super) const ROUTES_MAX: usize = 4_096;
-/// Models of one credential that rest by themselves, for the same reason; of more, the one that would end first goes.
-pub(super) const RESTING_MODELS_MAX: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Entries {
@@ -29,8 +27,11 @@ pub(crate) struct Entries {
     sequence: u64,
     /// Upstreams whose breaker is not simply closed. While there are none, no choice need look at any.
     troubled: usize,
-    /// When the last rest ends that was ever begun. After it no choice need look for any.
+    /// When the last rest of a credential ends that was ever begun. After it no choice need look for any.
     rests_until: Timestamp,
+    /// The same of upstreams.
+    upstreams_rest_until: Timestamp,
+    notes: Notes,
 }
 
 #[derive(Default)]
@@ -39,17 +40,24 @@ struct UpstreamEntry {
     open: u32,
     last_used: Timestamp,
     probe: Option<Probed>,
+    rest: UpstreamRest,
+    /// Of its credentials that which keeps its turn.
+    turn: Option<Turn>,
 }
 
-#[derive(Default)]
-pub(crate) struct CredentialEntry {
-    cooldown: Cooldown,
-    /// Calls open.
-    pub(crate) open: u32,
-    last_used: Timestamp,
-    /// When it was last chosen, as a sequence number.
-    pub(crate) used: u64,
-    resting_models: Vec<(Arc<str>, Timestamp)>,
+/// An upstream named a time at which it will be well again.
+#[derive(Clone, Copy, Default)]
+struct UpstreamRest {
+    until: Timestamp,
+    /// When it said so.
+    at: Timestamp,
+}
+
+/// A credential whose turn is not over.
+#[derive(Clone, Copy)]
+struct Turn {
+    credential: CredentialId,
+    uses: u32,
 }
 
 impl Entries {
@@ -57,7 +65,7 @@ impl Entries {
         self.upstreams.entry(id).or_default()
     }
 
-    fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
+    pub(super) fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
         self.credentials.entry(id).or_default()
     }
 
@@ -89,17 +97,51 @@ impl Entries {
         self.upstream_mut(id).probe = Some(probed);
     }
 
-    /// Tells a cooldown something that may begin or end a rest.
-    pub(super) fn change_cooldown(&mut self, id: CredentialId, change: impl FnOnce(&mut Cooldown)) {
-        let cooldown = &mut self.credential_mut(id).cooldown;
-        change(cooldown);
-        self.rests_until = cooldown.latest().max(self.rests_until);
+    /// Something is against a credential until then, so that choices have to look.
+    pub(super) fn look_until(&mut self, until: Timestamp) {
+        self.rests_until = until.max(self.rests_until);
     }
 
-    /// Lets a credential rest for one model.
-    pub(super) fn rest_model(&mut self, id: CredentialId, model: &Arc<str>, until: Timestamp, now: Timestamp) {
-        self.credential_mut(id).rest_model(model, until, now);
-        self.rests_until = until.max(self.rests_until);
+    /// Lets an upstream rest, credentials and all.
+    pub(super) fn rest_upstream(&mut self, id: UpstreamId, until: Timestamp, now: Timestamp) {
+        let rest = &mut self.upstream_mut(id).rest;
+        *rest = UpstreamRest {
+            until: until.max(rest.until),
+            at: now,
+        };
+        self.upstreams_rest_until = until.max(self.upstreams_rest_until);
+    }
+
+    /// An upstream answered a call that began at `began`.
+    pub(super) fn wake_upstream(&mut self, id: UpstreamId, began: Timestamp) {
+        if self.upstreams_rest_until > began
+            && let Some(entry) = self.upstreams.get_mut(&id)
+            && began >= entry.rest.at
+        {
+            entry.rest = UpstreamRest::default();
+        }
+    }
+
+    /// Takes note of a change of a credential's state.
+    pub(super) fn note(&mut self, upstream: UpstreamId, credential: CredentialId, change: Change, at: Timestamp) {
+        let activation = self.credentials.get(&credential).map_or(0, |entry| entry.activation);
+        let subject = Subject {
+            upstream,
+            credential,
+            activation,
+        };
+        self.notes.add(subject, change, at);
+    }
+
+    /// Hands over what was noted.
+    pub(super) fn take_notes(&mut self, now: Timestamp) -> Vec<CredentialEvent> {
+        let Self { notes, credentials, .. } = self;
+        notes.collect(now, |id, model| {
+            credentials.get(&id).is_some_and(|entry| match model {
+                Some(model) => entry.model_rest(model, now).is_some(),
+                None => entry.cooldown.rest(now).is_some(),
+            })
+        })
     }
 
     /// Whether any credential may rest now.
@@ -121,26 +163,28 @@ impl Entries {
     pub(crate) fn credential_exclusion(
         &self,
         target: &Target,
-        credential: CredentialId,
+        credential: &Credential,
         now: Timestamp,
     ) -> Option<Exclusion> {
         if !self.some_rest(now) {
             return None;
         }
-        self.credential(credential)?.exclusion(target, now)
+        self.credential(credential.id)?.exclusion(target, credential, now)
     }
 
     /// Why a candidate is not to be tried, where its upstream has a reason: the credential's instead, if the upstream's
-    /// is only a guess and the credential's is not. Else a guess would hide that its provider said to wait.
+    /// is only a guess and the credential's is not. Else a guess would hide that its provider said to wait, or that it is
+    /// another profile's.
     pub(crate) fn stricter(
         &self,
         upstreams: Exclusion,
         target: &Target,
-        credential: CredentialId,
+        credential: &Credential,
+        profile: Option<&str>,
         now: Timestamp,
     ) -> Exclusion {
-        let own = self
-            .credential_exclusion(target, credential, now)
+        let own = barred(credential, profile)
+            .or_else(|| self.credential_exclusion(target, credential, now))
             .filter(|own| upstreams.is_guess() && !own.is_guess());
         own.unwrap_or(upstreams)
     }
@@ -152,17 +196,22 @@ impl Entries {
 
     /// Why nothing at an upstream is to be tried; `None` where nothing is against it.
     pub(crate) fn upstream_exclusion(&self, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
-        if self.troubled == 0 {
+        let some_rest = now < self.upstreams_rest_until;
+        if self.troubled == 0 && !some_rest {
             return None;
         }
-        let breaker = &self.upstreams.get(&upstream.id)?.breaker;
-        match breaker.state(now) {
+        let entry = self.upstreams.get(&upstream.id)?;
+        let rests = some_rest && upstream.cooldown.is_some() && now < entry.rest.until;
+        let rest = rests.then_some(Exclusion::UpstreamCooldown {
+            until: entry.rest.until,
+        });
+        match entry.breaker.state(now) {
             BreakerState::Forced(Forced::Open) => Some(Exclusion::ForcedOpen),
-            _ if upstream.breaker.is_none() => None,
+            _ if upstream.breaker.is_none() => rest,
             BreakerState::Open { until } => Some(Exclusion::BreakerOpen { until }),
             BreakerState::HalfOpen { probing: true } => Some(Exclusion::Probing),
             BreakerState::HalfOpen { probing: false } | BreakerState::Closed | BreakerState::Forced(Forced::Closed) => {
-                None
+                rest
             }
         }
     }
@@ -174,12 +223,57 @@ impl Entries {
         let Some(target) = route.targets.get(choice.target) else {
             return;
         };
-        if let Some(credential) = target.upstream.credentials.get(choice.credential) {
+        if let Some(credential) = target.upstream.credentials.get(choice.credential)
+            && self.ends_turn(&target.upstream, credential)
+        {
             self.credential_mut(credential.id).used = sequence;
         }
         if route.targets.len() > 1 {
             self.rotation_mut(route)[choice.target] = sequence;
         }
+    }
+
+    /// The credential of an upstream that keeps its turn, if any does.
+    pub(crate) fn turn(&self, upstream: &Upstream) -> Option<CredentialId> {
+        if !upstream.rotates_slowly || upstream.strategy != Strategy::RoundRobin {
+            return None;
+        }
+        Some(self.upstreams.get(&upstream.id)?.turn?.credential)
+    }
+
+    /// Counts a use of a credential; tells whether its turn is over by that. A turn that another takes over is over too.
+    fn ends_turn(&mut self, upstream: &Upstream, credential: &Credential) -> bool {
+        if !upstream.rotates_slowly || upstream.strategy != Strategy::RoundRobin {
+            return true;
+        }
+        let sequence = self.sequence;
+        let turn = &mut self.upstream_mut(upstream.id).turn;
+        let before = turn.filter(|turn| turn.credential != credential.id);
+        let uses = turn.map_or(0, |turn| turn.uses) * u32::from(before.is_none()) + 1;
+        let is_over = uses >= credential.rotate_after;
+        *turn = (!is_over).then_some(Turn {
+            credential: credential.id,
+            uses,
+        });
+        if let Some(before) = before {
+            self.credential_mut(before.credential).used = sequence;
+        }
+        is_over
+    }
+
+    /// Counts a use of a credential that has a limit a day; `false` where none is left.
+    pub(super) fn take(&mut self, upstream: UpstreamId, credential: &Credential, limit: u64, now: Timestamp) -> bool {
+        let daily = &mut self.credential_mut(credential.id).daily;
+        let left = daily.uses(now) < limit;
+        let reached = !left || daily.count(now) >= limit;
+        if reached {
+            let until = now.next_midnight();
+            self.look_until(until);
+            if left {
+                self.note(upstream, credential.id, Change::DailyLimitReached { limit, until }, now);
+            }
+        }
+        left
     }
 
     fn rotation_mut(&mut self, route: &Route) -> &mut [u64] {
@@ -193,13 +287,22 @@ impl Entries {
         rotation
     }
 
-    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: CredentialId, now: Timestamp) {
+    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: &Credential, now: Timestamp) {
         let entry = self.upstream_mut(upstream);
         entry.open += 1;
         entry.last_used = now;
-        let entry = self.credential_mut(credential);
+        let entry = self.credential_mut(credential.id);
         entry.open += 1;
         entry.last_used = now;
+        if credential.daily_limit.is_none() {
+            // With a limit it was counted when it was taken.
+            entry.daily.count(now);
+        }
+        if entry.cooldown.is_out_of_credit() {
+            entry.cooldown.look(now);
+            let until = entry.cooldown.latest();
+            self.look_until(until);
+        }
     }
 
     pub(super) fn end(&mut self, upstream: UpstreamId, credential: CredentialId) {
@@ -233,60 +336,17 @@ impl Entries {
         self.credentials.iter().map(move |(id, entry)| CredentialStatus {
             credential: *id,
             rest: entry.cooldown.rest(now),
+            resting_models: entry.resting_models(now).collect(),
             open_calls: entry.open,
             last_used: entry.last_used,
+            uses_today: entry.daily.uses(now),
+            refusals: entry.refusals(),
+            windows: entry.windows,
         })
     }
 
     #[cfg(test)]
     pub(super) fn routes_remembered(&self) -> usize {
         self.routes.len()
-    }
-}
-
-impl CredentialEntry {
-    /// Why the credential is not to be used for a target; `None` where nothing is against it.
-    pub(crate) fn exclusion(&self, target: &Target, now: Timestamp) -> Option<Exclusion> {
-        target.upstream.cooldown?;
-        let named = |until| Exclusion::Cooldown {
-            until,
-            named_by_provider: true,
-        };
-        let for_this_model = self.model_rest(&target.model, now).map(named);
-        match self.cooldown.rest(now) {
-            Some(Rest::OutOfCredit(until)) => Some(Exclusion::OutOfCredit { until }),
-            Some(Rest::Named(until)) => for_this_model.or(Some(named(until))),
-            Some(Rest::Guessed(until)) => for_this_model.or(Some(Exclusion::Cooldown {
-                until,
-                named_by_provider: false,
-            })),
-            None => for_this_model,
-        }
-    }
-
-    /// Until when a model rests.
-    fn model_rest(&self, model: &str, now: Timestamp) -> Option<Timestamp> {
-        let resting = self.resting_models.iter().find(|(name, _)| **name == *model)?;
-        (resting.1 > now).then_some(resting.1)
-    }
-
-    /// Lets one model rest; never shorter than it would have anyway.
-    fn rest_model(&mut self, model: &Arc<str>, until: Timestamp, now: Timestamp) {
-        if let Some((_, longest)) = self.resting_models.iter_mut().find(|(name, _)| **name == **model) {
-            *longest = until.max(*longest);
-            return;
-        }
-        self.resting_models.retain(|(_, until)| *until > now);
-        if self.resting_models.len() >= RESTING_MODELS_MAX {
-            let soonest = self
-                .resting_models
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, (_, until))| *until);
-            if let Some(soonest) = soonest.map(|(index, _)| index) {
-                self.resting_models.swap_remove(soonest);
-            }
-        }
-        self.resting_models.push((Arc::clone(model), until));
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::breaker::Forced;
-use crate::testing::{CHAT, START, after, at, failure, rng, route, snapshot, status};
+use crate::testing::{self, CHAT, START, after, at, failure, rng, route, snapshot, status};
 
 const STRATEGIES: [Strategy; 4] = [
     Strategy::RoundRobin,
@@ -37,16 +37,8 @@ fn firsts(route: &Route, board: &Board, calls: u64) -> BTreeMap<(usize, usize), 
 }
 
 fn fail(route: &Route, board: &Board, choice: (usize, usize), failure: &domain::Failure, times: usize) {
-    let upstream = &route.targets[choice.0].upstream;
     for _ in 0..times {
-        board.failed(
-            upstream,
-            &upstream.credentials[choice.1],
-            failure,
-            None,
-            START,
-            &mut rng(1),
-        );
+        testing::fail(route, board, choice, failure, START);
     }
 }
 
@@ -461,8 +453,7 @@ fn a_rest_takes_one_credential_away() {
 fn one_model_may_rest_by_itself() {
     let route = route(Strategy::RoundRobin, &[json!({"keys": 2})]);
     let board = Board::new();
-    let upstream = &route.targets[0].upstream;
-    let rest = |model: &str, ms| board.rest_model(upstream, upstream.credentials[0].id, &model.into(), at(ms), START);
+    let rest = |model: &str, ms| testing::rest_model(&route, &board, (0, 0), model, ms);
     rest("other", 9_000);
     assert_eq!(planned(&route, &board, 1).order.len(), 2);
     rest("m", 5_000);
@@ -542,7 +533,7 @@ fn what_is_switched_off_sets_nothing_aside() {
     let route = route(Strategy::RoundRobin, &[json!({"breaker": "off", "cooldown": "off"})]);
     let board = Board::new();
     for failure in [status(500), after(status(429), 60_000), status(402), status(401)] {
-        fail(&route, &board, (0, 0), &failure, 9);
+        fail(&route, &board, (0, 0), &failure, 4);
     }
     assert!(planned(&route, &board, 1).excluded.is_empty());
     board.force(route.targets[0].upstream.id, Some(Forced::Open));

@@ -13,5 +13,6 @@ mod lab;
 mod ledger;
 mod outage;
 mod pins;
+mod pools;
 mod resources;
 mod whole;

@@ -6,9 +6,8 @@
 
 use admin::explain::{Candidate, Explanation, needs, surface};
 use domain::{Snapshot, Timestamp};
-use routing::{Board, preview};
+use routing::{Asked, Board, preview};
 use serde_json::json;
-use store::Journal;
 
 use super::context::Context;
 use super::local;
@@ -21,7 +20,7 @@ pub(crate) struct Explain {
     /// The model's name, as a client would send it
     #[arg(long)]
     model: String,
-    /// The name of a key: may it use the model?
+    /// The name of a key: may it use the model, and with which credentials?
     #[arg(long)]
     key: Option<String>,
     /// The client's format: openai_chat, openai_responses, anthropic_messages or gemini
@@ -46,6 +45,7 @@ impl Explain {
         let store = context.store().await?;
         let snapshot = crate::serve::world::snapshot(&store, &config).await?;
         let route = snapshot.route(&self.model).ok_or_else(|| self.unknown(&snapshot))?;
+        let mut profile = None;
         if let Some(name) = &self.key {
             let record = store.keys().get(name).await?;
             let key = snapshot.keys.get(&record.hash);
@@ -56,12 +56,17 @@ impl Explain {
                 "key `{name}` may not use `{}`; add it: tollgate key edit {name} --model …",
                 self.model
             );
+            profile.clone_from(&key.profile);
         }
         let (explanation, running) = match self.ask(&config).await {
             Ok(explanation) => (explanation, Ok(local::address(&config.server.listen))),
             Err(why) => {
                 let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-                let asked = routing::Asked { surface, needs };
+                let asked = Asked {
+                    needs,
+                    profile: profile.as_deref(),
+                    ..surface.into()
+                };
                 let plan = preview(&route, asked, &Board::new(), now, &mut rand::rng());
                 (Explanation::of(&route, &plan), Err(why))
             }
@@ -76,14 +81,9 @@ impl Explain {
         context.say(&format!("{}\n\n{source}", text(&explanation)), &value)
     }
 
-    /// Asks the running server. The token goes to nobody else: only a server that has our data open is asked.
+    /// Asks the running server.
     async fn ask(&self, config: &Config) -> anyhow::Result<Explanation> {
-        let journal = &config.storage.journal.dir;
-        anyhow::ensure!(Journal::holder(journal).is_some(), "no server runs on this data");
-        let token = config.security.admin_token.as_ref();
-        let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
-        let address = local::address(&config.server.listen);
-        let path = format!(
+        let mut path = format!(
             "/api/explain?model={}&operation={}&dialect={}&needs={}&tokens={}",
             local::encoded(&self.model),
             self.operation,
@@ -91,14 +91,11 @@ impl Explain {
             local::encoded(&self.needs),
             self.tokens
         );
-        let answer = local::get(&address, &path, Some(token)).await?;
-        anyhow::ensure!(
-            answer.status == 200,
-            "{address} says {}: {}",
-            answer.status,
-            answer.body
-        );
-        Ok(serde_json::from_str(&answer.body)?)
+        if let Some(key) = &self.key {
+            path.push_str("&key=");
+            path.push_str(&local::encoded(key));
+        }
+        Ok(serde_json::from_str(&local::ask_server(config, &path).await?)?)
     }
 
     fn unknown(&self, snapshot: &Snapshot) -> anyhow::Error {
@@ -178,6 +175,11 @@ fn because(excluded: &Candidate, surface: &str) -> String {
     match (reason, &excluded.until) {
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
         ("capability", _) => format!("capability: {}", excluded.lacks.as_deref().unwrap_or_default()),
+        ("profile", _) => "profile: its credential is for keys of another profile".to_owned(),
+        ("deactivated", _) => format!(
+            "deactivated: tollgate credential edit {}/{} --activate",
+            excluded.upstream, excluded.credential
+        ),
         (reason, Some(until)) => format!("{reason} until {until}"),
         (reason, None) => reason.to_owned(),
     }

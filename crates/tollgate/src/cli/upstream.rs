@@ -236,11 +236,7 @@ impl Add {
         self.settings.put(&mut draft);
         let mut decl = finish(&draft, context)?;
         if let Some(key) = secret {
-            decl.credentials.push(CredentialDecl {
-                name: FIRST_CREDENTIAL.to_owned(),
-                key,
-                weight: 1,
-            });
+            decl.credentials.push(CredentialDecl::new(FIRST_CREDENTIAL, key));
         }
         let record = context.store().await?.upstreams().add(&decl, Origin::Cli).await?;
         let next = match record.credentials.len() {

@@ -5,6 +5,7 @@
 mod models;
 mod people;
 mod process;
+mod profiles;
 mod upstreams;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use super::tree::{Node, Place};
 pub use models::models;
 pub use people::{expiry, keys, users};
 pub use process::process;
+pub use profiles::{profiles, unknown as unknown_profile};
 pub use upstreams::{base_url, credentials, providers, upstreams};
 
 /// Names are shown in tables, headers and URLs.

@@ -51,10 +51,12 @@ pub struct File {
     pub users: Vec<UserDecl>,
     /// What clients authenticate with.
     pub keys: Vec<KeyEntry>,
+    /// Names of pools of credentials. A key of one uses only its credentials, and they serve no other key.
+    pub profiles: Vec<String>,
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 11] = [
+pub const SECTIONS: [&str; 12] = [
     "server",
     "storage",
     "security",
@@ -66,6 +68,7 @@ pub const SECTIONS: [&str; 11] = [
     "models",
     "users",
     "keys",
+    "profiles",
 ];
 
 /// `server`
@@ -278,6 +281,9 @@ pub struct KeyEntry {
     /// Whether it may use provider paths beyond the metered operations.
     #[serde(default)]
     pub passthrough: bool,
+    /// One of `profiles`, whose credentials it uses, and no others; none named: credentials without a profile.
+    #[serde(default)]
+    pub profile: Option<String>,
 }
 
 impl From<KeyEntry> for KeyDecl {
@@ -291,6 +297,7 @@ impl From<KeyEntry> for KeyDecl {
             expires,
             addresses,
             passthrough,
+            profile,
         } = entry;
         Self {
             name,
@@ -302,6 +309,7 @@ impl From<KeyEntry> for KeyDecl {
                 expires,
                 addresses,
                 passthrough,
+                profile,
             },
         }
     }

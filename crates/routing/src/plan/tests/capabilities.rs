@@ -21,14 +21,14 @@ fn blind_and_seeing() -> Route {
     }
 }
 
-fn needing(capabilities: &[Capability], tokens: u64, least_tokens: u64) -> Asked {
+fn needing(capabilities: &[Capability], tokens: u64, least_tokens: u64) -> Asked<'static> {
     Asked {
-        surface: CHAT,
         needs: Needs {
             capabilities: capabilities.iter().copied().collect(),
             tokens,
             least_tokens,
         },
+        ..CHAT.into()
     }
 }
 

@@ -244,6 +244,14 @@ fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, auth: 
             mistakes,
         );
     }
+    for (key, is_zero) in [
+        ("daily_limit", decl.daily_limit == Some(0)),
+        ("rotate_after", decl.rotate_after == Some(0)),
+    ] {
+        if is_zero {
+            complain(credential, key, "is 0; at least 1, or remove the key", mistakes);
+        }
+    }
     if let Some(problem) = auth.problem_of(&decl.key) {
         complain(credential, "key", problem, mistakes);
     }
