@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use domain::declaration::Strategy;
 use domain::price::Rates;
 use domain::snapshot::{Route, Target};
-use domain::{Dialect, Money, Operation, Surface};
+use domain::{Dialect, Forced, Money, Operation, Surface};
 use routing::{Choice, Exclusion, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Explanation {
     pub surface: String,
     /// Among targets of the same priority.
     pub strategy: Strategy,
+    /// The group of upstreams that the name belongs to, where that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// What would be tried, in this order.
     pub order: Vec<Candidate>,
     /// What would not.
@@ -49,6 +52,12 @@ pub struct Candidate {
     pub weight: u32,
     /// Dollars per million tokens of short prompts; `None` where no price is known.
     pub price: Option<Price>,
+    /// The model that it is a target of, where that is a fallback of the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What an operator decided on its upstream's breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
     /// Why it is excluded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -79,6 +88,7 @@ impl Explanation {
             model: route.model.clone(),
             surface: plan.surface.to_string(),
             strategy: route.strategy,
+            group: route.group.clone(),
             order: plan
                 .order
                 .iter()
@@ -100,6 +110,8 @@ impl Candidate {
             priority: target.priority,
             weight: target.weight,
             price: price(route, target),
+            fallback: route.fallback_of(target).map(|fallback| fallback.model.clone()),
+            forced: target.upstream.forced,
             reason: None,
             until: None,
         })
@@ -115,7 +127,8 @@ impl Candidate {
 }
 
 fn price(route: &Route, target: &Target) -> Option<Price> {
-    let rates: &Rates = &route.price.as_ref().or(target.price.as_ref())?.ordinary.rates;
+    let price = route.declared_price(target).or(target.price.as_ref())?;
+    let rates: &Rates = &price.ordinary.rates;
     Some(Price {
         input: rates.input,
         output: rates.output,

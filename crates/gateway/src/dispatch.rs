@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::{Edits, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder, Verdict};
+use domain::declaration::RefusalCause;
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, FaultKind, Operation, Surface, Timestamp};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -16,6 +17,7 @@ use routing::{Attempts, Choice, InFlight, Step};
 
 use crate::admit::Call;
 use crate::body::BodyError;
+use crate::demand;
 use crate::demo;
 use crate::limits::{ANSWER_MAX, DRAIN_TIMEOUT, ERROR_BODY_MAX, PRELUDE_MAX};
 use crate::translation;
@@ -39,7 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) answer: Answer,
     /// When the first content was here.
     pub(crate) first_content: Timestamp,
-    _open: InFlight,
+    /// None for a refusal that was kept while other models were asked.
+    _open: Option<InFlight>,
 }
 
 /// The three shapes of an answer.
@@ -55,6 +58,8 @@ pub(crate) enum Answer {
         status: StatusCode,
         /// The provider's body.
         body: Bytes,
+        /// Why, where a fallback may take the request all the same.
+        cause: Option<RefusalCause>,
     },
     /// All of it.
     Whole {
@@ -160,7 +165,13 @@ impl Source {
 pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let plan = {
         let now = call.gateway.clock.now();
-        routing::plan(&call.route, call.surface(), &call.gateway.board, now, &mut rand::rng())
+        routing::plan(
+            &call.route,
+            demand::of(&call),
+            &call.gateway.board,
+            now,
+            &mut rand::rng(),
+        )
     };
     let total = call
         .route
@@ -172,10 +183,14 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
     let deadline = call.started + total;
     let mut attempts = Attempts::new(plan, &call.snapshot.defaults, deadline);
     let mut tries = 0;
+    let mut refusal: Option<Box<Refusal>> = None;
     loop {
         let step = attempts.next(&call.route, &call.gateway.board, call.gateway.clock.now());
         match step {
-            Step::GiveUp(fault) => return (call, Err(fault)),
+            Step::GiveUp(fault) => {
+                let kept = refusal.map(|refusal| refusal.answered(attempts, tries));
+                return (call, kept.ok_or(fault));
+            }
             Step::Wait { until } => tokio::time::sleep_until(call.gateway.clock.instant(until).into()).await,
             Step::Try(choice) => {
                 tries += 1;
@@ -183,6 +198,20 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                     Ok((headers, answer, open)) => {
                         let now = call.gateway.clock.now();
                         attempts.served(&call.route, choice, &call.gateway.board, now);
+                        if let Answer::Refused { cause: Some(cause), .. } = answer
+                            && attempts.refused(&call.route, choice, cause)
+                        {
+                            // The first refusal is the one of the model that was asked for.
+                            refusal.get_or_insert_with(|| {
+                                Box::new(Refusal {
+                                    choice,
+                                    headers,
+                                    answer,
+                                    now,
+                                })
+                            });
+                            continue;
+                        }
                         let exchange = Exchange {
                             choice,
                             attempts,
@@ -190,7 +219,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                             headers,
                             answer,
                             first_content: now,
-                            _open: open,
+                            _open: Some(open),
                         };
                         return (call, Ok(exchange));
                     }
@@ -201,6 +230,28 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A refusal that is given to the client if no fallback does better.
+struct Refusal {
+    choice: Choice,
+    headers: HeaderMap,
+    answer: Answer,
+    now: Timestamp,
+}
+
+impl Refusal {
+    fn answered(self, attempts: Attempts, tries: u32) -> Exchange {
+        Exchange {
+            choice: self.choice,
+            attempts,
+            tries,
+            headers: self.headers,
+            answer: self.answer,
+            first_content: self.now,
+            _open: None,
         }
     }
 }
@@ -454,6 +505,8 @@ async fn refused(
     match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => {
+            let has_fallback = !call.route.fallbacks.is_empty();
+            let cause = has_fallback.then(|| dialects::refusal_cause(&body, "")).flatten();
             let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
             let mut body = confidence::text(body, &target.upstream, credential);
             if served != call.surface() {
@@ -464,6 +517,7 @@ async fn refused(
             let answer = Answer::Refused {
                 status: head.status,
                 body,
+                cause,
             };
             Ok((headers, answer))
         }
@@ -602,6 +656,7 @@ fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failure> {
             Ok(Answer::Refused {
                 status,
                 body: rendered.body,
+                cause: dialects::refusal_cause(b"", message),
             })
         }
         fault => Err(failure_of(fault)),
@@ -673,6 +728,7 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
             Answer::Refused {
                 status: StatusCode::BAD_REQUEST,
                 body,
+                cause: None,
             },
         )),
     }

@@ -113,12 +113,14 @@ impl Gateway {
             .iter()
             .filter_map(|origin| HeaderValue::try_from(origin).ok())
             .collect();
+        let board = Board::new();
+        board.follow(&options.snapshot);
         let inner = Inner {
             snapshot: ArcSwap::new(options.snapshot),
             hasher,
             journal: options.journal,
             accounts: options.accounts,
-            board: Board::new(),
+            board,
             client: UpstreamClient::new(options.address_rules, options.resolver),
             tokens: Tokens::default(),
             metrics: Metrics::new(),
@@ -142,7 +144,7 @@ impl Gateway {
         let known: std::collections::HashSet<KeyId> = snapshot.keys.values().map(|key| key.id).collect();
         limiters.retain(|id, _| *id == KeyId::MASTER || known.contains(id));
         drop(limiters);
-        self.inner.board.retain(&snapshot);
+        self.inner.board.follow(&snapshot);
         self.inner.snapshot.store(snapshot);
     }
 

@@ -11,6 +11,7 @@ mod budget;
 mod clock;
 mod cors;
 mod count;
+mod demand;
 mod demo;
 mod dispatch;
 mod gateway;

@@ -14,13 +14,19 @@ pub mod backoff;
 pub mod board;
 pub mod breaker;
 pub mod cooldown;
+pub mod demand;
 pub mod plan;
-pub mod strategy;
+pub mod retry_budget;
+
+mod fading;
+mod strategy;
 
 #[cfg(test)]
 mod testing;
 
 pub use attempts::{Attempts, Step};
 pub use board::{Board, CredentialStatus, InFlight, UpstreamStatus};
-pub use breaker::{BreakerState, Forced};
+pub use breaker::BreakerState;
+pub use demand::Demand;
+pub use domain::Forced;
 pub use plan::{Choice, Excluded, Exclusion, Order, Plan, plan, preview};

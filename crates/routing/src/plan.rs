@@ -1,7 +1,7 @@
 //! Which candidates a call may try, in which order, and why not the others.
 //!
-//! Candidates are put in order by the priority of their target, then by the route's strategy among targets, then by the
-//! upstream's strategy among credentials. What must not be tried now is set aside with its reason; nothing is dropped,
+//! Candidates are put in order by whether their target is the model's own or a fallback's, then by its priority, then by
+//! the model's strategy among targets, then by the upstream's strategy among credentials. What must not be tried now is set aside with its reason; nothing is dropped,
 //! so that the decision can be explained. If nothing is left, but some were set aside by our own guess only (a breaker
 //! that we opened, a rest that nobody named), the one that should recover first is tried all the same: a guess must
 //! never turn a call away.
@@ -9,13 +9,14 @@
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Route, Target};
+use domain::snapshot::{Credential, Route, Target};
 use domain::{Operation, Surface, Timestamp};
 use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::board::{Board, Entries};
-use crate::strategy::{Load, looks_at_use, rank};
+use crate::demand::Demand;
+use crate::strategy::{Crowd, Load, affinity, cost, draw, looks_at_use, rank};
 
 /// One candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,37 +121,46 @@ impl Exclusion {
 }
 
 /// Decides what a call on this route may try, and marks the first choice as used.
-pub fn plan(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+pub fn plan(route: &Route, demand: impl Into<Demand>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let mut entries = board.lock();
-    let plan = Plan::of(route, surface, &entries, now, rng);
+    let plan = Plan::of(route, &demand.into(), &entries, now, rng);
     if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first);
+        entries.stamp(route, *first, now);
     }
     drop(entries);
     plan
 }
 
 /// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
-pub fn preview(route: &Route, surface: Surface, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
-    Plan::of(route, surface, &board.lock(), now, rng)
+pub fn preview(route: &Route, demand: impl Into<Demand>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
+    Plan::of(route, &demand.into(), &board.lock(), now, rng)
 }
 
 impl Plan {
-    fn of(route: &Route, surface: Surface, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+    fn of(route: &Route, demand: &Demand, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
         let mut plan = Self {
-            surface,
+            surface: demand.surface,
             order: Order::new(),
             last_resort: false,
             excluded: Vec::new(),
         };
         if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, entries, now, rng);
+            plan.add_target(route, 0, demand, entries, now, rng);
         } else {
             plan.order.reserve(route.targets.len());
             let mut ranks = Ranks::new();
-            rank_targets(route, entries, rng, &mut ranks);
+            let looks = look_at_targets(route, demand.surface, entries, now);
+            rank_targets(route, demand, &looks, entries, now, rng, &mut ranks);
             for rank in &ranks {
-                plan.add_target(route, unpacked(*rank), entries, now, rng);
+                let place = unpacked(*rank);
+                if looks.get(place).is_some_and(|look| look.is_simple) {
+                    plan.order.push(Choice {
+                        target: place,
+                        credential: 0,
+                    });
+                } else {
+                    plan.add_target(route, place, demand, entries, now, rng);
+                }
             }
         }
         if plan.order.is_empty() {
@@ -160,7 +170,15 @@ impl Plan {
     }
 
     /// Adds the candidates of one target, in order or with their reasons.
-    fn add_target(&mut self, route: &Route, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+    fn add_target(
+        &mut self,
+        route: &Route,
+        place: usize,
+        demand: &Demand,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let target = &route.targets[place];
         let reason = if offers(target, self.surface) {
             entries.upstream_exclusion(&target.upstream, now)
@@ -184,14 +202,23 @@ impl Plan {
                 target: place,
                 credential: 0,
             }),
-            (None, _) => self.add_pool(target, place, entries, now, rng),
+            (None, _) => self.add_pool(target, place, demand, entries, now, rng),
         }
     }
 
     /// Adds the candidates of a target whose upstream has several credentials.
-    fn add_pool(&mut self, target: &Target, place: usize, entries: &Entries, now: Timestamp, rng: &mut impl Rng) {
+    fn add_pool(
+        &mut self,
+        target: &Target,
+        place: usize,
+        demand: &Demand,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let upstream = &target.upstream;
         let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
+        let crowd = crowd_of_credentials(target, entries, now);
         let mut ranks = Ranks::new();
         for (credential, known) in upstream.credentials.iter().enumerate() {
             let entry = if some_rest || by_use {
@@ -209,15 +236,18 @@ impl Plan {
                 });
                 continue;
             }
-            let (used, open) = entry.map_or((0, 0), |entry| (entry.used, entry.open));
-            let load = Load {
-                used,
-                open,
-                weight: known.weight,
-            };
-            ranks.push(packed(0, rank(upstream.strategy, &load, rng), credential));
+            let mut load = entry.map_or_else(Load::default, |entry| entry.load(upstream.strategy, now));
+            load.weight = known.weight;
+            if upstream.strategy == Strategy::Sticky {
+                load.affinity = demand.affinity.map(|call| affinity(call, known.id.0.cast_unsigned()));
+                load.crowded = crowd.is_crowded(load.open);
+            }
+            ranks.push(packed(0, 0, rank(upstream.strategy, &load, rng), credential));
         }
         ranks.sort_unstable();
+        if upstream.strategy == Strategy::LowestLatency {
+            draw(&mut ranks, rng);
+        }
         self.order.extend(ranks.iter().map(|rank| Choice {
             target: place,
             credential: unpacked(*rank),
@@ -227,10 +257,11 @@ impl Plan {
     /// Moves the candidate that should recover first from `excluded` to `order`.
     fn take_last_resort(&mut self, route: &Route, now: Timestamp) {
         let guesses = self.excluded.iter().enumerate().filter_map(|(index, excluded)| {
-            let priority = route.targets[excluded.choice.target].priority;
-            excluded.reason.guess(now).map(|until| (until, priority, index))
+            let target = &route.targets[excluded.choice.target];
+            let guess = excluded.reason.guess(now);
+            guess.map(|until| (target.tier, until, target.priority, index))
         });
-        if let Some((_, _, index)) = guesses.min() {
+        if let Some((.., index)) = guesses.min() {
             self.order.push(self.excluded.remove(index).choice);
             self.last_resort = true;
         }
@@ -240,41 +271,122 @@ impl Plan {
 /// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.
 type Ranks = SmallVec<[u128; 128]>;
 
-/// The targets' ranks, in order.
-fn rank_targets(route: &Route, entries: &Entries, rng: &mut impl Rng, ranks: &mut Ranks) {
-    let rotation = entries.rotation(route);
-    for (place, target) in route.targets.iter().enumerate() {
-        let load = match route.strategy {
-            Strategy::RoundRobin => Load {
-                used: rotation.get(place).copied().unwrap_or_default(),
-                ..Load::default()
-            },
-            Strategy::LeastConnections => {
-                let used = rotation.get(place).copied().unwrap_or_default();
-                Load {
-                    used,
-                    open: entries.open_at(target.upstream.id),
-                    ..Load::default()
-                }
-            }
-            Strategy::Weighted | Strategy::Random => Load {
-                weight: target.weight,
-                ..Load::default()
-            },
-        };
-        ranks.push(packed(target.priority, rank(route.strategy, &load, rng), place));
-    }
-    ranks.sort_unstable();
+/// What is seen of a target at first, in one pass over them in the order in which they lie in memory.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// Calls open at its upstream, where the strategy asks.
+    open: u32,
+    /// Whether a call may go there.
+    is_open: bool,
+    /// Whether it is one candidate against which there is nothing, so that it need not be looked at again.
+    is_simple: bool,
 }
 
-/// Priority, rank and place in one integer that sorts as they do, in this order.
-const fn packed(priority: i32, rank: u64, place: usize) -> u128 {
+type Looks = SmallVec<[Look; 128]>;
+
+fn look_at_targets(route: &Route, surface: Surface, entries: &Entries, now: Timestamp) -> Looks {
+    let calm = !entries.some_rest(now);
+    let look = |target: &Target| {
+        let upstream = &target.upstream;
+        let is_open = offers(target, surface) && entries.upstream_exclusion(upstream, now).is_none();
+        let open = match route.strategy_of(target) {
+            Strategy::LeastConnections | Strategy::LowestLatency | Strategy::Sticky => entries.open_at(upstream.id),
+            _ => 0,
+        };
+        Look {
+            open,
+            is_open,
+            is_simple: is_open && calm && upstream.credentials.len() == 1,
+        }
+    };
+    route.targets.iter().map(look).collect()
+}
+
+/// The targets' ranks, in order.
+fn rank_targets(
+    route: &Route,
+    demand: &Demand,
+    looks: &Looks,
+    entries: &Entries,
+    now: Timestamp,
+    rng: &mut impl Rng,
+    ranks: &mut Ranks,
+) {
+    let rotation = entries.rotation(route);
+    let crowd = crowd_of_targets(route, looks);
+    let mut draws = false;
+    for (place, (target, look)) in route.targets.iter().zip(looks).enumerate() {
+        let strategy = route.strategy_of(target);
+        let mut load = rotation
+            .get(place)
+            .map_or_else(Load::default, |known| known.load(strategy, now));
+        load.weight = target.weight;
+        load.open = look.open;
+        match strategy {
+            Strategy::Cheapest => load.cost = target.price.as_ref().map(|price| cost(price, demand)),
+            Strategy::Sticky => {
+                load.affinity = demand.affinity.map(|call| affinity(call, target.identity));
+                load.crowded = crowd.is_crowded(look.open);
+            }
+            _ => {}
+        }
+        draws |= strategy == Strategy::LowestLatency;
+        ranks.push(packed(target.tier, target.priority, rank(strategy, &load, rng), place));
+    }
+    ranks.sort_unstable();
+    if draws {
+        let of_one_strategy = |rank: &u128| route.strategy_of(&route.targets[unpacked(*rank)]);
+        ranks
+            .chunk_by_mut(|one, other| peers(*one) == peers(*other))
+            .filter(|chunk| chunk.first().map(of_one_strategy) == Some(Strategy::LowestLatency))
+            .for_each(|chunk| draw(chunk, rng));
+    }
+}
+
+/// The open calls at the targets that a call may go to; only `sticky` asks.
+fn crowd_of_targets(route: &Route, looks: &Looks) -> Crowd {
+    let mut crowd = Crowd::default();
+    let both = route.targets.iter().zip(looks);
+    both.filter(|(target, look)| look.is_open && route.strategy_of(target) == Strategy::Sticky)
+        .for_each(|(_, look)| crowd.add(look.open));
+    crowd
+}
+
+/// The same among the credentials of a target.
+fn crowd_of_credentials(target: &Target, entries: &Entries, now: Timestamp) -> Crowd {
+    let mut crowd = Crowd::default();
+    if target.upstream.strategy == Strategy::Sticky {
+        let usable =
+            |known: &&std::sync::Arc<Credential>| entries.credential_exclusion(target, known.id, now).is_none();
+        for known in target.upstream.credentials.iter().filter(usable) {
+            crowd.add(entries.credential(known.id).map_or(0, |entry| entry.open));
+        }
+    }
+    crowd
+}
+
+/// Bits of a packed rank that hold the place.
+const PLACE_BITS: u32 = 24;
+/// Bits below the priority.
+const BELOW_PRIORITY: u32 = PLACE_BITS + u64::BITS;
+
+/// Tier, priority, rank and place in one integer that sorts as they do, in this order.
+const fn packed(tier: u8, priority: i32, rank: u64, place: usize) -> u128 {
     let priority = (priority as u32) ^ (1 << 31);
-    ((priority as u128) << 96) | ((rank as u128) << 32) | (place as u32 as u128)
+    let place = place as u128 & ((1 << PLACE_BITS) - 1);
+    ((tier as u128) << (BELOW_PRIORITY + u32::BITS))
+        | ((priority as u128) << BELOW_PRIORITY)
+        | ((rank as u128) << PLACE_BITS)
+        | place
+}
+
+/// What candidates have in common that only their ranks tell apart.
+const fn peers(rank: u128) -> u64 {
+    (rank >> BELOW_PRIORITY) as u64
 }
 
 const fn unpacked(rank: u128) -> usize {
-    rank as u32 as usize
+    rank as usize & ((1 << PLACE_BITS) - 1)
 }
 
 /// Whether an upstream understands what is asked. Paths beyond the metered operations go to those that allow any.

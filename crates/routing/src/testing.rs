@@ -23,20 +23,27 @@ pub(crate) fn at(ms: u64) -> Timestamp {
 
 /// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`).
 pub(crate) fn snapshot(strategy: Strategy, upstreams: &[Value]) -> Snapshot {
-    let rows = upstreams
-        .iter()
-        .zip(1..)
-        .map(|(upstream, id)| upstream_row(id, upstream))
-        .collect();
     let targets: Vec<_> = (1..=upstreams.len())
         .map(|id| json!({"upstream": format!("u{id}")}))
         .collect();
-    let model = json!({"name": "m", "strategy": strategy, "targets": targets});
+    snapshot_of(
+        upstreams,
+        &[json!({"name": "m", "strategy": strategy, "targets": targets})],
+    )
+}
+
+/// A snapshot with these models over upstreams `u1`, `u2` and so on.
+pub(crate) fn snapshot_of(upstreams: &[Value], models: &[Value]) -> Snapshot {
+    let row = |decl: &Value| ModelRow {
+        decl: serde_json::from_value(decl.clone()).unwrap(),
+    };
     Snapshot::build(Resources {
-        upstreams: rows,
-        models: vec![ModelRow {
-            decl: serde_json::from_value(model).unwrap(),
-        }],
+        upstreams: upstreams
+            .iter()
+            .zip(1..)
+            .map(|(upstream, id)| upstream_row(id, upstream))
+            .collect(),
+        models: models.iter().map(row).collect(),
         ..Resources::default()
     })
 }
@@ -64,6 +71,7 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
                 weight: weight(n),
             })
             .collect(),
+        forced: None,
     }
 }
 

@@ -179,6 +179,7 @@ mod tests {
                 secret: Secret::new("sk-real"),
                 weight: 1,
             }],
+            forced: None,
         };
         let snapshot = Snapshot::build(Resources {
             upstreams: vec![row],

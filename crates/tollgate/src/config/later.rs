@@ -8,10 +8,9 @@ use super::read::join;
 use super::tree::{Node, Value};
 
 /// A key and the feature behind it. `[]` stands for every element.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 13] = [
     ("shared", "replicas that share limits and caches do"),
     ("search", "the search tool does"),
-    ("groups", "groups of models do"),
     ("profiles", "profiles do"),
     ("security.admin_password", "the admin login does"),
     ("security.jwt", "the login of users does"),
@@ -28,31 +27,11 @@ const KEYS: [(&str, &str); 15] = [
         "rotation after a number of uses does",
     ),
     ("upstreams[].credentials[].profile", "profiles do"),
-    ("models[].fallbacks", "fallbacks do"),
     ("keys[].profile", "profiles do"),
 ];
 
 /// Values to come of keys that exist.
-const VALUES: [(&str, &[&str], &str); 4] = [
-    (
-        "defaults.strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    (
-        "upstreams[].strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    (
-        "models[].strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    ("logs.bodies", &["on", "all", "errors", "true"], "off"),
-];
-
-const STRATEGIES: [&str; 4] = ["least_used", "lowest_latency", "cheapest", "sticky"];
+const VALUES: [(&str, &[&str], &str); 1] = [("logs.bodies", &["on", "all", "errors", "true"], "off")];
 
 /// Takes the keys of features to come out of the tree, and says so where they ask for something.
 pub fn refuse(tree: &mut Node, mistakes: &mut Mistakes) {
@@ -108,7 +87,7 @@ mod tests {
     #[test]
     fn each_key_says_just_that() {
         let mut tree = yaml::parse(
-            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\n    strategy: sticky\n",
+            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    health: {every: 60s}\nlogs: {bodies: errors}\n",
         )
         .unwrap();
         let mut mistakes = Mistakes::default();
@@ -117,7 +96,7 @@ mod tests {
             mistakes.to_string(),
             "1:1: `profiles`: profiles do not exist yet; remove the key\n\
              5:5: `upstreams[0].health`: health probes do not exist yet; remove the key\n\
-             6:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
+             6:16: `logs.bodies`: `errors` does not exist yet; use off"
         );
         assert!(tree.get("profiles").is_none() && tree.get("search").is_none());
     }

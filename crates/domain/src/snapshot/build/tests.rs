@@ -14,6 +14,7 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
             secret: Secret::new("sk-upstream"),
             weight: 1,
         }],
+        forced: None,
     }
 }
 
