@@ -140,3 +140,29 @@ fn another_target_of_the_same_model_is_not_asked_again() {
         .unwrap();
     assert_eq!(after_refusal(&route, RefusalCause::ContextLength), Some(3));
 }
+
+#[test]
+fn after_an_outage_the_model_itself_answers_again_within_half_a_minute() {
+    let models = [
+        json!({"name": "m", "targets": [{"upstream": "u1"}], "fallbacks": ["n"]}),
+        json!({"name": "n", "targets": [{"upstream": "u2"}]}),
+    ];
+    let route = snapshot_of(&[json!({}), json!({})], &models).route("m").unwrap();
+    let board = Board::new();
+    let mut back = None;
+    for call in 0..30_u64 {
+        let ms = call * 4_000;
+        let log = Call::new(&route, &board).at(at(ms)).run(|_, upstream, _| {
+            if upstream == 1 && ms < 60_000 {
+                Err(status(503))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(log.status(), 200, "all are answered");
+        if ms >= 60_000 && log.upstreams() == [1] {
+            back = back.or(Some(ms - 60_000));
+        }
+    }
+    assert!(back.is_some_and(|after| after <= 30_000), "{back:?}");
+}

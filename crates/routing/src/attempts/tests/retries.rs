@@ -59,3 +59,81 @@ fn siblings_of_a_limited_credential_are_no_retries() {
         assert_eq!((log.status(), log.tries.len()), (200, 3), "call {call}");
     }
 }
+
+#[test]
+fn a_provider_that_limits_all_its_credentials_does_not_use_up_the_tries() {
+    let limited = |_: usize, upstream: usize, _: usize| if upstream == 1 { Err(status(429)) } else { Ok(()) };
+    let decls = [json!({"keys": 20}), json!({"keys": 20})];
+    let peers = route(Strategy::Weighted, &decls);
+    for seed in 0..20 {
+        let board = Board::new();
+        let log = Call {
+            seed,
+            ..Call::new(&peers, &board)
+        }
+        .run(limited);
+        assert!(log.status() == 200 && log.tries.len() <= 3, "{:?}", log.upstreams());
+    }
+    let decls = [json!({"keys": 20}), json!({"priority": 1})];
+    let log = run(&route(Strategy::RoundRobin, &decls), limited);
+    assert_eq!(log.upstreams(), [1, 1, 1, 1, 2], "of a lower priority a little later");
+}
+
+#[test]
+fn a_call_probes_one_upstream() {
+    let decls = vec![json!({}); 6];
+    let route = route(Strategy::RoundRobin, &decls);
+    let board = Board::new();
+    for target in 0..5 {
+        let upstream = &route.targets[target].upstream;
+        for _ in 0..5 {
+            board.failed(
+                upstream,
+                &upstream.credentials[0],
+                &status(503),
+                None,
+                START,
+                &mut rng(1),
+            );
+        }
+    }
+    // Five are half-open, and the sixth is well but was used last.
+    board.stamp(
+        &route,
+        crate::Choice {
+            target: 5,
+            credential: 0,
+        },
+        START,
+    );
+    let log = Call::new(&route, &board)
+        .at(at(30_000))
+        .run(|_, upstream, _| if upstream == 6 { Ok(()) } else { Err(status(503)) });
+    assert_eq!(log.upstreams(), [1, 6]);
+    let nobody = Call::new(&route, &board).at(at(61_000)).run(|_, _, _| Err(status(401)));
+    assert!(nobody.tries.len() > 2, "where nothing else is left it probes more");
+}
+
+#[test]
+fn what_other_calls_found_out_is_believed() {
+    let route = route(Strategy::Weighted, &vec![json!({}); 30]);
+    let board = Board::new();
+    // All but the last fail. Each is found out once, and not once by each call.
+    let mut failed = 0;
+    for call in 0..60 {
+        let log = Call {
+            seed: call,
+            ..Call::new(&route, &board)
+        }
+        .at(at(call * 20_000))
+        .run(|_, upstream, _| {
+            if upstream == 30 {
+                Ok(())
+            } else {
+                Err(failure(FailureClass::Connect))
+            }
+        });
+        failed += usize::from(log.status() != 200);
+    }
+    assert!(failed <= 3, "{failed} of 60 calls failed beside one that is well");
+}
