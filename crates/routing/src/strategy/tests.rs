@@ -106,6 +106,24 @@ fn the_slow_one_is_left_and_looked_at_now_and_then() {
 }
 
 #[test]
+fn calls_of_the_same_moment_do_not_all_go_to_the_best() {
+    let route = route(Strategy::LowestLatency, &vec![json!({}); 5]);
+    let board = Board::new();
+    for target in 0..5 {
+        let took = Duration::from_millis(100 * (target as u64 + 1));
+        board.answered(&route, Choice { target, credential: 0 }, took, START);
+    }
+    let mut counts = [0; 5];
+    for seed in 0..1_000 {
+        counts[first_at(&route, &board, CHAT, START, seed).target] += 1;
+    }
+    // Of ten pairs the best is in four, the next in three that it wins, and the worst wins none.
+    for (count, expected) in counts.into_iter().zip([400_i32, 300, 200, 100, 0]) {
+        assert!((count - expected).abs() < 60, "{counts:?}");
+    }
+}
+
+#[test]
 fn a_failure_counts_as_slow_however_fast_it_was() {
     let route = route(Strategy::LowestLatency, &[json!({}), json!({})]);
     let board = Board::new();

@@ -81,7 +81,7 @@ fn a_provider_that_limits_all_its_credentials_does_not_use_up_the_tries() {
 
 #[test]
 fn a_call_probes_one_upstream() {
-    let decls = vec![json!({}); 6];
+    let decls = [vec![json!({}); 5], vec![json!({"priority": 1})]].concat();
     let route = route(Strategy::RoundRobin, &decls);
     let board = Board::new();
     for target in 0..5 {
@@ -97,15 +97,7 @@ fn a_call_probes_one_upstream() {
             );
         }
     }
-    // Five are half-open, and the sixth is well but was used last.
-    board.stamp(
-        &route,
-        crate::Choice {
-            target: 5,
-            credential: 0,
-        },
-        START,
-    );
+    // Five are half-open, and the sixth, which is well, is for when they are not.
     let log = Call::new(&route, &board)
         .at(at(30_000))
         .run(|_, upstream, _| if upstream == 6 { Ok(()) } else { Err(status(503)) });
