@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use domain::declaration::Strategy;
 use domain::price::Rates;
 use domain::snapshot::{Route, Target};
-use domain::{Capability, CapabilitySet, Dialect, Money, Needs, Operation, Surface};
+use domain::{Capability, CapabilitySet, Dialect, Forced, Money, Needs, Operation, Surface};
 use routing::{Choice, Exclusion, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Explanation {
     pub surface: String,
     /// Among targets of the same priority.
     pub strategy: Strategy,
+    /// The group of upstreams that the name belongs to, where that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// What would be tried, in this order.
     pub order: Vec<Candidate>,
     /// What would not.
@@ -61,6 +64,12 @@ pub struct Candidate {
     /// What it is known not to.
     #[serde(default)]
     pub cannot: Vec<String>,
+    /// The model that it is a target of, where that is a fallback of the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What an operator decided on its upstream's breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
     /// Why it is excluded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -94,6 +103,7 @@ impl Explanation {
             model: route.model.clone(),
             surface: plan.surface.to_string(),
             strategy: route.strategy,
+            group: route.group.clone(),
             order: plan
                 .order
                 .iter()
@@ -119,6 +129,8 @@ impl Candidate {
             max_output: target.max_output,
             can: names(target, true),
             cannot: names(target, false),
+            fallback: route.fallback_of(target).map(|fallback| fallback.model.clone()),
+            forced: target.upstream.forced,
             reason: None,
             lacks: None,
             until: None,
@@ -149,7 +161,8 @@ fn names(target: &Target, can: bool) -> Vec<String> {
 }
 
 fn price(route: &Route, target: &Target) -> Option<Price> {
-    let rates: &Rates = &route.price.as_ref().or(target.price.as_ref())?.ordinary.rates;
+    let price = route.declared_price(target).or(target.price.as_ref())?;
+    let rates: &Rates = &price.ordinary.rates;
     Some(Price {
         input: rates.input,
         output: rates.output,

@@ -70,6 +70,7 @@ async fn bench(policy: Policy) -> Bench {
         origin: domain::snapshot::Origin::Operator,
         decl,
         credentials: Vec::new(),
+        forced: None,
     });
     let snapshot = Arc::new(Snapshot::build(resources));
     let current = Current {

@@ -4,6 +4,7 @@
 //! or is something wrong with the upstream or our credential there? The first is passed on unchanged and counts
 //! against nobody; the second becomes a [`Failure`] for `routing` to act on.
 
+use domain::declaration::RefusalCause;
 use domain::{Dialect, Failure, FailureClass, Scope, Timestamp};
 use http::HeaderMap;
 
@@ -66,6 +67,12 @@ fn scope(
         _ => false,
     };
     if of_model { Scope::Model } else { Scope::Credential }
+}
+
+/// Why a request was refused that was the caller's mistake, where another model may take it all the same. `message` is
+/// what was refused with, where it stands outside the body: in a stream's error event.
+pub fn refusal_cause(body: &[u8], message: &str) -> Option<RefusalCause> {
+    ProviderError::read(body).with_message(message).refusal_cause()
 }
 
 #[cfg(test)]
@@ -199,6 +206,53 @@ mod tests {
             wait("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
             Some(Duration::from_hours(24))
         );
+    }
+
+    #[test]
+    fn some_refusals_are_no_matter_of_the_request_alone() {
+        for (body, cause) in [
+            (
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","code":"context_length_exceeded"}}"#,
+                Some(RefusalCause::ContextLength),
+            ),
+            (
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 208310 tokens > 200000 maximum"}}"#,
+                Some(RefusalCause::ContextLength),
+            ),
+            (
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000"}}"#,
+                Some(RefusalCause::ContextLength),
+            ),
+            (
+                r#"{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}"#,
+                Some(RefusalCause::ContextLength),
+            ),
+            (
+                r#"{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy.","code":"content_filter","status":400}}"#,
+                Some(RefusalCause::ContentPolicy),
+            ),
+            (
+                r#"{"error":{"code":"content_policy_violation","message":"Your request was rejected as a result of our safety system."}}"#,
+                Some(RefusalCause::ContentPolicy),
+            ),
+            (
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#,
+                Some(RefusalCause::ContentPolicy),
+            ),
+            (
+                r#"{"error":{"code":403,"message":"flagged","metadata":{"reasons":["hate"],"flagged_input":"x"}}}"#,
+                Some(RefusalCause::ContentPolicy),
+            ),
+            (
+                r#"{"error":{"message":"Unknown field `content_filter`","type":"invalid_request_error"}}"#,
+                None,
+            ),
+            ("", None),
+        ] {
+            assert_eq!(refusal_cause(body.as_bytes(), ""), cause, "{body}");
+        }
+        let in_stream = refusal_cause(b"", "context_length_exceeded: the prompt is too long");
+        assert_eq!(in_stream, Some(RefusalCause::ContextLength));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use domain::declaration::RefusalCause;
 use domain::{Dialect, FailureClass, Timestamp};
 use serde_json::Value;
 
@@ -86,12 +87,32 @@ const AUTH_MESSAGES: [&str; 7] = [
 /// The same, for money.
 const CREDIT_MESSAGES: [&str; 2] = ["Your credit balance is too low", "Insufficient Balance"];
 
-/// What messages about a conversation that is too long say: Anthropic, Gemini, Bedrock, vLLM.
-const OVERFLOW_MESSAGES: [&str; 4] = [
+/// Codes that say: the provider's content policy refused it. OpenAI, Azure, MiniMax (1026 input, 1027 output).
+const POLICY_CODES: [&str; 7] = [
+    "content_policy_violation",
+    "content_filter",
+    "responsibleaipolicyviolation",
+    "bio_policy",
+    "cyber_policy",
+    "1026",
+    "1027",
+];
+
+/// How messages begin that say so only in prose: Anthropic, of which litellm 1.109.1 knows the same
+/// (`litellm_core_utils/exception_mapping_utils.py`).
+const POLICY_MESSAGES: [&str; 1] = ["Output blocked by content filtering policy"];
+
+/// What messages about a conversation that is too long say: Anthropic, Gemini, Bedrock, vLLM, llama.cpp, OpenAI's
+/// Responses.
+const OVERFLOW_MESSAGES: [&str; 8] = [
     "prompt is too long",
     "exceeds the maximum number of tokens",
     "input is too long",
     "maximum context length",
+    "exceed context limit",
+    "available context size",
+    "exceeds the context window",
+    "context_length_exceeded",
 ];
 
 /// Whose fault an error is.
@@ -218,6 +239,17 @@ impl ProviderError {
     fn is_context_overflow(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
         self.has_code(&["context_length_exceeded"]) || OVERFLOW_MESSAGES.iter().any(|known| message.contains(known))
+    }
+
+    /// Why it refuses what another model may take.
+    pub(crate) fn refusal_cause(&self) -> Option<RefusalCause> {
+        if self.is_context_overflow() {
+            Some(RefusalCause::ContextLength)
+        } else if self.flagged || self.has_code(&POLICY_CODES) || begins(&self.message, &POLICY_MESSAGES) {
+            Some(RefusalCause::ContentPolicy)
+        } else {
+            None
+        }
     }
 
     /// What the operator may read: the codes, and the masked message. About credentials only the codes.

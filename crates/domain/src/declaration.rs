@@ -34,6 +34,29 @@ pub enum Strategy {
     Weighted,
     /// Fewest open calls first.
     LeastConnections,
+    /// Fewest uses within the last hours first.
+    LeastUsed,
+    /// The better of two that are drawn, by how soon they answered lately and how many calls are open there.
+    LowestLatency,
+    /// By what this request would cost there; no price known: last. Among credentials as `round_robin`.
+    Cheapest,
+    /// The same one for the same session, user or conversation, while it is well and not crowded.
+    Sticky,
+}
+
+/// Why a model refused a request that another may take. Every other refusal of the caller's making is the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// It is too long for the model: only one whose context window is known to be larger is asked.
+    ContextLength,
+    /// The provider's content policy.
+    ContentPolicy,
+}
+
+impl RefusalCause {
+    /// Where a model does not say. What a provider's policy refuses is not taken to another one behind its back.
+    pub const DEFAULT: [Self; 1] = [Self::ContextLength];
 }
 
 /// `upstreams[]`
@@ -54,7 +77,7 @@ pub struct UpstreamDecl {
     /// What a preset leaves open in its address: `{region: eu-west-1}`, `{project: …, location: …}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
-    /// A label for people and for statistics.
+    /// The group that it belongs to, see `groups`; otherwise a label for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Lower is tried first.
@@ -295,6 +318,12 @@ pub struct ModelDecl {
     pub strategy: Option<Strategy>,
     /// Where it is served.
     pub targets: Vec<TargetDecl>,
+    /// Other models to turn to, in this order, when none of its targets answers. Who may use the model may use them so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// Refusals that make a call turn to them too, beside failures; default: `[context_length]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_on: Option<Vec<RefusalCause>>,
     /// Its price, instead of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceDecl>,
@@ -314,6 +343,13 @@ pub struct ModelDecl {
     /// Text for its conversations, instead of the process's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<ModelPromptDecl>,
+}
+
+impl ModelDecl {
+    /// Its name and its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.aliases)
+    }
 }
 
 /// `models[].targets[]`: an upstream by name, or one described inline.

@@ -8,6 +8,7 @@
 //! an older version, a secret that cannot be unsealed) is set aside with a [`Problem`]; it never freezes the rest.
 
 mod build;
+mod fallbacks;
 mod lookup;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,13 +22,14 @@ use ipnet::IpNet;
 pub use build::{
     CredentialRow, CredentialState, Deactivation, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow,
 };
+pub use fallbacks::FALLBACKS_MAX;
 
-use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, Strategy};
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, RefusalCause, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
-    Capabilities, CapabilitySet, CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface,
-    SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
+    Capabilities, CapabilitySet, CredentialId, Forced, Groups, KeyId, NamePattern, Policy, Price, Provider, Secret,
+    Surface, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
 };
 
 /// A key's HMAC-SHA-256.
@@ -42,6 +44,8 @@ pub struct Snapshot {
     pub defaults: Defaults,
     /// What the operator puts into conversations where a model does not say.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of names belong.
+    pub groups: Groups,
     /// By name, ascending.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Keys by their hash.
@@ -54,6 +58,8 @@ pub struct Snapshot {
     routes: HashMap<String, Arc<Route>>,
     /// Declared models whose name is a glob, most specific first.
     globs: Vec<(NamePattern, Arc<ModelRow>)>,
+    /// The fallbacks that declared models name, by the model's names in lower case. Globs have theirs in `globs`.
+    fallbacks: HashMap<String, Arc<ModelRow>>,
 }
 
 /// A resource that was set aside.
@@ -94,6 +100,12 @@ pub struct Upstream {
     pub credentials: Vec<Arc<Credential>>,
     /// Whether any of them keeps its turn for more than one request.
     pub rotates_slowly: bool,
+    /// The group that it belongs to.
+    pub group: Option<String>,
+    /// What an operator decided on its breaker.
+    pub forced: Option<Forced>,
+    /// Whether its declaration says what it serves. Otherwise its provider's preset and its group do.
+    pub names_models: bool,
     /// What it serves.
     pub models: Vec<NamePattern>,
     /// Added to every request.
@@ -283,14 +295,32 @@ pub struct Route {
     pub model: String,
     /// Among targets of the same priority.
     pub strategy: Strategy,
-    /// Where it is served; at least one.
+    /// Where it is served; at least one. Behind its own stand those of its fallbacks.
     pub targets: Vec<Target>,
     /// The declared price, which goes before the catalog's.
     pub price: Option<Arc<Price>>,
     /// What the operator puts into its conversations.
     pub system_prompt: Option<SystemPrompt>,
-    /// What its targets are known not to take. Where that is nothing, nobody looks what a request needs.
+    /// Models to turn to when this one does not answer, in order. Those of a fallback follow, each model once.
+    pub fallbacks: Vec<Fallback>,
+    /// Refusals that make a call turn to them too.
+    pub fallback_on: Vec<RefusalCause>,
+    /// The group that its name belongs to, where that decided its targets.
+    pub group: Option<String>,
+    /// What its targets, those of fallbacks too, are known not to take. Where that is nothing, nobody looks what a request
+    /// needs.
     pub bounds: RouteBounds,
+}
+
+/// Another model to turn to.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// Its name as declared or listed.
+    pub model: String,
+    /// Among its targets of the same priority.
+    pub strategy: Strategy,
+    /// Its declared price.
+    pub price: Option<Arc<Price>>,
 }
 
 /// What the targets of a route are known not to take, taken together.
@@ -325,6 +355,10 @@ pub struct Target {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: i32,
+    /// 0: a target of the model itself; else of its first fallback, the second, and so on. Goes before the priority.
+    pub tier: u8,
+    /// Tells it from other targets, the same after a restart and in every replica.
+    pub identity: u64,
     /// Declared price, else the catalog's for `model`; `None`: not known.
     pub price: Option<Arc<Price>>,
     /// Context window in tokens; 0 where not known.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::{Allowance, Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use domain::declaration::RefusalCause;
 use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
 use http::StatusCode;
@@ -26,10 +27,10 @@ pub(crate) use seek::{Seeker, seek};
 pub(crate) use source::{Overflow, Source, collect};
 
 use crate::admit::{self, Call};
+use crate::asked;
 use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
-use crate::needs;
 use crate::recall;
 use crate::settle::Settlement;
 use crate::translation;
@@ -52,7 +53,8 @@ pub(crate) struct Exchange {
     pub(crate) answer: Answer,
     /// When the first content was here.
     pub(crate) first_content: Timestamp,
-    _open: InFlight,
+    /// None for a refusal, which is read to its end.
+    _open: Option<InFlight>,
 }
 
 /// The three shapes of an answer.
@@ -68,6 +70,8 @@ pub(crate) enum Answer {
         status: StatusCode,
         /// The provider's body.
         body: Bytes,
+        /// Why, where a fallback may take the request all the same.
+        cause: Option<RefusalCause>,
     },
     /// All of it.
     Whole {
@@ -134,7 +138,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
 }
 
 impl Seeker for Call {
-    type Got = (HeaderMap, Answer, InFlight);
+    type Got = (HeaderMap, Answer, Option<InFlight>);
 
     fn gateway(&self) -> &Arc<Inner> {
         &self.gateway
@@ -157,11 +161,18 @@ impl Seeker for Call {
     }
 
     fn asked(&self) -> routing::Asked<'_> {
-        needs::asked(self)
+        asked::of(self)
     }
 
     fn pinned(&self) -> Option<routing::Pinned> {
         Self::pinned(self)
+    }
+
+    fn refusal((_, answer, _): &Self::Got) -> Option<RefusalCause> {
+        match answer {
+            Answer::Refused { cause, .. } => *cause,
+            Answer::Whole { .. } | Answer::Stream(_) | Answer::Taken => None,
+        }
     }
 
     async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {
@@ -174,7 +185,7 @@ async fn attempt(
     call: &mut Call,
     choice: Choice,
     deadline: Timestamp,
-) -> Result<(HeaderMap, Answer, InFlight), Failure> {
+) -> Result<(HeaderMap, Answer, Option<InFlight>), Failure> {
     let started_ms = call.settlement.elapsed_ms();
     let route = Arc::clone(&call.route);
     let (target, credential) = chosen(&route, choice)?;
@@ -214,7 +225,10 @@ async fn attempt(
         ..record(&call.settlement, target, credential, started_ms, outcome)
     };
     call.settlement.attempts.push(record);
-    result.map(|(headers, answer)| (headers, answer, open))
+    result.map(|(headers, answer)| {
+        let open = (!matches!(answer, Answer::Refused { .. })).then_some(open);
+        (headers, answer, open)
+    })
 }
 
 /// What is kept of a try. One that failed is logged here, and nowhere else.
@@ -391,6 +405,8 @@ async fn refused(
     match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => {
+            let has_fallback = !call.route.fallbacks.is_empty();
+            let cause = has_fallback.then(|| dialects::refusal_cause(&body, "")).flatten();
             let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
             let mut body = confidence::text(body, &target.upstream, credential);
             if served != call.surface() {
@@ -401,6 +417,7 @@ async fn refused(
             let answer = Answer::Refused {
                 status: head.status,
                 body,
+                cause,
             };
             Ok((headers, answer))
         }
@@ -478,6 +495,7 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
             Answer::Refused {
                 status: StatusCode::BAD_REQUEST,
                 body,
+                cause: None,
             },
         )),
     }

@@ -129,6 +129,7 @@ impl Gateway {
             .collect();
         let (board, clock) = (Board::new(), Clock::start());
         let (day, uses) = options.credential_uses;
+        board.follow(&options.snapshot);
         board.restore(&options.snapshot, day, uses, clock.now());
         let inner = Inner {
             snapshot: ArcSwap::new(options.snapshot),
@@ -162,7 +163,7 @@ impl Gateway {
         let known: std::collections::HashSet<KeyId> = snapshot.keys.values().map(|key| key.id).collect();
         limiters.retain(|id, _| *id == KeyId::MASTER || known.contains(id));
         drop(limiters);
-        self.inner.board.retain(&snapshot);
+        self.inner.board.follow(&snapshot);
         self.inner.board.adopt(&snapshot, self.inner.clock.now());
         self.inner.snapshot.store(snapshot);
     }

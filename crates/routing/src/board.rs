@@ -3,7 +3,7 @@
 //! One lock for everything: a choice reads many entries and stamps one, and only if that is one step do parallel calls
 //! rotate exactly. It is held for a fraction of a microsecond, a few times per call.
 //!
-//! Entries are keyed by identity, so they survive a change of the configuration; [`Board::retain`] forgets what is gone.
+//! Entries are keyed by identity, so they survive a change of the configuration; [`Board::follow`] forgets what is gone.
 //! Rests do not survive a restart: a provider that still wants us to wait will say so again. What must survive (uses of
 //! the day, what is out of service or out of credit) is told at the start by
 //! [`Board::restore`].
@@ -15,13 +15,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::declaration::Probe;
+use domain::declaration::{Probe, Strategy};
 use domain::snapshot::{Credential, Route, Target, Upstream};
-use domain::{CredentialId, Failure, FailureClass, Scope, Snapshot, Timestamp, UpstreamId, Windows};
+use domain::{CredentialId, Failure, FailureClass, Forced, Scope, Snapshot, Timestamp, UpstreamId, Windows};
 use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 
-use crate::breaker::{BreakerState, Forced, Ticket};
+use crate::breaker::{BreakerState, Ticket};
 use crate::cooldown::Rest;
 use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
@@ -241,13 +241,12 @@ impl Board {
 
     /// What an operator decides on an upstream's breaker; `None` leaves it to the breaker.
     pub fn force(&self, upstream: UpstreamId, forced: Option<Forced>) {
-        self.entries
-            .lock()
-            .change_breaker(upstream, |breaker| breaker.force(forced));
+        self.entries.lock().force(upstream, forced);
     }
 
-    /// Forgets what the snapshot no longer has, unless calls are still open there.
-    pub fn retain(&self, snapshot: &Snapshot) {
+    /// Takes over what the snapshot says: what operators decided, and what there is no longer, which is forgotten unless
+    /// calls are still open there.
+    pub fn follow(&self, snapshot: &Snapshot) {
         let mut upstreams: Vec<UpstreamId> = snapshot.upstreams.iter().map(|upstream| upstream.id).collect();
         let mut credentials: Vec<CredentialId> = snapshot
             .upstreams
@@ -257,7 +256,11 @@ impl Board {
             .collect();
         upstreams.sort_unstable();
         credentials.sort_unstable();
-        self.entries.lock().retain(&upstreams, &credentials);
+        let mut entries = self.entries.lock();
+        entries.retain(&upstreams, &credentials);
+        for upstream in &snapshot.upstreams {
+            entries.force(upstream.id, upstream.forced);
+        }
     }
 
     /// Every upstream that was asked since it was last forgotten, by identity.
@@ -279,8 +282,39 @@ impl Board {
     }
 
     /// Marks a choice as the latest, after those that were chosen before it failed.
-    pub(crate) fn stamp(&self, route: &Route, choice: Choice) {
-        self.entries.lock().stamp(route, choice);
+    pub(crate) fn stamp(&self, route: &Route, choice: Choice, now: Timestamp) {
+        self.entries.lock().stamp(route, choice, now);
+    }
+
+    /// A candidate's first content came after `took`.
+    pub(crate) fn answered(&self, route: &Route, choice: Choice, took: Duration, now: Timestamp) {
+        if looks_at_latency(route, choice) {
+            let mut entries = self.entries.lock();
+            entries.timed(route, choice, |latency| latency.served(took, now));
+        }
+    }
+
+    /// A candidate failed after `took`.
+    pub(crate) fn wasted(&self, route: &Route, choice: Choice, class: FailureClass, took: Duration, now: Timestamp) {
+        if looks_at_latency(route, choice) && is_the_upstreams(class) {
+            let mut entries = self.entries.lock();
+            entries.timed(route, choice, |latency| latency.failed(took, now));
+        }
+    }
+
+    /// Whether the latest call that an upstream was told of failed there.
+    pub(crate) fn is_doubted(&self, upstream: UpstreamId) -> bool {
+        self.entries.lock().is_doubted(upstream)
+    }
+
+    /// Whether an upstream may be given a further try of a call that it failed.
+    pub(crate) fn may_retry(&self, upstream: UpstreamId, now: Timestamp) -> bool {
+        self.entries.lock().retries(upstream).has_room(now)
+    }
+
+    /// A further try of a call begins at an upstream that failed it.
+    pub(crate) fn retried(&self, upstream: UpstreamId, now: Timestamp) {
+        self.entries.lock().retries(upstream).retried(now);
     }
 
     /// Asks for leave to call an upstream.
@@ -335,6 +369,7 @@ impl Board {
             ..
         } = tried;
         let mut entries = self.entries.lock();
+        entries.doubt(upstream.id, false);
         if let Some(settings) = &upstream.breaker {
             entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, began, now));
         }
@@ -351,6 +386,7 @@ impl Board {
         if let Some(settings) = &upstream.breaker {
             entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, tried.began, now));
         }
+        entries.doubt(upstream.id, false);
         entries.wake_upstream(upstream.id, tried.began);
         entries.credential_mut(tried.credential.id).accepted(tried.began);
     }
@@ -488,9 +524,10 @@ impl Board {
 
     /// A call failed in a way that is the upstream's.
     pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        entries.doubt(upstream.id, true);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
-            let mut entries = self.entries.lock();
             entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
         }
     }
@@ -505,6 +542,13 @@ fn upstreams_rest(failure: &Failure) -> Option<Duration> {
     matches!(failure.class, FailureClass::Server | FailureClass::Overloaded)
         .then_some(failure.retry_after)
         .flatten()
+}
+
+/// Whether a choice between this candidate and others looks at how soon they answer.
+fn looks_at_latency(route: &Route, choice: Choice) -> bool {
+    route.targets.get(choice.target).is_some_and(|target| {
+        route.strategy_of(target) == Strategy::LowestLatency || target.upstream.strategy == Strategy::LowestLatency
+    })
 }
 
 /// Whether a failure says something about the upstream, whatever the credential.

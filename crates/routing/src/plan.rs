@@ -1,7 +1,7 @@
 //! Which candidates a call may try, in which order, and why not the others.
 //!
-//! Candidates are put in order by the priority of their target, then by the route's strategy among targets, then by the
-//! upstream's strategy among credentials. What must not be tried now is set aside with its reason; nothing is dropped,
+//! Candidates are put in order by whether their target is the model's own or a fallback's, then by its priority, then by
+//! the model's strategy among targets, then by the upstream's strategy among credentials. What must not be tried now is set aside with its reason; nothing is dropped,
 //! so that the decision can be explained. If nothing is left, but some were set aside by our own guess only (a breaker
 //! that we opened, a rest that nobody named), the one that should recover first is tried all the same: a guess must
 //! never turn a call away.
@@ -10,12 +10,13 @@
 
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target};
-use domain::{CredentialId, Lack, Needs, Operation, Surface, Timestamp, UpstreamId};
+use domain::{CredentialId, Lack, Operation, Surface, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
 
+use crate::asked::Asked;
 use crate::board::{Board, Entries};
-use crate::strategy::{Load, looks_at_use, rank};
+use crate::strategy::{Crowd, Load, affinity, cost, draw, looks_at_use, rank};
 
 /// One candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,27 +29,6 @@ pub struct Choice {
 
 /// Candidates in the order in which they are tried.
 pub type Order = SmallVec<[Choice; 4]>;
-
-/// What a call asks for, as far as choosing is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
-    /// What, in which format.
-    pub surface: Surface,
-    /// What a model must be able to do for it.
-    pub needs: Needs,
-    /// The profile of its key, in lower case: whose credentials it may use.
-    pub profile: Option<&'a str>,
-}
-
-impl From<Surface> for Asked<'_> {
-    fn from(surface: Surface) -> Self {
-        Self {
-            surface,
-            needs: Needs::default(),
-            profile: None,
-        }
-    }
-}
 
 /// What [`plan()`] decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +198,7 @@ pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: 
     let mut entries = board.lock();
     let plan = Plan::of(route, &asked, &entries, now, rng);
     if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first);
+        entries.stamp(route, *first, now);
     }
     drop(entries);
     plan
@@ -238,7 +218,7 @@ pub fn plan_pinned<'a>(
     let mut plan = Plan::of(route, &asked.into(), &entries, now, rng);
     plan.keep_only(route, pinned, now);
     if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first);
+        entries.stamp(route, *first, now);
     }
     drop(entries);
     plan
@@ -269,9 +249,11 @@ pub(crate) fn barred(credential: &Credential, profile: Option<&str>) -> Option<E
 impl Plan {
     fn of(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
         let mut plan = Self::weighed(route, asked, entries, now, rng);
-        // How long a prompt is we only guess, and that must not turn a call away, nor take its failover.
+        // How long a prompt is we only guess, and that must not turn a call away, nor take its failover, nor its model.
+        let is_own = |choice: &Choice| route.targets[choice.target].tier == 0;
         let guessed = Exclusion::Capability(Lack::Context { certain: false });
-        if plan.order.is_empty() && plan.excluded.iter().any(|excluded| excluded.reason == guessed) {
+        let by_guess = |excluded: &Excluded| excluded.reason == guessed && is_own(&excluded.choice);
+        if !plan.order.iter().any(is_own) && plan.excluded.iter().any(by_guess) {
             let certain = Asked {
                 needs: asked.needs.certain(),
                 ..*asked
@@ -297,9 +279,18 @@ impl Plan {
         } else {
             plan.order.reserve(route.targets.len());
             let mut ranks = Ranks::new();
-            rank_targets(route, entries, rng, &mut ranks);
+            let looks = look_at_targets(route, asked, entries, now);
+            rank_targets(route, asked, &looks, entries, now, rng, &mut ranks);
             for rank in &ranks {
-                plan.add_target(route, unpacked(*rank), asked, entries, now, rng);
+                let place = unpacked(*rank);
+                if looks.get(place).is_some_and(|look| look.is_simple) {
+                    plan.order.push(Choice {
+                        target: place,
+                        credential: 0,
+                    });
+                } else {
+                    plan.add_target(route, place, asked, entries, now, rng);
+                }
             }
         }
         plan
@@ -341,7 +332,7 @@ impl Plan {
                 target: place,
                 credential: 0,
             }),
-            (None, _) => self.add_pool(target, place, profile, entries, now, rng),
+            (None, _) => self.add_pool(target, place, asked, entries, now, rng),
         }
     }
 
@@ -350,14 +341,16 @@ impl Plan {
         &mut self,
         target: &Target,
         place: usize,
-        profile: Option<&str>,
+        asked: &Asked<'_>,
         entries: &Entries,
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
+        let profile = asked.profile;
         let upstream = &target.upstream;
         let turn = entries.turn(upstream);
         let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
+        let crowd = crowd_of_credentials(target, asked.profile, entries, now);
         let mut ranks = Ranks::new();
         for (credential, known) in upstream.credentials.iter().enumerate() {
             let entry = if some_rest || by_use {
@@ -376,16 +369,24 @@ impl Plan {
                 });
                 continue;
             }
-            let (used, open) = entry.map_or((0, 0), |entry| (entry.used, entry.open));
-            let load = Load {
-                used,
-                open,
-                weight: known.weight,
-            };
+            let mut load = entry.map_or_else(Load::default, |entry| entry.load(upstream.strategy, now));
+            load.weight = known.weight;
+            if upstream.strategy == Strategy::Sticky {
+                load.affinity = asked.affinity.map(|call| affinity(call, known.id.0.cast_unsigned()));
+                load.crowded = crowd.is_crowded(load.open);
+            }
             let before_others = -i32::from(turn == Some(known.id));
-            ranks.push(packed(before_others, rank(upstream.strategy, &load, rng), credential));
+            ranks.push(packed(
+                0,
+                before_others,
+                rank(upstream.strategy, &load, rng),
+                credential,
+            ));
         }
         ranks.sort_unstable();
+        if upstream.strategy == Strategy::LowestLatency {
+            draw(&mut ranks, rng);
+        }
         self.order.extend(ranks.iter().map(|rank| Choice {
             target: place,
             credential: unpacked(*rank),
@@ -416,10 +417,11 @@ impl Plan {
     /// Moves the candidate that should recover first from `excluded` to `order`.
     fn take_last_resort(&mut self, route: &Route, now: Timestamp) {
         let guesses = self.excluded.iter().enumerate().filter_map(|(index, excluded)| {
-            let priority = route.targets[excluded.choice.target].priority;
-            excluded.reason.guess(now).map(|until| (until, priority, index))
+            let target = &route.targets[excluded.choice.target];
+            let guess = excluded.reason.guess(now);
+            guess.map(|until| (target.tier, until, target.priority, index))
         });
-        if let Some((_, _, index)) = guesses.min() {
+        if let Some((.., index)) = guesses.min() {
             self.order.push(self.excluded.remove(index).choice);
             self.last_resort = true;
         }
@@ -429,41 +431,129 @@ impl Plan {
 /// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.
 type Ranks = SmallVec<[u128; 128]>;
 
-/// The targets' ranks, in order.
-fn rank_targets(route: &Route, entries: &Entries, rng: &mut impl Rng, ranks: &mut Ranks) {
-    let rotation = entries.rotation(route);
-    for (place, target) in route.targets.iter().enumerate() {
-        let load = match route.strategy {
-            Strategy::RoundRobin => Load {
-                used: rotation.get(place).copied().unwrap_or_default(),
-                ..Load::default()
-            },
-            Strategy::LeastConnections => {
-                let used = rotation.get(place).copied().unwrap_or_default();
-                Load {
-                    used,
-                    open: entries.open_at(target.upstream.id),
-                    ..Load::default()
-                }
-            }
-            Strategy::Weighted | Strategy::Random => Load {
-                weight: target.weight,
-                ..Load::default()
-            },
-        };
-        ranks.push(packed(target.priority, rank(route.strategy, &load, rng), place));
-    }
-    ranks.sort_unstable();
+/// What is seen of a target at first, in one pass over them in the order in which they lie in memory.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// Calls open at its upstream, where the strategy asks.
+    open: u32,
+    /// Whether a call may go there.
+    is_open: bool,
+    /// Whether it is one candidate against which there is nothing, so that it need not be looked at again.
+    is_simple: bool,
 }
 
-/// Priority, rank and place in one integer that sorts as they do, in this order.
-const fn packed(priority: i32, rank: u64, place: usize) -> u128 {
+type Looks = SmallVec<[Look; 128]>;
+
+fn look_at_targets(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp) -> Looks {
+    let calm = !entries.some_rest(now);
+    let look = |target: &Target| {
+        let upstream = &target.upstream;
+        let is_open = offers(target, asked.surface)
+            && asked.needs.lack(target.capabilities, target.context).is_none()
+            && entries.upstream_exclusion(upstream, now).is_none();
+        let open = match route.strategy_of(target) {
+            Strategy::LeastConnections | Strategy::LowestLatency | Strategy::Sticky => entries.open_at(upstream.id),
+            _ => 0,
+        };
+        let lone = match upstream.credentials.as_slice() {
+            [only] => barred(only, asked.profile).is_none(),
+            _ => false,
+        };
+        Look {
+            open,
+            is_open,
+            is_simple: is_open && calm && lone,
+        }
+    };
+    route.targets.iter().map(look).collect()
+}
+
+/// The targets' ranks, in order.
+fn rank_targets(
+    route: &Route,
+    asked: &Asked<'_>,
+    looks: &Looks,
+    entries: &Entries,
+    now: Timestamp,
+    rng: &mut impl Rng,
+    ranks: &mut Ranks,
+) {
+    let rotation = entries.rotation(route);
+    let crowd = crowd_of_targets(route, looks);
+    let mut draws = false;
+    for (place, (target, look)) in route.targets.iter().zip(looks).enumerate() {
+        let strategy = route.strategy_of(target);
+        let mut load = rotation
+            .get(place)
+            .map_or_else(Load::default, |known| known.load(strategy, now));
+        load.weight = target.weight;
+        load.open = look.open;
+        match strategy {
+            Strategy::Cheapest => load.cost = target.price.as_ref().map(|price| cost(price, asked)),
+            Strategy::Sticky => {
+                load.affinity = asked.affinity.map(|call| affinity(call, target.identity));
+                load.crowded = crowd.is_crowded(look.open);
+            }
+            _ => {}
+        }
+        draws |= strategy == Strategy::LowestLatency;
+        ranks.push(packed(target.tier, target.priority, rank(strategy, &load, rng), place));
+    }
+    ranks.sort_unstable();
+    if draws {
+        let of_one_strategy = |rank: &u128| route.strategy_of(&route.targets[unpacked(*rank)]);
+        ranks
+            .chunk_by_mut(|one, other| peers(*one) == peers(*other))
+            .filter(|chunk| chunk.first().map(of_one_strategy) == Some(Strategy::LowestLatency))
+            .for_each(|chunk| draw(chunk, rng));
+    }
+}
+
+/// The open calls at the targets that a call may go to; only `sticky` asks.
+fn crowd_of_targets(route: &Route, looks: &Looks) -> Crowd {
+    let mut crowd = Crowd::default();
+    let both = route.targets.iter().zip(looks);
+    both.filter(|(target, look)| look.is_open && route.strategy_of(target) == Strategy::Sticky)
+        .for_each(|(_, look)| crowd.add(look.open));
+    crowd
+}
+
+/// The same among the credentials of a target.
+fn crowd_of_credentials(target: &Target, profile: Option<&str>, entries: &Entries, now: Timestamp) -> Crowd {
+    let mut crowd = Crowd::default();
+    if target.upstream.strategy == Strategy::Sticky {
+        let usable = |known: &&std::sync::Arc<Credential>| {
+            barred(known, profile).is_none() && entries.credential_exclusion(target, known, now).is_none()
+        };
+        for known in target.upstream.credentials.iter().filter(usable) {
+            crowd.add(entries.credential(known.id).map_or(0, |entry| entry.open));
+        }
+    }
+    crowd
+}
+
+/// Bits of a packed rank that hold the place.
+const PLACE_BITS: u32 = 24;
+/// Bits below the priority.
+const BELOW_PRIORITY: u32 = PLACE_BITS + u64::BITS;
+
+/// Tier, priority, rank and place in one integer that sorts as they do, in this order.
+const fn packed(tier: u8, priority: i32, rank: u64, place: usize) -> u128 {
     let priority = (priority as u32) ^ (1 << 31);
-    ((priority as u128) << 96) | ((rank as u128) << 32) | (place as u32 as u128)
+    let place = place as u128 & ((1 << PLACE_BITS) - 1);
+    ((tier as u128) << (BELOW_PRIORITY + u32::BITS))
+        | ((priority as u128) << BELOW_PRIORITY)
+        | ((rank as u128) << PLACE_BITS)
+        | place
+}
+
+/// What candidates have in common that only their ranks tell apart.
+const fn peers(rank: u128) -> u64 {
+    (rank >> BELOW_PRIORITY) as u64
 }
 
 const fn unpacked(rank: u128) -> usize {
-    rank as u32 as usize
+    rank as usize & ((1 << PLACE_BITS) - 1)
 }
 
 /// Whether an upstream understands what is asked. Paths beyond the metered operations go to those that allow any.

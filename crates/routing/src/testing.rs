@@ -26,20 +26,27 @@ pub(crate) fn at(ms: u64) -> Timestamp {
 /// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`),
 /// which may have terms (`key_terms`).
 pub(crate) fn snapshot(strategy: Strategy, upstreams: &[Value]) -> Snapshot {
-    let rows = upstreams
-        .iter()
-        .zip(1..)
-        .map(|(upstream, id)| upstream_row(id, upstream))
-        .collect();
     let targets: Vec<_> = (1..=upstreams.len())
         .map(|id| json!({"upstream": format!("u{id}")}))
         .collect();
-    let model = json!({"name": "m", "strategy": strategy, "targets": targets});
+    snapshot_of(
+        upstreams,
+        &[json!({"name": "m", "strategy": strategy, "targets": targets})],
+    )
+}
+
+/// A snapshot with these models over upstreams `u1`, `u2` and so on.
+pub(crate) fn snapshot_of(upstreams: &[Value], models: &[Value]) -> Snapshot {
+    let row = |decl: &Value| ModelRow {
+        decl: serde_json::from_value(decl.clone()).unwrap(),
+    };
     Snapshot::build(Resources {
-        upstreams: rows,
-        models: vec![ModelRow {
-            decl: serde_json::from_value(model).unwrap(),
-        }],
+        upstreams: upstreams
+            .iter()
+            .zip(1..)
+            .map(|(upstream, id)| upstream_row(id, upstream))
+            .collect(),
+        models: models.iter().map(row).collect(),
         ..Resources::default()
     })
 }
@@ -69,6 +76,7 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
                 state: CredentialState::default(),
             })
             .collect(),
+        forced: None,
     }
 }
 

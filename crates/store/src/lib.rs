@@ -18,6 +18,7 @@ mod credentials;
 mod db;
 mod error;
 mod file;
+mod forced;
 mod hasher;
 mod journal;
 mod keys;

@@ -83,6 +83,7 @@ fn upstream(record: UpstreamRecord, ring: &KeyRing, problems: &mut Vec<Problem>)
     UpstreamRow {
         id: record.id,
         origin: record.origin.into(),
+        forced: record.forced,
         decl: record.decl,
         credentials,
     }

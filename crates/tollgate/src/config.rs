@@ -25,7 +25,7 @@ use domain::declaration::{
     BreakerDecl, CooldownDecl, CredentialDecl, Defaults, HealthDecl, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl,
     UserDecl,
 };
-use domain::{Provider, Secret, SystemPromptDecl, catalog};
+use domain::{Groups, Provider, Secret, SystemPromptDecl, catalog};
 use serde::Deserialize;
 
 pub use environment::Environment;
@@ -64,6 +64,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// Text that the operator puts into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of models' names belong.
+    pub groups: Groups,
     /// Provider presets of the operator's own.
     pub providers: Vec<Arc<Provider>>,
     /// Resources that belong to the file.
@@ -215,6 +217,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let logs = section(tree, "logs", mistakes);
     let defaults = section(tree, "defaults", mistakes);
     let system_prompt: SystemPromptDecl = section(tree, "system_prompt", mistakes);
+    let groups: Groups = section(tree, "groups", mistakes);
     let profiles: Vec<String> = section(tree, "profiles", mistakes);
     check_switches(tree, mistakes);
     let providers: Vec<Listed<'_, Provider>> = list(tree, "providers", mistakes);
@@ -226,6 +229,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::providers(&providers, mistakes);
     let own: Vec<&Provider> = providers.iter().map(|listed| &listed.decl).collect();
     check::upstreams(&upstreams, &own, mistakes);
+    check::groups(tree, &groups, &upstreams, mistakes);
     let found = if tree.get("upstreams").is_none() {
         found(environment, &own)
     } else {
@@ -235,6 +239,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         .into_iter()
         .chain(found.iter().map(|decl| decl.name.as_str()));
     check::models(&models, &names.collect::<Vec<_>>(), mistakes);
+    check::fallbacks(&models, &[], mistakes);
     check::users(&users, mistakes);
     check::keys(&keys, &check::names_in(tree, "users"), mistakes);
     check::profiles(tree, &profiles, &upstreams, &keys, mistakes);
@@ -246,6 +251,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         logs,
         defaults,
         system_prompt,
+        groups,
         providers: taken(providers).map(Arc::new).collect(),
         declared: Declared {
             upstreams: tree.get("upstreams").map(|_| taken(upstreams).collect()),

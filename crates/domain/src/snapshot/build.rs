@@ -9,13 +9,13 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
 use crate::declaration::{
-    BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch,
-    TargetDecl, TimeoutsDecl, UpstreamDecl,
+    BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, RefusalCause,
+    Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
 use crate::{
-    Capabilities, CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
-    SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
+    Capabilities, CredentialId, Dialect, Forced, Groups, KeyId, NamePattern, Operation, Policy, Price, Provider,
+    Secret, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
 };
 
 /// Names of one upstream that are listed and looked up without work, at most: a glob over a provider's whole catalog
@@ -46,6 +46,8 @@ pub struct UpstreamRow {
     pub decl: UpstreamDecl,
     /// Unsealed.
     pub credentials: Vec<CredentialRow>,
+    /// What an operator decided on its breaker.
+    pub forced: Option<Forced>,
 }
 
 /// A credential, unsealed.
@@ -130,6 +132,8 @@ pub struct Resources {
     pub defaults: Defaults,
     /// What the operator puts into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of names belong.
+    pub groups: Groups,
     /// For the whole call, where an upstream does not say (`server.request_timeout`).
     pub request_timeout: Option<Duration>,
     /// Provider presets of the operator's own; they go before the built-in ones.
@@ -160,6 +164,7 @@ impl Snapshot {
             revision: resources.revision,
             defaults: resources.defaults,
             system_prompt: resources.system_prompt,
+            groups: resources.groups,
             problems: resources.problems,
             ..Self::default()
         };
@@ -167,7 +172,9 @@ impl Snapshot {
         for row in resources.upstreams {
             let name = row.decl.name.clone();
             match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
-                Ok(upstream) => snapshot.upstreams.push(Arc::new(upstream)),
+                Ok(upstream) => snapshot
+                    .upstreams
+                    .push(Arc::new(snapshot.with_models_of_group(upstream))),
                 Err(message) => snapshot.problem("upstream", &name, message),
             }
         }
@@ -178,7 +185,15 @@ impl Snapshot {
         snapshot
     }
 
-    fn problem(&mut self, kind: &str, name: &str, message: String) {
+    /// An upstream serves, beside what it names itself, what belongs to its group, unless it names exactly what it serves.
+    fn with_models_of_group(&self, mut upstream: Upstream) -> Upstream {
+        if let (Some(group), false) = (&upstream.group, upstream.names_models) {
+            upstream.models.extend_from_slice(self.groups.models(group));
+        }
+        upstream
+    }
+
+    pub(super) fn problem(&mut self, kind: &str, name: &str, message: String) {
         self.problems.push(Problem {
             resource: format!("{kind} {name}"),
             message,
@@ -193,23 +208,31 @@ impl Snapshot {
             listed.entry(folded(&model).into_owned()).or_insert(model);
         }
         for (lower, name) in listed {
-            let serving = self.upstreams.iter().filter_map(|upstream| {
-                let pattern = upstream.models.iter().find(|pattern| pattern.matches(&name))?;
-                // Its own spelling, where it has one.
-                let spelled = if pattern.is_glob() { &name } else { pattern.as_str() };
-                Some((Arc::clone(upstream), spelled))
-            });
+            let group = self.groups.of(&name);
+            let serving = self
+                .upstreams
+                .iter()
+                .filter(|upstream| upstream.is_in(group))
+                .filter_map(|upstream| {
+                    let pattern = upstream.models.iter().find(|pattern| pattern.matches(&name))?;
+                    // Its own spelling, where it has one.
+                    let spelled = if pattern.is_glob() { &name } else { pattern.as_str() };
+                    Some((Arc::clone(upstream), spelled))
+                });
             let targets: Vec<_> = serving.collect();
-            let route = implicit_route(&name, &targets, &self.process());
-            self.routes.insert(lower, Arc::new(route));
+            if !targets.is_empty() {
+                let route = implicit_route(&name, &targets, &self.process()).of_group(group);
+                self.routes.insert(lower, Arc::new(route));
+            }
         }
     }
 
     fn add_models(&mut self, rows: Vec<ModelRow>) {
         for row in rows {
             let pattern = NamePattern::new(row.decl.name.as_str());
+            let row = Arc::new(row);
             if pattern.is_glob() {
-                self.globs.push((pattern, Arc::new(row)));
+                self.globs.push((pattern, row));
                 continue;
             }
             let (route, problems) = declared_route(&row, &row.decl.name, &self.upstreams, &self.process());
@@ -217,12 +240,16 @@ impl Snapshot {
                 self.problem("model", &row.decl.name, message);
             }
             let Some(route) = route.map(Arc::new) else { continue };
-            for name in std::iter::once(&row.decl.name).chain(&row.decl.aliases) {
+            for name in row.decl.names() {
                 self.routes.insert(folded(name).into_owned(), Arc::clone(&route));
+                if !row.decl.fallbacks.is_empty() {
+                    self.fallbacks.insert(folded(name).into_owned(), Arc::clone(&row));
+                }
             }
         }
         self.globs
             .sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
+        self.add_fallbacks();
     }
 
     fn add_people(&mut self, users: Vec<UserRow>, keys: Vec<KeyRow>) {
@@ -301,6 +328,9 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], proc
         targets,
         price: None,
         system_prompt: SystemPrompt::in_force(process.system_prompt, None),
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     }
 }
 
@@ -340,6 +370,13 @@ pub(super) fn declared_route(
             targets,
             price,
             system_prompt: SystemPrompt::in_force(process.system_prompt, own_prompt),
+            fallbacks: Vec::new(),
+            fallback_on: row
+                .decl
+                .fallback_on
+                .clone()
+                .unwrap_or_else(|| RefusalCause::DEFAULT.to_vec()),
+            group: None,
         }),
         problems,
     )
@@ -381,6 +418,8 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
         upstream: Arc::clone(upstream),
         weight: weight.unwrap_or(upstream.weight),
         priority: upstream.priority,
+        tier: 0,
+        identity: identity(upstream.id, &model),
         price: free.or_else(|| facts.and_then(|facts| facts.price.clone()).map(Arc::new)),
         context: facts.map_or(0, |facts| facts.context),
         max_output: facts.map_or(0, |facts| facts.max_output),
@@ -388,6 +427,14 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
         capabilities: facts.map_or_else(Capabilities::default, |facts| facts.capabilities),
         model,
     }
+}
+
+/// FNV-1a over the model's name, begun with the upstream: any hash would do that never changes.
+fn identity(upstream: UpstreamId, model: &str) -> u64 {
+    let begin = 0xcbf2_9ce4_8422_2325 ^ upstream.0.cast_unsigned();
+    model.bytes().fold(begin, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn upstream(
@@ -434,6 +481,9 @@ fn upstream(
         strategy: decl.strategy.unwrap_or(defaults.strategy),
         credentials,
         rotates_slowly,
+        group: decl.group,
+        forced: row.forced,
+        names_models: decl.models.is_some(),
         models: decl.models.unwrap_or_else(|| provider.models.clone()),
         headers: headers(decl.headers)?,
         params,

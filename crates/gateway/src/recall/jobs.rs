@@ -209,6 +209,8 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
             model: job.target.as_str().into(),
             weight: 1,
             priority: 0,
+            tier: 0,
+            identity: 0,
             price: facts.and_then(|facts| facts.price.clone().map(Arc::new)),
             context: 0,
             max_output: 0,
@@ -223,6 +225,9 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         price: None,
         system_prompt: None,
         bounds: RouteBounds::default(),
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     })
 }
 

@@ -199,6 +199,7 @@ mod tests {
                 terms: domain::declaration::CredentialTerms::default(),
                 state: domain::snapshot::CredentialState::default(),
             }],
+            forced: None,
         };
         let snapshot = Snapshot::build(Resources {
             upstreams: vec![row],

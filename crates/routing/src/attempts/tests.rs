@@ -1,15 +1,18 @@
 //! The table, row by row; then whole scenarios; then what holds whatever happens.
 
+mod fallbacks;
+mod retries;
+
 use std::sync::Arc;
 
 use domain::declaration::{Period, Strategy};
-use domain::{Dialect, FaultKind, Operation, Surface};
+use domain::{Dialect, FaultKind, Forced, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::breaker::{BreakerState, Forced};
+use crate::breaker::BreakerState;
 use crate::testing::{self, CHAT, Call, Log, START, after, at, failure, rng, route, status};
 
 /// One upstream with one credential.

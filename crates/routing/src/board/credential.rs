@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
+use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Target};
 use domain::{Timestamp, Windows};
 
+use super::entries;
 use crate::cooldown::{Cooldown, Rest};
 use crate::plan::Exclusion;
+use crate::strategy::{Latency, Load, Uses};
 
 /// Models of one credential that rest by themselves: names come from clients (globs), so they must not grow without end.
 /// Of more, the one that would end first goes.
@@ -27,7 +30,9 @@ pub(crate) struct CredentialEntry {
     pub(crate) open: u32,
     pub(super) last_used: Timestamp,
     /// When it was last chosen, as a sequence number.
-    pub(crate) used: u64,
+    pub(super) used: u64,
+    pub(super) uses: Uses,
+    pub(super) latency: Latency,
     resting_models: Vec<(Arc<str>, Cooldown)>,
     pub(super) daily: Daily,
     pub(super) windows: Windows,
@@ -53,6 +58,17 @@ struct Refusals {
 }
 
 impl CredentialEntry {
+    /// What a strategy looks at.
+    pub(crate) fn load(&self, strategy: Strategy, now: Timestamp) -> Load {
+        Load {
+            used: self.used,
+            open: self.open,
+            uses: entries::uses(&self.uses, strategy, now),
+            latency: entries::latency(&self.latency, strategy, now),
+            ..Load::default()
+        }
+    }
+
     /// Why the credential is not to be used for a target; `None` where nothing is against it. Of several reasons the one
     /// that allows least.
     pub(crate) fn exclusion(&self, target: &Target, credential: &Credential, now: Timestamp) -> Option<Exclusion> {

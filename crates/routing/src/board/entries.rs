@@ -2,15 +2,17 @@
 
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target, Upstream};
-use domain::{CredentialId, Timestamp, UpstreamId};
+use domain::{CredentialId, Forced, Timestamp, UpstreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::credential::CredentialEntry;
 use super::{CredentialStatus, Probed, UpstreamStatus};
-use crate::breaker::{Breaker, BreakerState, Forced};
+use crate::breaker::{Breaker, BreakerState};
 use crate::events::{Change, CredentialEvent, Notes, Subject};
 use crate::plan::{Choice, Exclusion, barred};
+use crate::retry_budget::RetryBudget;
+use crate::strategy::{Latency, Load, Uses};
 
 /// Routes whose rotation is remembered. Names of routes may come from clients (globs), so they must not grow without
 /// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
@@ -20,9 +22,9 @@ pub(super) const ROUTES_MAX: usize = 4_096;
 pub(crate) struct Entries {
     upstreams: HashMap<UpstreamId, UpstreamEntry>,
     credentials: HashMap<CredentialId, CredentialEntry>,
-    /// When each target of a route was last chosen, by the route's name. Kept per route and not per upstream: a route
+    /// What is known of each target of a route, by the route's name. Kept per route and not per upstream: a route
     /// may name an upstream twice with different models.
-    routes: HashMap<String, SmallVec<[u64; 4]>>,
+    routes: HashMap<String, SmallVec<[TargetEntry; 4]>>,
     /// The latest sequence number.
     sequence: u64,
     /// Upstreams whose breaker is not simply closed. While there are none, no choice need look at any.
@@ -43,6 +45,18 @@ struct UpstreamEntry {
     rest: UpstreamRest,
     /// Of its credentials that which keeps its turn.
     turn: Option<Turn>,
+    retries: RetryBudget,
+    /// Whether the latest outcome was a failure of its own.
+    doubted: bool,
+}
+
+/// A target of a route.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TargetEntry {
+    /// When it was last chosen, as a sequence number.
+    used: u64,
+    uses: Uses,
+    latency: Latency,
 }
 
 /// An upstream named a time at which it will be well again.
@@ -95,6 +109,13 @@ impl Entries {
     /// Notes what a probe found.
     pub(super) fn note_probe(&mut self, id: UpstreamId, probed: Probed) {
         self.upstream_mut(id).probe = Some(probed);
+    }
+
+    /// What an operator decides; `None` leaves it to the breaker.
+    pub(super) fn force(&mut self, id: UpstreamId, forced: Option<Forced>) {
+        if forced.is_some() || self.troubled_breaker(id).is_some() {
+            self.change_breaker(id, |breaker| breaker.force(forced));
+        }
     }
 
     /// Something is against a credential until then, so that choices have to look.
@@ -189,8 +210,8 @@ impl Entries {
         own.unwrap_or(upstreams)
     }
 
-    /// When each target of a route was last chosen; empty where none was.
-    pub(crate) fn rotation(&self, route: &Route) -> &[u64] {
+    /// What is known of each target of a route; empty where nothing is.
+    pub(crate) fn rotation(&self, route: &Route) -> &[TargetEntry] {
         self.routes.get(route.model.as_str()).map_or(&[], SmallVec::as_slice)
     }
 
@@ -217,7 +238,7 @@ impl Entries {
     }
 
     /// Marks a choice as the latest.
-    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice) {
+    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice, now: Timestamp) {
         self.sequence += 1;
         let sequence = self.sequence;
         let Some(target) = route.targets.get(choice.target) else {
@@ -226,10 +247,18 @@ impl Entries {
         if let Some(credential) = target.upstream.credentials.get(choice.credential)
             && self.ends_turn(&target.upstream, credential)
         {
-            self.credential_mut(credential.id).used = sequence;
+            let entry = self.credential_mut(credential.id);
+            entry.used = sequence;
+            if target.upstream.strategy == Strategy::LeastUsed {
+                entry.uses.add(now);
+            }
         }
         if route.targets.len() > 1 {
-            self.rotation_mut(route)[choice.target] = sequence;
+            let entry = &mut self.rotation_mut(route)[choice.target];
+            entry.used = sequence;
+            if route.strategy_of(target) == Strategy::LeastUsed {
+                entry.uses.add(now);
+            }
         }
     }
 
@@ -276,14 +305,44 @@ impl Entries {
         left
     }
 
-    fn rotation_mut(&mut self, route: &Route) -> &mut [u64] {
+    /// Takes note of how long a candidate took to its first content, or to its failure, where the choice looks at that.
+    pub(super) fn timed(&mut self, route: &Route, choice: Choice, note: impl Fn(&mut Latency)) {
+        let Some(target) = route.targets.get(choice.target) else {
+            return;
+        };
+        if route.targets.len() > 1 && route.strategy_of(target) == Strategy::LowestLatency {
+            note(&mut self.rotation_mut(route)[choice.target].latency);
+        }
+        let credentials = &target.upstream.credentials;
+        if let (Strategy::LowestLatency, Some(credential)) =
+            (target.upstream.strategy, credentials.get(choice.credential))
+        {
+            note(&mut self.credential_mut(credential.id).latency);
+        }
+    }
+
+    /// Notes whether the latest outcome was a failure.
+    pub(super) fn doubt(&mut self, upstream: UpstreamId, doubted: bool) {
+        self.upstream_mut(upstream).doubted = doubted;
+    }
+
+    pub(super) fn is_doubted(&self, upstream: UpstreamId) -> bool {
+        self.upstreams.get(&upstream).is_some_and(|entry| entry.doubted)
+    }
+
+    /// The budget for further tries at an upstream.
+    pub(super) fn retries(&mut self, upstream: UpstreamId) -> &mut RetryBudget {
+        &mut self.upstream_mut(upstream).retries
+    }
+
+    fn rotation_mut(&mut self, route: &Route) -> &mut [TargetEntry] {
         let name = route.model.as_str();
         if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(name) {
             self.routes.clear();
         }
         let rotation = self.routes.entry_ref(name).or_default();
         // A route whose targets were changed keeps the places of those before the change.
-        rotation.resize(route.targets.len(), 0);
+        rotation.resize(route.targets.len(), TargetEntry::default());
         rotation
     }
 
@@ -291,6 +350,7 @@ impl Entries {
         let entry = self.upstream_mut(upstream);
         entry.open += 1;
         entry.last_used = now;
+        entry.retries.tried(now);
         let entry = self.credential_mut(credential.id);
         entry.open += 1;
         entry.last_used = now;
@@ -318,6 +378,11 @@ impl Entries {
     pub(super) fn retain(&mut self, upstreams: &[UpstreamId], credentials: &[CredentialId]) {
         self.upstreams
             .retain(|id, entry| entry.open > 0 || upstreams.binary_search(id).is_ok());
+        self.troubled = self
+            .upstreams
+            .values()
+            .filter(|entry| !entry.breaker.is_closed())
+            .count();
         self.credentials
             .retain(|id, entry| entry.open > 0 || credentials.binary_search(id).is_ok());
     }
@@ -348,5 +413,33 @@ impl Entries {
     #[cfg(test)]
     pub(super) fn routes_remembered(&self) -> usize {
         self.routes.len()
+    }
+}
+
+impl TargetEntry {
+    /// What a strategy looks at, as far as it is known of the target by itself.
+    pub(crate) fn load(&self, strategy: Strategy, now: Timestamp) -> Load {
+        Load {
+            used: self.used,
+            uses: uses(&self.uses, strategy, now),
+            latency: latency(&self.latency, strategy, now),
+            ..Load::default()
+        }
+    }
+}
+
+pub(super) fn uses(uses: &Uses, strategy: Strategy, now: Timestamp) -> f32 {
+    if strategy == Strategy::LeastUsed {
+        uses.now(now)
+    } else {
+        0.0
+    }
+}
+
+pub(super) fn latency(latency: &Latency, strategy: Strategy, now: Timestamp) -> f32 {
+    if strategy == Strategy::LowestLatency {
+        latency.now(now)
+    } else {
+        0.0
     }
 }

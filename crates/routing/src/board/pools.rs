@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::{Asked, Exclusion};
+use crate::asked::Asked;
+use crate::plan::Exclusion;
 use crate::testing::{CHAT, Call, START, after, at, fail, failure, rest_model, rng, route, status, tried};
 use crate::{Attempts, Step, plan};
 
@@ -44,6 +45,9 @@ fn changed(route: &Route, change: impl FnOnce(&mut Vec<Credential>)) -> Route {
         targets: vec![target],
         price: None,
         system_prompt: None,
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     }
 }
 
@@ -373,6 +377,9 @@ fn refusals_at_the_same_time_are_one_and_those_of_a_model_none() {
         }],
         price: None,
         system_prompt: None,
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     };
     let later = at(60_000);
     assert_eq!(reasons(&other, &board, later), []);

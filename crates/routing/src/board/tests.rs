@@ -19,6 +19,9 @@ fn names_made_up_by_clients_do_not_pile_up() {
             price: None,
             system_prompt: None,
             bounds: route.bounds,
+            fallbacks: Vec::new(),
+            fallback_on: Vec::new(),
+            group: None,
         };
         crate::plan(&named, CHAT, &board, START, &mut rng(1));
         assert!(board.lock().routes_remembered() <= ROUTES_MAX);

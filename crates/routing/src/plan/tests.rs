@@ -5,20 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use domain::declaration::Strategy;
-use domain::{Dialect, FailureClass, Operation, Surface};
+use domain::{Dialect, FailureClass, Forced, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::breaker::Forced;
 use crate::testing::{self, CHAT, START, after, at, failure, rng, route, snapshot, status};
 
-const STRATEGIES: [Strategy; 4] = [
+const STRATEGIES: [Strategy; 8] = [
     Strategy::RoundRobin,
     Strategy::Random,
     Strategy::Weighted,
     Strategy::LeastConnections,
+    Strategy::LeastUsed,
+    Strategy::LowestLatency,
+    Strategy::Cheapest,
+    Strategy::Sticky,
 ];
 
 fn planned(route: &Route, board: &Board, seed: u64) -> Plan {
@@ -187,6 +190,7 @@ fn round_robin_turns_between_models_of_one_upstream() {
             origin: domain::snapshot::Origin::Operator,
             decl: serde_json::from_value(json!({"name": "u1", "provider": "openai"})).unwrap(),
             credentials: Vec::new(),
+            forced: None,
         }],
         ..domain::snapshot::Resources::default()
     });
@@ -562,10 +566,10 @@ fn what_is_gone_is_forgotten() {
     };
     let open = begin(1);
     drop(begin(0));
-    board.retain(&snapshot(Strategy::RoundRobin, &decls[..1]));
+    board.follow(&snapshot(Strategy::RoundRobin, &decls[..1]));
     assert_eq!(board.upstreams(START).len(), 2, "calls are still open at the second");
     drop(open);
-    board.retain(&snapshot(Strategy::RoundRobin, &decls[..1]));
+    board.follow(&snapshot(Strategy::RoundRobin, &decls[..1]));
     let left = board.upstreams(START);
     assert_eq!((left.len(), left[0].upstream.0, left[0].last_used), (1, 1, at(1_000)));
     assert_eq!(board.credentials(START).len(), 1);

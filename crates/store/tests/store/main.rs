@@ -9,6 +9,7 @@
 
 mod accounts;
 mod file;
+mod forced;
 mod lab;
 mod ledger;
 mod outage;

@@ -246,5 +246,16 @@ fn doubts(config: &Config) -> Vec<String> {
             (!known).then(|| format!("no price is known for `{name}` of model `{}`; its calls cost nothing, and policy hard refuses them: add `price` or `free: true`", model.name))
         })
     });
-    keyless.chain(unpriced).chain(cut_prompts(config)).collect()
+    let nobody = config.groups.0.keys().filter(|group| {
+        let in_it = |decl: &&UpstreamDecl| decl.group.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(group));
+        !upstreams.iter().any(|decl| in_it(&decl))
+    });
+    let nobody = nobody.map(|group| {
+        format!("no upstream of this file is in the group `{group}`; without one its models go nowhere: add `group: {group}` to those that serve them")
+    });
+    keyless
+        .chain(unpriced)
+        .chain(nobody)
+        .chain(cut_prompts(config))
+        .collect()
 }

@@ -5,7 +5,7 @@
 //! answer is made here from what is declared, and says so.
 
 use admin::explain::{Candidate, Explanation, needs, surface};
-use domain::{Snapshot, Timestamp};
+use domain::{Forced, Snapshot, Timestamp};
 use routing::{Asked, Board, preview};
 use serde_json::json;
 
@@ -67,7 +67,9 @@ impl Explain {
                     profile: profile.as_deref(),
                     ..surface.into()
                 };
-                let plan = preview(&route, asked, &Board::new(), now, &mut rand::rng());
+                let board = Board::new();
+                board.follow(&snapshot);
+                let plan = preview(&route, asked, &board, now, &mut rand::rng());
                 (Explanation::of(&route, &plan), Err(why))
             }
         };
@@ -117,11 +119,15 @@ fn text(explanation: &Explanation) -> String {
         model,
         surface,
         strategy,
+        group,
         order,
         excluded,
         last_resort,
     } = explanation;
-    let mut text = format!("{model} as {surface}, strategy {}\n\n", word(strategy));
+    let by_group = group
+        .as_ref()
+        .map_or_else(String::new, |group| format!(", by the group {group}"));
+    let mut text = format!("{model} as {surface}, strategy {}{by_group}\n\n", word(strategy));
     let mut table = Table::new([
         "TRY",
         "UPSTREAM",
@@ -138,7 +144,7 @@ fn text(explanation: &Explanation) -> String {
             (index + 1).to_string(),
             one.upstream.clone(),
             one.credential.clone(),
-            one.model.clone(),
+            model_there(one),
             one.priority.to_string(),
             one.weight.to_string(),
             price(one),
@@ -151,6 +157,12 @@ fn text(explanation: &Explanation) -> String {
     } else {
         table.render()
     });
+    let mut closed: Vec<&str> = forced_closed(order).collect();
+    closed.dedup();
+    if !closed.is_empty() {
+        let names = closed.join(", ");
+        text.extend(["forced closed, so asked whatever they do: ", &names, "\n"]);
+    }
     if *last_resort {
         text.push_str("tried although it is in trouble, because there is no other\n");
     }
@@ -160,7 +172,7 @@ fn text(explanation: &Explanation) -> String {
             table.row([
                 one.upstream.clone(),
                 one.credential.clone(),
-                one.model.clone(),
+                model_there(one),
                 because(one, surface),
             ]);
         }
@@ -170,9 +182,25 @@ fn text(explanation: &Explanation) -> String {
     text.trim_end().to_owned()
 }
 
+/// A fallback's targets are the only ones that belong to another model.
+fn model_there(one: &Candidate) -> String {
+    match &one.fallback {
+        Some(fallback) => format!("{} (fallback {fallback})", one.model),
+        None => one.model.clone(),
+    }
+}
+
+fn forced_closed(order: &[Candidate]) -> impl Iterator<Item = &str> {
+    let is_closed = |one: &&Candidate| one.forced == Some(Forced::Closed);
+    order.iter().filter(is_closed).map(|one| one.upstream.as_str())
+}
+
 fn because(excluded: &Candidate, surface: &str) -> String {
     let reason = excluded.reason.as_deref().unwrap_or_default();
     match (reason, &excluded.until) {
+        ("forced_open", _) => {
+            "forced_open: an operator says so; `tollgate upstream edit NAME --breaker auto` ends it".to_owned()
+        }
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
         ("capability", _) => format!("capability: {}", excluded.lacks.as_deref().unwrap_or_default()),
         ("profile", _) => "profile: its credential is for keys of another profile".to_owned(),

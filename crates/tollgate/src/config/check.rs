@@ -2,6 +2,8 @@
 //!
 //! Everything that would be set aside or fail later is found here, with its place, while a person is looking.
 
+mod fallbacks;
+mod groups;
 mod models;
 mod people;
 mod process;
@@ -15,6 +17,8 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::join;
 use super::tree::{Node, Place};
 
+pub use fallbacks::fallbacks;
+pub use groups::groups;
 pub use models::models;
 pub use people::{expiry, keys, users};
 pub use process::process;

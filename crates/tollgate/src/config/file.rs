@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
-use domain::{NamePattern, Provider, Secret, SystemPromptDecl};
+use domain::{Groups, NamePattern, Provider, Secret, SystemPromptDecl};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,6 +41,9 @@ pub struct File {
     pub defaults: Defaults,
     /// Text that you put into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Families of models' names by the group of upstreams that they go to: `{openai: ["gpt-*", "o*"]}`. The longest that
+    /// matches decides.
+    pub groups: Groups,
     /// Provider presets of your own; they go before the built-in ones of the same name.
     pub providers: Vec<Provider>,
     /// Endpoints at providers. Left out: one for each provider whose key is in the environment (`OPENAI_API_KEY` …).
@@ -56,13 +59,14 @@ pub struct File {
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 12] = [
+pub const SECTIONS: [&str; 13] = [
     "server",
     "storage",
     "security",
     "logs",
     "defaults",
     "system_prompt",
+    "groups",
     "providers",
     "upstreams",
     "models",

@@ -78,6 +78,7 @@ impl World {
 pub(crate) async fn snapshot(store: &Store, config: &Config) -> Result<Snapshot, StoreError> {
     let mut resources = store.resources(config.defaults).await?;
     resources.system_prompt.clone_from(&config.system_prompt);
+    resources.groups.clone_from(&config.groups);
     resources.request_timeout = Some(config.server.request_timeout.0);
     resources.providers.clone_from(&config.providers);
     Ok(Snapshot::build(resources))

@@ -16,6 +16,7 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
             terms: CredentialTerms::default(),
             state: CredentialState::default(),
         }],
+        forced: None,
     }
 }
 

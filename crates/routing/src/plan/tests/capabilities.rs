@@ -18,6 +18,9 @@ fn blind_and_seeing() -> Route {
         targets,
         price: None,
         system_prompt: None,
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks of providers and upstreams: where calls go and by which secrets.
 
 use domain::cloud::ServiceAccount;
-use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
+use domain::declaration::{CredentialDecl, Strategy, TimeoutsDecl, UpstreamDecl};
 use domain::provider::AuthScheme;
 use domain::{Dialect, Provider, catalog};
 use http::uri::Authority;
@@ -71,6 +71,10 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
                 "is 0, so that it would never be chosen; at least 1, or remove the upstream",
                 mistakes,
             );
+        }
+        if decl.strategy == Some(Strategy::Cheapest) {
+            let message = "is for the targets of models; all credentials of an upstream cost the same: use round_robin";
+            complain(upstream, "strategy", message, mistakes);
         }
         check_address(upstream, own, mistakes);
         let provider = provider_of(decl, own);
