@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow};
 
+use crate::account::{Account, AccountMode};
 use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub keys: HashMap<KeyHash, Arc<Key>>,
     /// Users by id.
     pub users: HashMap<UserId, Arc<User>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// What was set aside, and why.
     pub problems: Vec<Problem>,
     /// Names in lower case → where they go. Holds every concrete name that is known beforehand.
@@ -148,10 +151,12 @@ pub struct Credential {
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key; empty where the upstream needs none.
+    /// The API key, or the access token of an account; empty where the upstream needs none.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<Box<Account>>,
 }
 
 /// What a client authenticates with.

@@ -29,6 +29,7 @@ fn route(upstreams: i64, credentials: i64, strategy: Strategy) -> Arc<Route> {
                 name: format!("k{n}"),
                 secret: Secret::new("sk"),
                 weight: 1 + n as u32,
+                account: None,
             })
             .collect(),
     };

@@ -19,6 +19,7 @@
 //! 429s of one credential, and the call's deadline, beyond which nothing waits. A time that a provider named is never
 //! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
 
+mod accounts;
 mod verdict;
 
 use std::time::Duration;
@@ -296,7 +297,11 @@ impl Attempts {
     fn next_untried(&self, route: &Route, board: &Board, now: Timestamp) -> Option<usize> {
         let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
         let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
-        let retryable = |choice: &Choice| self.failures_at(route, *choice) <= self.rules.retries && usable(choice);
+        // Another account may be served where one was not: each is asked before the call is given up.
+        let left = |choice: &Choice| {
+            self.failures_at(route, *choice) <= self.rules.retries || accounts::is_one(route, *choice)
+        };
+        let retryable = |choice: &Choice| left(choice) && usable(choice);
         self.untried
             .iter()
             .position(untroubled)

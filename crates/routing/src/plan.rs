@@ -9,7 +9,7 @@
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Route, Target};
+use domain::snapshot::{Credential, Route, Target};
 use domain::{Operation, Surface, Timestamp};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -56,6 +56,10 @@ pub struct Excluded {
 pub enum Exclusion {
     /// Its upstream offers this operation neither in this format nor in one that can be translated into it.
     Dialect,
+    /// It is an account whose plan does not have the model.
+    Plan,
+    /// It is an account that somebody has to log in again.
+    NeedsLogin,
     /// An operator keeps its breaker open.
     ForcedOpen,
     /// Its upstream failed too often.
@@ -84,6 +88,8 @@ impl Exclusion {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dialect => "dialect",
+            Self::Plan => "plan",
+            Self::NeedsLogin => "needs_login",
             Self::ForcedOpen => "forced_open",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Probing => "probing",
@@ -96,7 +102,7 @@ impl Exclusion {
     pub const fn until(self) -> Option<Timestamp> {
         match self {
             Self::BreakerOpen { until } | Self::Cooldown { until, .. } | Self::OutOfCredit { until } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Probing => None,
+            Self::Dialect | Self::Plan | Self::NeedsLogin | Self::ForcedOpen | Self::Probing => None,
         }
     }
 
@@ -114,7 +120,12 @@ impl Exclusion {
                 until,
                 named_by_provider: false,
             } => Some(until),
-            Self::Dialect | Self::ForcedOpen | Self::Cooldown { .. } | Self::OutOfCredit { .. } => None,
+            Self::Dialect
+            | Self::Plan
+            | Self::NeedsLogin
+            | Self::ForcedOpen
+            | Self::Cooldown { .. }
+            | Self::OutOfCredit { .. } => None,
         }
     }
 }
@@ -175,12 +186,14 @@ impl Plan {
                         target: place,
                         credential,
                     },
-                    reason: entries.stricter(reason, target, known.id, now),
+                    reason: of_account(known, target)
+                        .filter(|_| reason != Exclusion::Dialect)
+                        .unwrap_or_else(|| entries.stricter(reason, target, known.id, now)),
                 });
                 self.excluded.extend(excluded);
             }
             // A lone credential needs no rank, and where nothing rests not even a look.
-            (None, [_]) if !entries.some_rest(now) => self.order.push(Choice {
+            (None, [known]) if known.account.is_none() && !entries.some_rest(now) => self.order.push(Choice {
                 target: place,
                 credential: 0,
             }),
@@ -199,7 +212,8 @@ impl Plan {
             } else {
                 None
             };
-            if let Some(reason) = entry.and_then(|entry| entry.exclusion(target, now)) {
+            let reason = of_account(known, target).or_else(|| entry.and_then(|entry| entry.exclusion(target, now)));
+            if let Some(reason) = reason {
                 self.excluded.push(Excluded {
                     choice: Choice {
                         target: place,
@@ -235,6 +249,15 @@ impl Plan {
             self.last_resort = true;
         }
     }
+}
+
+/// What is against an account as such; `None` for one that has a key.
+fn of_account(credential: &Credential, target: &Target) -> Option<Exclusion> {
+    let account = credential.account.as_deref()?;
+    if !account.may_use(&target.model) {
+        return Some(Exclusion::Plan);
+    }
+    account.state.needs_login.as_ref().map(|_| Exclusion::NeedsLogin)
 }
 
 /// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.

@@ -62,6 +62,7 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
                 name: format!("k{n}"),
                 secret: Secret::new("sk"),
                 weight: weight(n),
+                account: None,
             })
             .collect(),
     }

@@ -13,7 +13,10 @@ use crate::meta;
 use crate::vault::KeyRing;
 
 /// All steps, oldest first; the version is the number of steps done.
-const STEPS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_oauth.sql"),
+];
 
 /// Serialises migrations on PostgreSQL; any constant that nobody else uses.
 const POSTGRES_LOCK: i64 = 0x746f_6c6c_6761_7465;

@@ -191,6 +191,7 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         name: format!("k{n}"),
         secret: Secret::new("sk"),
         weight: 1,
+        account: None,
     };
     let second = Duration::from_secs(1);
     Upstream {

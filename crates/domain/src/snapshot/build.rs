@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::{Credential, Key, KeyHash, Problem, Route, Snapshot, Target, Timeouts, Upstream, User};
+use crate::account::{Account, AccountMode, AccountState};
 use crate::declaration::{
     BreakerDecl, CooldownDecl, Defaults, KeyTerms, ModelDecl, Period, Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
@@ -51,10 +52,12 @@ pub struct CredentialRow {
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key.
+    /// The API key, or the access token of an account.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<AccountState>,
 }
 
 /// A declared model. Inline targets have been made into upstreams before (see [`ModelDecl`]): a target whose
@@ -106,6 +109,8 @@ pub struct Resources {
     pub request_timeout: Option<Duration>,
     /// Provider presets of the operator's own; they go before the built-in ones.
     pub providers: Vec<Arc<Provider>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// Upstreams.
     pub upstreams: Vec<UpstreamRow>,
     /// Models.
@@ -132,14 +137,18 @@ impl Snapshot {
             revision: resources.revision,
             defaults: resources.defaults,
             system_prompt: resources.system_prompt,
+            account_modes: resources.account_modes,
             problems: resources.problems,
             ..Self::default()
         };
         let request_timeout = resources.request_timeout.unwrap_or(Duration::from_mins(10));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
-            match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
-                Ok(upstream) => snapshot.upstreams.push(Arc::new(upstream)),
+            match upstream(row, &resources.providers, &snapshot, request_timeout) {
+                Ok(upstream) => {
+                    snapshot.problems.extend(unknown_modes(&upstream));
+                    snapshot.upstreams.push(Arc::new(upstream));
+                }
                 Err(message) => snapshot.problem("upstream", &name, message),
             }
         }
@@ -357,10 +366,10 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
 fn upstream(
     row: UpstreamRow,
     presets: &[Arc<Provider>],
-    defaults: &Defaults,
+    snapshot: &Snapshot,
     request_timeout: Duration,
 ) -> Result<Upstream, String> {
-    let decl = row.decl;
+    let (decl, defaults) = (row.decl, &snapshot.defaults);
     let provider = profile(&decl, presets)?;
     let variables = variables(&provider, &decl.variables)?;
     let written = decl.base_url.as_deref().unwrap_or(&provider.base_url);
@@ -368,7 +377,11 @@ fn upstream(
     if base_url.is_empty() && !provider.builtin {
         return Err("it has no address; add `base_url`".to_owned());
     }
-    let mut credentials: Vec<_> = row.credentials.into_iter().map(credential).collect();
+    let mut credentials: Vec<_> = row
+        .credentials
+        .into_iter()
+        .map(|row| credential(row, &snapshot.account_modes))
+        .collect();
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
@@ -477,13 +490,33 @@ fn in_dialect(mut provider: Provider, dialect: Dialect) -> Provider {
     provider
 }
 
-fn credential(row: CredentialRow) -> Arc<Credential> {
+fn credential(row: CredentialRow, modes: &[Arc<AccountMode>]) -> Arc<Credential> {
+    let account = row.account.map(|state| {
+        let mode = modes.iter().find(|mode| same_name(&mode.name, &state.mode)).cloned();
+        Box::new(Account { mode, state })
+    });
     Arc::new(Credential {
         id: row.id,
         name: row.name,
         secret: row.secret,
         weight: row.weight,
+        account,
     })
+}
+
+/// Accounts whose mode the configuration no longer has.
+fn unknown_modes(upstream: &Upstream) -> Vec<Problem> {
+    let accounts = upstream.credentials.iter().filter_map(|credential| {
+        let account = credential.account.as_ref().filter(|account| account.mode.is_none())?;
+        Some(Problem {
+            resource: format!("account {}/{}", upstream.name, credential.name),
+            message: format!(
+                "its mode `{}` is not known, so nothing may be asked of it; add it to `accounts`, or remove the account",
+                account.state.mode
+            ),
+        })
+    });
+    accounts.collect()
 }
 
 /// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
@@ -494,6 +527,7 @@ fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
         name: "none".to_owned(),
         secret: Secret::new(""),
         weight: 1,
+        account: None,
     })
 }
 

@@ -11,6 +11,7 @@ mod accounts;
 mod file;
 mod lab;
 mod ledger;
+mod oauth;
 mod outage;
 mod resources;
 mod whole;

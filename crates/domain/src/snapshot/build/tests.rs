@@ -13,6 +13,7 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
             name: "k".to_owned(),
             secret: Secret::new("sk-upstream"),
             weight: 1,
+            account: None,
         }],
     }
 }
