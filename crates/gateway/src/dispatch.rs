@@ -226,9 +226,15 @@ async fn attempt(
             format!("no content within {limit:?}"),
         )),
     };
-    let result = result.map_err(|failure| Failure {
-        detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
-        ..failure
+    let result = result.map_err(|failure| {
+        let spoken = call.gateway.account_tokens.spoken(credential);
+        if failure.class == FailureClass::Auth {
+            call.gateway.account_tokens.doubt(credential, now);
+        }
+        Failure {
+            detail: confidence::unspoken(&failure.detail, &target.upstream, &spoken),
+            ..failure
+        }
     });
     let (status, failure) = match &result {
         Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => (Some(status.as_u16()), None),
@@ -438,7 +444,7 @@ async fn refused(
     call: &Call,
     target: &Target,
     served: Surface,
-    credential: &Credential,
+    credential: &Arc<Credential>,
     head: &http::response::Parts,
     body: UpstreamBody,
 ) -> Result<(HeaderMap, Answer), Failure> {
@@ -454,8 +460,9 @@ async fn refused(
     match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => {
-            let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
-            let mut body = confidence::text(body, &target.upstream, credential);
+            let spoken = &*call.gateway.account_tokens.spoken(credential);
+            let mut headers = confidence::headers(&head.headers, &target.upstream, spoken);
+            let mut body = confidence::text(body, &target.upstream, spoken);
             if served != call.surface() {
                 let id = call.settlement.call.to_string();
                 body = dialects::retell_refusal(call.dialect(), status, &body, &id).body;

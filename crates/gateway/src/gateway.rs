@@ -13,11 +13,12 @@ use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
 use routing::Board;
-use store::{Journal, KeyHasher};
+use store::{Journal, KeyHasher, Store};
 
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::upstream::auth::accounts::{self, AccountTokens};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
@@ -31,6 +32,8 @@ pub struct GatewayOptions {
     pub hasher: KeyHasher,
     /// Where receipts go.
     pub journal: Arc<Journal>,
+    /// Where tokens of accounts are kept; calls do not wait for it. Without one they cannot be renewed.
+    pub store: Option<Store>,
     /// Balances, with the backlog already counted.
     pub accounts: Arc<Accounts>,
     /// Outbound addresses allowed beyond the public internet.
@@ -79,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) board: Board,
     pub(crate) client: UpstreamClient,
     pub(crate) tokens: Tokens,
+    pub(crate) account_tokens: AccountTokens,
+    pub(crate) store: Option<Store>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
@@ -121,6 +126,8 @@ impl Gateway {
             board: Board::new(),
             client: UpstreamClient::new(options.address_rules, options.resolver),
             tokens: Tokens::default(),
+            account_tokens: AccountTokens::default(),
+            store: options.store,
             metrics: Metrics::new(),
             clock: Clock::start(),
             bodies: Budget::new(options.body_budget),
@@ -149,6 +156,11 @@ impl Gateway {
     /// The current world.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.snapshot.load_full()
+    }
+
+    /// Renews the tokens of accounts ahead of their end, until `shutdown`.
+    pub async fn keep_accounts(&self, shutdown: impl Future<Output = ()>) {
+        accounts::keep(Arc::clone(&self.inner), shutdown).await;
     }
 
     /// From now on `/readyz` says no, so that load balancers look elsewhere.

@@ -19,6 +19,7 @@ mod inbound;
 mod limits;
 mod listing;
 mod metrics;
+pub mod oauth;
 mod operate;
 mod passthrough;
 mod pipeline;

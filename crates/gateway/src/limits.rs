@@ -66,5 +66,18 @@ pub(crate) const TOKEN_BODY_MAX: usize = 64 * 1024;
 /// How long a token endpoint's refusal is believed without asking again.
 pub(crate) const TOKEN_REFUSED_FOR: Duration = Duration::from_secs(1);
 
+/// How long one process may have the right to renew an account: above what the token endpoint may take, so that nobody
+/// else spends the same refresh token meanwhile; short enough that a process that died is missed for a moment only.
+pub(crate) const ACCOUNT_LEASE: Duration = Duration::from_secs(30);
+
+/// First and longest wait after a renewal that failed in passing. Renewals begin minutes ahead, so several tries fit in
+/// before a call notices.
+pub(crate) const ACCOUNT_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// See [`ACCOUNT_BACKOFF_FIRST`].
+pub(crate) const ACCOUNT_BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// How long a stop waits for renewals under way: what one of them brought back would be lost otherwise.
+pub(crate) const ACCOUNT_DRAIN_MAX: Duration = Duration::from_secs(15);
+
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;

@@ -53,7 +53,13 @@ pub(crate) async fn forward(
         Fault::new(FaultKind::RateLimited, format!("the key is {limited}")).retry_after(limited.retry_after)
     })?;
     let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-    let credential = upstream.credentials.first().ok_or_else(|| no_upstream(path))?;
+    // An account that nobody has logged in again is of no use.
+    let logged_in = |credential: &&Arc<Credential>| {
+        let account = credential.account.as_ref();
+        account.is_none_or(|account| account.state.needs_login.is_none())
+    };
+    let credential = upstream.credentials.iter().find(logged_in);
+    let credential = credential.ok_or_else(|| no_upstream(path))?;
     let body = read_body(gateway, &head, body).await?;
     let query = head.uri.query().map(query_without_key);
     let readied = auth::ready(gateway, upstream, credential).await.map_err(|failure| {
@@ -99,7 +105,7 @@ pub(crate) async fn forward(
         target: "tollgate::access", key = %caller.key.id, upstream = upstream.name, path,
         status = response.status().as_u16(), took_ms = started.1.elapsed().as_millis(), "passthrough"
     );
-    relay(upstream, credential, response).await
+    relay(upstream, &gateway.account_tokens.spoken(credential), response).await
 }
 
 async fn relay(
