@@ -69,8 +69,8 @@ impl Login {
             ("code_challenge_method", mode.pkce.name()),
             ("state", state.expose()),
         ];
-        let more = mode.authorize_params.iter();
-        fields.extend(more.map(|(name, value)| (name.as_str(), value.as_str())));
+        let extra = mode.authorize_params.iter();
+        fields.extend(extra.map(|(name, value)| (name.as_str(), value.as_str())));
         fields.retain(|(_, value)| !value.is_empty());
         let joint = if mode.authorize_url.contains('?') { '&' } else { '?' };
         Ok(Self {

@@ -18,13 +18,14 @@ use anyhow::Context as _;
 use domain::Timestamp;
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
-use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
+use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output;
 use crate::config::{Config, DEFAULT_FILE, Sources, SyncMode};
+use crate::logins::{self, Logins};
 use crate::secrets::{self, Make};
 use world::World;
 
@@ -123,6 +124,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         store: parts.store.clone(),
         accounts: Arc::clone(&parts.accounts),
         current: current(&gateway),
+        logins: logins::for_api(Logins::new(parts.store.clone(), &config, Origin::Api), &gateway),
         admin_token: config.security.admin_token.clone(),
         master_key: config.security.master_key.clone(),
     });
@@ -135,6 +137,8 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         gateway: gateway.clone(),
         shutdown: shutdown.clone(),
     }));
+    let (keeping, stopping) = (gateway.clone(), shutdown_of(&shutdown));
+    let accounts = tokio::spawn(async move { keeping.keep_accounts(stopping).await });
     let clean = tokio::spawn(retention::keep_clean(
         parts.store.clone(),
         config.logs.retention.0,
@@ -155,7 +159,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     tracing::info!(all_ended, "no more calls; booking the last receipts");
     shutdown.cancel();
     // Tasks that only watch: whether they ended well no longer matters.
-    drop((follow.await, clean.await));
+    drop((follow.await, clean.await, accounts.await));
     parts.stop_settling.cancel();
     booked
         .await
@@ -197,6 +201,7 @@ impl Parts {
             snapshot: world.snapshot(),
             hasher: self.store.hasher(),
             journal: Arc::clone(&self.journal),
+            store: Some(self.store.clone()),
             accounts: Arc::clone(&self.accounts),
             address_rules: AddressRules {
                 allow: config.security.allow_upstream_cidrs.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Everything that would be set aside or fail later is found here, with its place, while a person is looking.
 
+mod accounts;
 mod models;
 mod people;
 mod process;
@@ -14,6 +15,7 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::join;
 use super::tree::{Node, Place};
 
+pub use accounts::accounts;
 pub use models::models;
 pub use people::{expiry, keys, users};
 pub use process::process;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use domain::account::AccountDecl;
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
 use domain::{NamePattern, Provider, Secret, SystemPromptDecl};
@@ -42,6 +43,9 @@ pub struct File {
     pub system_prompt: SystemPromptDecl,
     /// Provider presets of your own; they go before the built-in ones of the same name.
     pub providers: Vec<Provider>,
+    /// Kinds of accounts that log in instead of having a key: your client id, and what else differs from the built-in
+    /// modes `console` and `max`.
+    pub accounts: Vec<AccountDecl>,
     /// Endpoints at providers. Left out: one for each provider whose key is in the environment (`OPENAI_API_KEY` …).
     pub upstreams: Option<Vec<UpstreamDecl>>,
     /// Names that clients use, beside those that upstreams serve by themselves.
@@ -53,7 +57,7 @@ pub struct File {
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 11] = [
+pub const SECTIONS: [&str; 12] = [
     "server",
     "storage",
     "security",
@@ -61,6 +65,7 @@ pub const SECTIONS: [&str; 11] = [
     "defaults",
     "system_prompt",
     "providers",
+    "accounts",
     "upstreams",
     "models",
     "users",

@@ -1,3 +1,5 @@
+//! Which token counts, when it is renewed, and what ends a rest.
+
 use domain::account::{AccountMode, AccountState};
 use domain::snapshot::{CredentialRow, Origin, Resources, UpstreamRow};
 use domain::{Snapshot, UpstreamId};
