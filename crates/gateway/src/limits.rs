@@ -76,6 +76,10 @@ pub(crate) const ACCOUNT_BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// See [`ACCOUNT_BACKOFF_FIRST`].
 pub(crate) const ACCOUNT_BACKOFF_MAX: Duration = Duration::from_mins(1);
 
+/// How long a call waits for its account's renewal: above what the token endpoint may take, below the usual time to the
+/// first content, which would blame the upstream.
+pub(crate) const ACCOUNT_WAIT_MAX: Duration = Duration::from_secs(15);
+
 /// How long a stop waits for renewals under way: what one of them brought back would be lost otherwise.
 pub(crate) const ACCOUNT_DRAIN_MAX: Duration = Duration::from_secs(15);
 

@@ -163,3 +163,68 @@ fn a_refresh_token_that_is_refused_wants_a_login_and_says_so() {
     wait::until("calls to be served", || lab.call(HAIKU).status() == 200);
     assert_eq!(lab.account("me")["state"], "ready");
 }
+
+/// Moves the database away while this lives.
+struct Away {
+    from: std::path::PathBuf,
+    to: std::path::PathBuf,
+}
+
+const FILES: [&str; 3] = ["tollgate.db", "tollgate.db-wal", "tollgate.db-shm"];
+
+impl Away {
+    fn take(lab: &Lab) -> Self {
+        let (from, to) = (lab.gateway.path("data"), lab.gateway.path("away"));
+        std::fs::create_dir_all(&to).expect("a folder");
+        for name in FILES {
+            std::fs::rename(from.join(name), to.join(name)).ok();
+        }
+        Self { from, to }
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        for name in FILES {
+            std::fs::rename(self.to.join(name), self.from.join(name)).ok();
+        }
+    }
+}
+
+#[test]
+fn nothing_is_spent_while_the_database_is_away() {
+    let lab = Lab::start();
+    lab.authority.tokens_live(Duration::from_secs(6));
+    lab.add_ok("me", "max");
+    lab.wait_for("me");
+    let away = Away::take(&lab);
+    // Calls go on with the token that there is, and end with it.
+    assert_eq!(lab.call(HAIKU).status(), 200);
+    wait::until("the token to end", || lab.call(HAIKU).status() == 503);
+    assert_eq!(lab.authority.renewals(), 0);
+    drop(away);
+    wait::until("calls to be served again", || lab.call(HAIKU).status() == 200);
+    lab.assert_nothing_was_spent_twice();
+}
+
+#[test]
+fn a_pair_that_comes_while_the_database_is_away_is_kept_when_it_is_back() {
+    let lab = Lab::start();
+    lab.authority.tokens_live(Duration::from_secs(6));
+    lab.add_ok("me", "max");
+    lab.wait_for("me");
+    lab.authority.tokens_live(Duration::from_hours(1));
+    lab.authority.fail_next(Fault::slow(Duration::from_secs(2)));
+    wait::until("the refresh token to be on its way", || lab.authority.renewals() == 1);
+    let away = Away::take(&lab);
+    lab.authority.wait_for_renewals(1);
+    lab.gateway.wait_for_output("could not be kept yet");
+    drop(away);
+    wait::until("the new pair to be kept", || {
+        lab.listed("me")["token"]["generation"] == 2
+    });
+    assert_eq!(lab.call(HAIKU).status(), 200);
+    let used = lab.upstream.take_received().pop().expect("it was asked").credential;
+    assert_eq!(used, Some(lab.authority.newest_access_token()));
+    lab.assert_nothing_was_spent_twice();
+}

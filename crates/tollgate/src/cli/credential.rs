@@ -187,6 +187,8 @@ async fn show(context: &Context, name: &Name) -> anyhow::Result<()> {
 }
 
 pub(super) fn to_json(record: &CredentialRecord) -> serde_json::Value {
-    let value = json!({"name": record.name, "masked": record.masked, "weight": record.weight});
+    let value = json!({
+        "name": record.name, "kind": record.kind.name(), "masked": record.masked, "weight": record.weight,
+    });
     resource::stamped(value, record.origin, record.created_at, record.updated_at)
 }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::gateway::Inner;
-use crate::limits::ACCOUNT_DRAIN_MAX;
+use crate::limits::{ACCOUNT_DRAIN_MAX, ACCOUNT_WAIT_MAX};
 
 /// A token this close to its end is renewed, while calls go on with it: some tries fit in between.
 const FRESH_MARGIN: Duration = Duration::from_mins(5);
@@ -117,12 +117,21 @@ pub(super) async fn token(
             return Err(failure);
         }
         start(gateway, upstream, credential, &slot);
-        if news.changed().await.is_err() {
-            return Err(Failure::new(
-                FailureClass::Connect,
-                "the renewal of the account's token was broken off",
-            ));
+        // The sender lives in the slot, so this ends with news or with the time.
+        if tokio::time::timeout(ACCOUNT_WAIT_MAX, news.changed()).await.is_err() {
+            return Err(overdue());
         }
+    }
+}
+
+/// What a call is told whose account's renewal takes too long: like other passing trouble, it rests this account only.
+fn overdue() -> Failure {
+    Failure {
+        retry_after: Some(LOOK_EVERY),
+        ..Failure::new(
+            FailureClass::RateLimited,
+            "the account's token is being renewed, which takes too long",
+        )
     }
 }
 
