@@ -47,6 +47,13 @@ pub(crate) struct Begun {
     pub(crate) expires_at: Timestamp,
 }
 
+/// Whose login it is.
+struct Whose<'a> {
+    mode: &'a AccountMode,
+    upstream: String,
+    name: String,
+}
+
 /// Makes logins.
 #[derive(Debug)]
 pub(crate) struct Logins {
@@ -79,14 +86,14 @@ impl Logins {
 
     /// Begins a login.
     pub(crate) async fn begin(&self, snapshot: &Snapshot, wanted: Wanted) -> Result<Begun> {
-        let (mode, upstream) = match wanted.what {
+        let Whose { mode, upstream, name } = match wanted.what {
             What::New => self.for_a_new_one(snapshot, &wanted).await?,
             What::Again => self.for_one_that_exists(snapshot, &wanted).await?,
         };
         let login = Login::begin(mode).map_err(refused)?;
         let now = now();
         let pending = PendingLogin {
-            name: wanted.name,
+            name,
             mode: mode.name.clone(),
             upstream,
             again: wanted.what == What::Again,
@@ -132,8 +139,8 @@ impl Logins {
         Ok(added.await?)
     }
 
-    /// Mode and upstream of an account that does not exist yet.
-    async fn for_a_new_one<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Result<(&'a AccountMode, String)> {
+    /// An account that does not exist yet.
+    async fn for_a_new_one<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Result<Whose<'a>> {
         let mode = chosen_mode(snapshot, wanted.mode.as_deref())?;
         let upstream = self.chosen_upstream(mode, wanted.upstream.as_deref()).await?;
         let taken = match self.store.credentials().get(&upstream, &wanted.name).await {
@@ -148,7 +155,11 @@ impl Logins {
             ));
         }
         match taken {
-            None => Ok((mode, upstream)),
+            None => Ok(Whose {
+                mode,
+                upstream,
+                name: name.clone(),
+            }),
             Some(store::CredentialKind::Account) => Err(LoginFailure::Refused(format!(
                 "account `{name}` exists already; log it in anew (`tollgate account login {name}`, by API `again: true`), \
                  or choose another name"
@@ -159,19 +170,19 @@ impl Logins {
         }
     }
 
-    /// Mode and upstream of an account that exists.
-    async fn for_one_that_exists<'a>(
-        &self,
-        snapshot: &'a Snapshot,
-        wanted: &Wanted,
-    ) -> Result<(&'a AccountMode, String)> {
+    /// An account that exists.
+    async fn for_one_that_exists<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Result<Whose<'a>> {
         let name = match &wanted.upstream {
             Some(upstream) => format!("{upstream}/{}", wanted.name),
             None => wanted.name.clone(),
         };
         let record = self.store.oauth_accounts().get(&name).await?;
         let mode = mode(snapshot, wanted.mode.as_deref().unwrap_or(&record.state.mode))?;
-        Ok((mode, record.upstream_name))
+        Ok(Whose {
+            mode,
+            upstream: record.upstream_name,
+            name: record.name,
+        })
     }
 
     /// The name of the upstream that the account shall belong to. One that does not exist yet is made with the account.

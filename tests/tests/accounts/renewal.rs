@@ -158,7 +158,7 @@ fn a_refresh_token_that_is_refused_wants_a_login_and_says_so() {
     wait::until("it to be set aside", || {
         lab.gateway.cli_json(&explain)["excluded"][0]["reason"] == "needs_login"
     });
-    let login = ["account", "login", "me", "--code-stdin"];
+    let login = ["account", "login", "claude/me", "--code-stdin"];
     assert_done(&lab.log_in(&login, |url| lab.authority.log_in(url)));
     wait::until("calls to be served", || lab.call(HAIKU).status() == 200);
     assert_eq!(lab.account("me")["state"], "ready");

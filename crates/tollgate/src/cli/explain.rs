@@ -163,6 +163,11 @@ fn because(excluded: &Candidate, surface: &str) -> String {
     let reason = excluded.reason.as_deref().unwrap_or_default();
     match (reason, &excluded.until) {
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
+        ("plan", _) => "plan: the account's plan does not have the model".to_owned(),
+        ("needs_login", _) => {
+            let (upstream, name) = (&excluded.upstream, &excluded.credential);
+            format!("needs_login: log it in with `tollgate account login {upstream}/{name}`")
+        }
         (reason, Some(until)) => format!("{reason} until {until}"),
         (reason, None) => reason.to_owned(),
     }
