@@ -5,6 +5,7 @@
 //! Keeping the nouns alone at the bottom is what lets `dialects`, `routing` and `metering` stay strangers to each
 //! other and still agree (see `docs/adr/0001-crates-by-purity.md`).
 
+pub mod account;
 pub mod attempt;
 pub mod capability;
 pub mod catalog;

@@ -24,6 +24,7 @@ pub use build::{
 };
 pub use fallbacks::FALLBACKS_MAX;
 
+use crate::account::{Account, AccountMode};
 use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, RefusalCause, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub keys: HashMap<KeyHash, Arc<Key>>,
     /// Users by id.
     pub users: HashMap<UserId, Arc<User>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// What was set aside, and why.
     pub problems: Vec<Problem>,
     /// Names in lower case → where they go. Holds every concrete name that is known beforehand.
@@ -168,7 +171,7 @@ pub struct Credential {
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key; empty where the upstream needs none.
+    /// The API key, or the access token of an account; empty where the upstream needs none.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
@@ -182,6 +185,8 @@ pub struct Credential {
     pub pause_at: Option<Percent>,
     /// What became of it.
     pub state: CredentialState,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<Box<Account>>,
 }
 
 impl Credential {
@@ -197,6 +202,7 @@ impl Credential {
             rotate_after: 1,
             pause_at: None,
             state: CredentialState::default(),
+            account: None,
         }
     }
 }

@@ -210,9 +210,15 @@ async fn attempt(
             Err(_) => Err(silence()),
         },
     };
-    let result = result.map_err(|failure| Failure {
-        detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
-        ..failure
+    let result = result.map_err(|failure| {
+        let spoken = call.gateway.account_tokens.spoken(credential);
+        if failure.class == FailureClass::Auth {
+            call.gateway.account_tokens.doubt(credential, now);
+        }
+        Failure {
+            detail: confidence::unspoken(&failure.detail, &target.upstream, &spoken),
+            ..failure
+        }
     });
     let outcome = match &result {
         Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => Ok(status.as_u16()),
@@ -389,7 +395,7 @@ async fn refused(
     call: &Call,
     target: &Target,
     served: Surface,
-    credential: &Credential,
+    credential: &Arc<Credential>,
     head: &http::response::Parts,
     body: UpstreamBody,
 ) -> Result<(HeaderMap, Answer), Failure> {
@@ -407,8 +413,9 @@ async fn refused(
         Verdict::Caller => {
             let has_fallback = !call.route.fallbacks.is_empty();
             let cause = has_fallback.then(|| dialects::refusal_cause(&body, "")).flatten();
-            let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
-            let mut body = confidence::text(body, &target.upstream, credential);
+            let spoken = &*call.gateway.account_tokens.spoken(credential);
+            let mut headers = confidence::headers(&head.headers, &target.upstream, spoken);
+            let mut body = confidence::text(body, &target.upstream, spoken);
             if served != call.surface() {
                 let id = call.settlement.call.to_string();
                 body = dialects::retell_refusal(call.dialect(), status, &body, &id).body;

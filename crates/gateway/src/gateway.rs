@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::realtime::Sessions;
 use crate::recall::{Recall, jobs};
+use crate::upstream::auth::accounts::{self, AccountTokens};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) board: Board,
     pub(crate) client: UpstreamClient,
     pub(crate) tokens: Tokens,
+    pub(crate) account_tokens: AccountTokens,
+    pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
@@ -139,6 +142,8 @@ impl Gateway {
             board,
             client: UpstreamClient::new(options.address_rules, options.resolver),
             tokens: Tokens::default(),
+            account_tokens: AccountTokens::default(),
+            store: options.store.clone(),
             metrics: Metrics::new(),
             clock,
             bodies: Budget::new(options.body_budget),
@@ -171,6 +176,11 @@ impl Gateway {
     /// The current world.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.snapshot.load_full()
+    }
+
+    /// Renews the tokens of accounts ahead of their end, until `shutdown`.
+    pub async fn keep_accounts(&self, shutdown: impl Future<Output = ()>) {
+        accounts::keep(Arc::clone(&self.inner), shutdown).await;
     }
 
     /// From now on `/readyz` says no, so that load balancers look elsewhere.

@@ -24,6 +24,7 @@ mod limits;
 mod listing;
 mod metrics;
 mod needs;
+pub mod oauth;
 mod operate;
 mod passthrough;
 mod pipeline;

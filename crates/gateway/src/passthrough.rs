@@ -74,13 +74,16 @@ pub(crate) async fn forward(
     let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
     let source = Source::Upstream(body, None);
     let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
-    relay(upstream, credential, answered, source).await
+    relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 
 /// The first credential that is for this key.
 fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
     let usable = |credential: &&Arc<Credential>| {
-        credential.pool.serves(key.profile.as_deref()) && credential.state.deactivated.is_none()
+        // An account that nobody has logged in again is of no use.
+        let account = credential.account.as_ref();
+        let logged_in = account.is_none_or(|account| account.state.needs_login.is_none());
+        credential.pool.serves(key.profile.as_deref()) && credential.state.deactivated.is_none() && logged_in
     };
     upstream.credentials.iter().find(usable).ok_or_else(|| {
         Fault::new(

@@ -31,6 +31,7 @@ fn route(upstreams: i64, credentials: i64, strategy: Strategy) -> Arc<Route> {
                 weight: 1 + n as u32,
                 terms: domain::declaration::CredentialTerms::default(),
                 state: domain::snapshot::CredentialState::default(),
+                account: None,
             })
             .collect(),
         forced: None,

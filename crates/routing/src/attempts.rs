@@ -21,6 +21,7 @@
 //! the call's deadline, beyond which nothing waits. A time that a provider named is never
 //! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
 
+mod accounts;
 mod verdict;
 
 use std::sync::Arc;
@@ -399,11 +400,11 @@ impl Attempts {
     fn next_untried(&self, route: &Route, board: &Board, now: Timestamp) -> Option<usize> {
         let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
         let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
-        let retryable = |choice: &Choice| {
-            self.failures_at(route, *choice) <= self.rules.retries
-                && may_retry(route, *choice, board, now)
-                && usable(choice)
+        // Another account may be served where one was not: each is asked before the call is given up.
+        let left = |choice: &Choice| {
+            self.failures_at(route, *choice) <= self.rules.retries || accounts::is_one(route, *choice)
         };
+        let retryable = |choice: &Choice| left(choice) && may_retry(route, *choice, board, now) && usable(choice);
         match self.untried.iter().position(untroubled) {
             Some(place) if self.tries > 0 => Some(self.better(route, place, untroubled, board)),
             Some(place) => Some(place),

@@ -94,6 +94,10 @@ pub enum Exclusion {
         /// When the allowance is whole again.
         until: Timestamp,
     },
+    /// It is an account whose plan does not have the model.
+    Plan,
+    /// It is an account that somebody has to log in again.
+    NeedsLogin,
     /// An operator keeps its breaker open.
     ForcedOpen,
     /// Its upstream failed too often.
@@ -135,6 +139,8 @@ impl Exclusion {
             Self::DailyLimit { .. } => "daily_limit",
             Self::Paused { .. } => "paused",
             Self::UpstreamCooldown { .. } => "upstream_cooldown",
+            Self::Plan => "plan",
+            Self::NeedsLogin => "needs_login",
             Self::ForcedOpen => "forced_open",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Probing => "probing",
@@ -157,6 +163,8 @@ impl Exclusion {
             | Self::Capability(_)
             | Self::Profile
             | Self::Deactivated
+            | Self::Plan
+            | Self::NeedsLogin
             | Self::ForcedOpen
             | Self::Probing
             | Self::Pinned => None,
@@ -184,6 +192,8 @@ impl Exclusion {
             | Self::Deactivated
             | Self::DailyLimit { .. }
             | Self::Paused { .. }
+            | Self::Plan
+            | Self::NeedsLogin
             | Self::ForcedOpen
             | Self::Cooldown { .. }
             | Self::OutOfCredit { .. }
@@ -235,14 +245,14 @@ pub fn preview<'a>(
     Plan::of(route, &asked.into(), &board.lock(), now, rng)
 }
 
-/// Why a credential is not for a key of this profile, whatever is known of its health.
-pub(crate) fn barred(credential: &Credential, profile: Option<&str>) -> Option<Exclusion> {
+/// Why a credential is not for a target and a key of this profile, whatever is known of its health.
+pub(crate) fn barred(credential: &Credential, target: &Target, profile: Option<&str>) -> Option<Exclusion> {
     if !credential.pool.serves(profile) {
         Some(Exclusion::Profile)
     } else if credential.state.deactivated.is_some() {
         Some(Exclusion::Deactivated)
     } else {
-        None
+        of_account(credential, target)
     }
 }
 
@@ -318,20 +328,25 @@ impl Plan {
         let credentials = &target.upstream.credentials;
         match (reason, credentials.as_slice()) {
             (Some(reason), _) => {
+                let is_final = matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
                 let excluded = credentials.iter().enumerate().map(|(credential, known)| Excluded {
                     choice: Choice {
                         target: place,
                         credential,
                     },
-                    reason: entries.stricter(reason, target, known, profile, now),
+                    reason: of_account(known, target)
+                        .filter(|_| !is_final && known.pool.serves(profile))
+                        .unwrap_or_else(|| entries.stricter(reason, target, known, profile, now)),
                 });
                 self.excluded.extend(excluded);
             }
             // A lone credential needs no rank, and where nothing rests not even a look.
-            (None, [only]) if !entries.some_rest(now) && barred(only, profile).is_none() => self.order.push(Choice {
-                target: place,
-                credential: 0,
-            }),
+            (None, [only]) if !entries.some_rest(now) && barred(only, target, profile).is_none() => {
+                self.order.push(Choice {
+                    target: place,
+                    credential: 0,
+                })
+            }
             (None, _) => self.add_pool(target, place, asked, entries, now, rng),
         }
     }
@@ -358,7 +373,8 @@ impl Plan {
             } else {
                 None
             };
-            let reason = barred(known, profile).or_else(|| entry.filter(|_| some_rest)?.exclusion(target, known, now));
+            let reason =
+                barred(known, target, profile).or_else(|| entry.filter(|_| some_rest)?.exclusion(target, known, now));
             if let Some(reason) = reason {
                 self.excluded.push(Excluded {
                     choice: Choice {
@@ -428,6 +444,15 @@ impl Plan {
     }
 }
 
+/// What is against an account as such; `None` for one that has a key.
+fn of_account(credential: &Credential, target: &Target) -> Option<Exclusion> {
+    let account = credential.account.as_deref()?;
+    if !account.may_use(&target.model) {
+        return Some(Exclusion::Plan);
+    }
+    account.state.needs_login.as_ref().map(|_| Exclusion::NeedsLogin)
+}
+
 /// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.
 type Ranks = SmallVec<[u128; 128]>;
 
@@ -456,7 +481,7 @@ fn look_at_targets(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Tim
             _ => 0,
         };
         let lone = match upstream.credentials.as_slice() {
-            [only] => barred(only, asked.profile).is_none(),
+            [only] => barred(only, target, asked.profile).is_none(),
             _ => false,
         };
         Look {
@@ -523,7 +548,7 @@ fn crowd_of_credentials(target: &Target, profile: Option<&str>, entries: &Entrie
     let mut crowd = Crowd::default();
     if target.upstream.strategy == Strategy::Sticky {
         let usable = |known: &&std::sync::Arc<Credential>| {
-            barred(known, profile).is_none() && entries.credential_exclusion(target, known, now).is_none()
+            barred(known, target, profile).is_none() && entries.credential_exclusion(target, known, now).is_none()
         };
         for known in target.upstream.credentials.iter().filter(usable) {
             crowd.add(entries.credential(known.id).map_or(0, |entry| entry.open));

@@ -74,6 +74,7 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
                 weight: weight(n),
                 terms: serde_json::from_value(upstream["key_terms"][n as usize].clone()).unwrap_or_default(),
                 state: CredentialState::default(),
+                account: None,
             })
             .collect(),
         forced: None,

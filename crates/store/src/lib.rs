@@ -27,6 +27,7 @@ mod meta;
 mod migrations;
 mod models;
 mod names;
+mod oauth;
 mod pins;
 mod requests;
 mod resources;
@@ -42,7 +43,7 @@ mod vault;
 pub use audit::{Audit, AuditTotals, Discrepancy};
 pub use backup::Backup;
 pub use balances::{Balance, Balances, Movement, MovementKind};
-pub use credentials::{CredentialChange, CredentialRecord, Credentials};
+pub use credentials::{CredentialChange, CredentialKind, CredentialRecord, Credentials};
 pub use db::check_url;
 pub use domain::snapshot::KeyHash;
 pub use error::{Kind, StoreError};
@@ -55,6 +56,10 @@ pub use keys::{KeyChange, KeyRecord, Keys, NewKey};
 pub use limits::{AMOUNT_NANOS_MAX, CONVERSATION_TURNS_MAX};
 pub use models::{ModelRecord, Models};
 pub use names::Origin;
+pub use oauth::{
+    AccountRecord, AccountTokens, AccountUse, Lease, LeaseRequest, OAuthAccounts, PendingLogin, PendingLogins,
+    RenewalFailure,
+};
 pub use pins::Pins;
 pub use requests::{RequestRecord, Requests};
 pub use settings::Settings;

@@ -207,6 +207,7 @@ pub(crate) async fn put(tx: &Tx<'_>, ring: &KeyRing, decl: &UpstreamDecl, shown:
     let id = match archived(tx, &decl.name, origin).await? {
         Some(id) => {
             update(tx, id, decl).await?;
+            credentials::restore_accounts(tx, id).await?;
             id
         }
         None => insert(tx, decl, shown, origin).await?,

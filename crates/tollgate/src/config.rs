@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::account::AccountDecl;
 use domain::declaration::{
     BreakerDecl, CooldownDecl, CredentialDecl, Defaults, HealthDecl, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl,
     UserDecl,
@@ -68,6 +69,8 @@ pub struct Config {
     pub groups: Groups,
     /// Provider presets of the operator's own.
     pub providers: Vec<Arc<Provider>>,
+    /// What the operator says about kinds of accounts.
+    pub accounts: Vec<AccountDecl>,
     /// Resources that belong to the file.
     pub declared: Declared,
     /// Upstreams for the providers whose keys are in the environment, where the file does not speak of upstreams.
@@ -221,6 +224,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let profiles: Vec<String> = section(tree, "profiles", mistakes);
     check_switches(tree, mistakes);
     let providers: Vec<Listed<'_, Provider>> = list(tree, "providers", mistakes);
+    let accounts: Vec<Listed<'_, AccountDecl>> = list(tree, "accounts", mistakes);
     let upstreams: Vec<Listed<'_, UpstreamDecl>> = list(tree, "upstreams", mistakes);
     let models: Vec<Listed<'_, ModelDecl>> = list(tree, "models", mistakes);
     let users: Vec<Listed<'_, UserDecl>> = list(tree, "users", mistakes);
@@ -228,6 +232,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::process(tree, &server, &storage, &security, &logs, &defaults, mistakes);
     check::providers(&providers, mistakes);
     let own: Vec<&Provider> = providers.iter().map(|listed| &listed.decl).collect();
+    check::accounts(&accounts, &own, mistakes);
     check::upstreams(&upstreams, &own, mistakes);
     check::groups(tree, &groups, &upstreams, mistakes);
     let found = if tree.get("upstreams").is_none() {
@@ -253,6 +258,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         system_prompt,
         groups,
         providers: taken(providers).map(Arc::new).collect(),
+        accounts: taken(accounts).collect(),
         declared: Declared {
             upstreams: tree.get("upstreams").map(|_| taken(upstreams).collect()),
             models: taken(models).collect(),

@@ -20,13 +20,14 @@ use anyhow::Context as _;
 use domain::{CredentialId, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
-use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
+use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output;
 use crate::config::{Config, DEFAULT_FILE, Sources, SyncMode};
+use crate::logins::{self, Logins};
 use crate::secrets::{self, Make};
 use world::World;
 
@@ -138,6 +139,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         store: parts.store.clone(),
         accounts: Arc::clone(&parts.accounts),
         current: current(&gateway),
+        logins: logins::for_api(Logins::new(parts.store.clone(), &config, Origin::Api), &gateway),
         admin_token: config.security.admin_token.clone(),
         master_key: config.security.master_key.clone(),
     });
@@ -155,6 +157,8 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         parts.store.clone(),
         shutdown.clone(),
     ));
+    let (keeping, stopping) = (gateway.clone(), shutdown_of(&shutdown));
+    let accounts = tokio::spawn(async move { keeping.keep_accounts(stopping).await });
     let clean = tokio::spawn(retention::keep_clean(
         parts.store.clone(),
         config.logs.retention.0,
@@ -180,6 +184,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         follow.await,
         keep.await,
         clean.await,
+        accounts.await,
         look_after.await,
         looked_after.await,
     ));

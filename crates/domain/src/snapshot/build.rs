@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::{Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
+use crate::account::{Account, AccountMode, AccountState};
 use crate::declaration::{
     BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, RefusalCause,
     Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
@@ -57,7 +58,7 @@ pub struct CredentialRow {
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key.
+    /// The API key, or the access token of an account.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
@@ -65,6 +66,8 @@ pub struct CredentialRow {
     pub terms: CredentialTerms,
     /// What became of it.
     pub state: CredentialState,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<AccountState>,
 }
 
 /// What became of a credential: kept in the database, beside what was declared.
@@ -138,6 +141,8 @@ pub struct Resources {
     pub request_timeout: Option<Duration>,
     /// Provider presets of the operator's own; they go before the built-in ones.
     pub providers: Vec<Arc<Provider>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// Upstreams.
     pub upstreams: Vec<UpstreamRow>,
     /// Models.
@@ -165,16 +170,19 @@ impl Snapshot {
             defaults: resources.defaults,
             system_prompt: resources.system_prompt,
             groups: resources.groups,
+            account_modes: resources.account_modes,
             problems: resources.problems,
             ..Self::default()
         };
         let request_timeout = resources.request_timeout.unwrap_or(Duration::from_mins(10));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
-            match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
-                Ok(upstream) => snapshot
-                    .upstreams
-                    .push(Arc::new(snapshot.with_models_of_group(upstream))),
+            match upstream(row, &resources.providers, &snapshot, request_timeout) {
+                Ok(upstream) => {
+                    snapshot.problems.extend(unknown_modes(&upstream));
+                    let upstream = snapshot.with_models_of_group(upstream);
+                    snapshot.upstreams.push(Arc::new(upstream));
+                }
                 Err(message) => snapshot.problem("upstream", &name, message),
             }
         }
@@ -440,10 +448,10 @@ fn identity(upstream: UpstreamId, model: &str) -> u64 {
 fn upstream(
     row: UpstreamRow,
     presets: &[Arc<Provider>],
-    defaults: &Defaults,
+    snapshot: &Snapshot,
     request_timeout: Duration,
 ) -> Result<Upstream, String> {
-    let decl = row.decl;
+    let (decl, defaults) = (row.decl, &snapshot.defaults);
     let provider = profile(&decl, presets)?;
     let variables = variables(&provider, &decl.variables)?;
     let written = decl.base_url.as_deref().unwrap_or(&provider.base_url);
@@ -451,7 +459,11 @@ fn upstream(
     if base_url.is_empty() && !provider.builtin {
         return Err("it has no address; add `base_url`".to_owned());
     }
-    let mut credentials: Vec<_> = row.credentials.into_iter().map(credential).collect();
+    let mut credentials: Vec<_> = row
+        .credentials
+        .into_iter()
+        .map(|row| credential(row, &snapshot.account_modes))
+        .collect();
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
@@ -574,7 +586,11 @@ fn in_dialect(mut provider: Provider, dialect: Dialect) -> Provider {
     provider
 }
 
-fn credential(row: CredentialRow) -> Arc<Credential> {
+fn credential(row: CredentialRow, modes: &[Arc<AccountMode>]) -> Arc<Credential> {
+    let account = row.account.map(|state| {
+        let mode = modes.iter().find(|mode| same_name(&mode.name, &state.mode)).cloned();
+        Box::new(Account { mode, state })
+    });
     Arc::new(Credential {
         id: row.id,
         name: row.name,
@@ -589,12 +605,28 @@ fn credential(row: CredentialRow) -> Arc<Credential> {
         rotate_after: row.terms.rotate_after.unwrap_or(1).max(1),
         pause_at: row.terms.pause_at,
         state: row.state,
+        account,
     })
 }
 
 /// Profiles are the same whatever their case.
 fn profile_name(name: &str) -> Arc<str> {
     folded(name).into()
+}
+
+/// Accounts whose mode the configuration no longer has.
+fn unknown_modes(upstream: &Upstream) -> Vec<Problem> {
+    let accounts = upstream.credentials.iter().filter_map(|credential| {
+        let account = credential.account.as_ref().filter(|account| account.mode.is_none())?;
+        Some(Problem {
+            resource: format!("account {}/{}", upstream.name, credential.name),
+            message: format!(
+                "its mode `{}` is not known, so nothing may be asked of it; add it to `accounts`, or remove the account",
+                account.state.mode
+            ),
+        })
+    });
+    accounts.collect()
 }
 
 /// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the

@@ -32,7 +32,9 @@ pub(super) async fn run(gateway: &Arc<Inner>, upstream: &Arc<Upstream>, turn: us
         let status = standing.iter().find(|status| status.credential == credential.id);
         let refused = status.is_some_and(|status| status.refusals >= REFUSALS_MAX);
         let rests = matches!(status.and_then(|status| status.rest), Some(Rest::Named(_)));
-        rests || refused || credential.state.deactivated.is_some()
+        let account = credential.account.as_ref();
+        let logged_out = account.is_some_and(|account| account.state.needs_login.is_some());
+        rests || refused || logged_out || credential.state.deactivated.is_some()
     };
     let able: Vec<_> = upstream
         .credentials
@@ -93,7 +95,7 @@ pub(super) async fn ask(
         Err(Failure::new(FailureClass::Silence, detail))
     });
     outcome.map_err(|failure| Failure {
-        detail: confidence::unspoken(&failure.detail, upstream, credential),
+        detail: confidence::unspoken(&failure.detail, upstream, &gateway.account_tokens.spoken(credential)),
         ..failure
     })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use domain::snapshot::Route;
 use domain::{Dialect, Failure, FailureClass, Fault, FaultKind, Lack, Timestamp};
 
+use super::accounts;
 use crate::plan::{Exclusion, Plan};
 
 /// Targets that a refusal names at most: it is for people to read.
@@ -48,6 +49,18 @@ impl Verdict {
 
     /// The refusal. `soonest`: when the first of the candidates that rest is free.
     pub(super) fn fault(&self, plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp) -> Fault {
+        let fault = self.of_last(plan, route, soonest, now);
+        if fault.kind.status() < 429 || !accounts::are_all(plan, route) {
+            return fault;
+        }
+        // Which of an account's troubles it was is its operator's affair: to clients the service is not available.
+        Fault {
+            kind: FaultKind::Unavailable,
+            ..fault
+        }
+    }
+
+    fn of_last(&self, plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp) -> Fault {
         let Some(last) = self.last else {
             return match &self.untranslatable {
                 Some(why) => Fault::new(FaultKind::Malformed, why.clone()),
@@ -129,6 +142,9 @@ fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp
             FaultKind::UpstreamTimeout,
             "the time for this request was over before it could be sent",
         );
+    }
+    if let Some(fault) = accounts::no_plan(plan, route) {
+        return fault;
     }
     let is_final = |reason: &Exclusion| matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
     if reasons().any(|reason| !is_final(&reason)) {

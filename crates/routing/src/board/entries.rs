@@ -204,7 +204,7 @@ impl Entries {
         profile: Option<&str>,
         now: Timestamp,
     ) -> Exclusion {
-        let own = barred(credential, profile)
+        let own = barred(credential, target, profile)
             .or_else(|| self.credential_exclusion(target, credential, now))
             .filter(|own| upstreams.is_guess() && !own.is_guess());
         own.unwrap_or(upstreams)

@@ -169,6 +169,7 @@ impl Fleet {
                     weight: 1,
                     terms: domain::declaration::CredentialTerms::default(),
                     state: domain::snapshot::CredentialState::default(),
+                    account: None,
                 })
                 .collect(),
             forced: None,

@@ -12,6 +12,7 @@ mod file;
 mod forced;
 mod lab;
 mod ledger;
+mod oauth;
 mod outage;
 mod pins;
 mod pools;

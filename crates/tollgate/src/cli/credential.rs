@@ -321,6 +321,7 @@ fn state(record: &CredentialRecord, live: Option<&Value>) -> String {
 pub(super) fn to_json(record: &CredentialRecord) -> Value {
     let mut value = serde_json::to_value(&record.terms).unwrap_or_else(|_| json!({}));
     value["name"] = json!(record.name);
+    value["kind"] = json!(record.kind.name());
     value["masked"] = json!(record.masked);
     value["weight"] = json!(record.weight);
     value["out_of_credit_since"] = json!(record.state.out_of_credit.map(moment));

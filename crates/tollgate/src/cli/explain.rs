@@ -208,6 +208,11 @@ fn because(excluded: &Candidate, surface: &str) -> String {
             "deactivated: tollgate credential edit {}/{} --activate",
             excluded.upstream, excluded.credential
         ),
+        ("plan", _) => "plan: the account's plan does not have the model".to_owned(),
+        ("needs_login", _) => {
+            let (upstream, name) = (&excluded.upstream, &excluded.credential);
+            format!("needs_login: log it in with `tollgate account login {upstream}/{name}`")
+        }
         (reason, Some(until)) => format!("{reason} until {until}"),
         (reason, None) => reason.to_owned(),
     }

@@ -2,6 +2,7 @@
 //!
 //! Everything that would be set aside or fail later is found here, with its place, while a person is looking.
 
+mod accounts;
 mod fallbacks;
 mod groups;
 mod models;
@@ -17,6 +18,7 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::join;
 use super::tree::{Node, Place};
 
+pub use accounts::accounts;
 pub use fallbacks::fallbacks;
 pub use groups::groups;
 pub use models::models;

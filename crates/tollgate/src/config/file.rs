@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::account::AccountDecl;
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
 use domain::{Groups, NamePattern, Provider, Secret, SystemPromptDecl};
@@ -46,6 +47,9 @@ pub struct File {
     pub groups: Groups,
     /// Provider presets of your own; they go before the built-in ones of the same name.
     pub providers: Vec<Provider>,
+    /// Kinds of accounts that log in instead of having a key: your client id, and what else differs from the built-in
+    /// modes `console` and `max`.
+    pub accounts: Vec<AccountDecl>,
     /// Endpoints at providers. Left out: one for each provider whose key is in the environment (`OPENAI_API_KEY` …).
     pub upstreams: Option<Vec<UpstreamDecl>>,
     /// Names that clients use, beside those that upstreams serve by themselves.
@@ -59,7 +63,7 @@ pub struct File {
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 13] = [
+pub const SECTIONS: [&str; 14] = [
     "server",
     "storage",
     "security",
@@ -68,6 +72,7 @@ pub const SECTIONS: [&str; 13] = [
     "system_prompt",
     "groups",
     "providers",
+    "accounts",
     "upstreams",
     "models",
     "users",

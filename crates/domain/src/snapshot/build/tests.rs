@@ -15,6 +15,7 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
             weight: 1,
             terms: CredentialTerms::default(),
             state: CredentialState::default(),
+            account: None,
         }],
         forced: None,
     }
