@@ -345,7 +345,7 @@ impl Plan {
                 self.order.push(Choice {
                     target: place,
                     credential: 0,
-                })
+                });
             }
             (None, _) => self.add_pool(target, place, asked, entries, now, rng),
         }
