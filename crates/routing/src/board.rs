@@ -478,6 +478,9 @@ impl Board {
         let mut entries = self.entries.lock();
         let entry = entries.credential_mut(credential.id);
         let of_model = failure.scope == Scope::Model && failure.class != FailureClass::OutOfCredit;
+        if of_model && tried.model.is_none() {
+            return;
+        }
         let model = tried.model.filter(|_| of_model).cloned();
         let cooldown = match &model {
             Some(model) => entry.model_cooldown(model, now),

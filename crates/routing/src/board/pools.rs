@@ -595,3 +595,48 @@ fn what_nobody_collects_does_not_pile_up() {
     // As many as are kept, and the ends of as many rests.
     assert!(board.events(at(20_000_000)).len() <= 2 * 4_096 + 1);
 }
+
+// ===== probes =====
+
+/// A probe of the pool's first credential.
+fn probe(board: &Board, route: &Route, outcome: Result<Probe, &Failure>, at: Timestamp) {
+    let upstream = &route.targets[0].upstream;
+    board.probed(upstream, &upstream.credentials[0], outcome, at, at, &mut rng(1));
+}
+
+#[test]
+fn only_a_probe_that_is_a_whole_call_shows_that_there_is_money() {
+    let route = pool(&[json!({})]);
+    let board = Board::new();
+    fail(&route, &board, (0, 0), &status(402), START);
+    probe(&board, &route, Ok(Probe::Models), at(10));
+    assert!(matches!(board.credentials(at(10))[0].rest, Some(Rest::OutOfCredit(_))));
+    probe(&board, &route, Ok(Probe::Call), at(20));
+    assert_eq!(board.credentials(at(20))[0].rest, None);
+    assert_eq!(
+        changes(&board, at(20)),
+        ["out_of_credit", "credit_back"],
+        "so the database is told too"
+    );
+}
+
+#[test]
+fn a_probe_is_no_callers_use_and_its_refusals_count() {
+    let route = pool(&[json!({"daily_limit": 2})]);
+    let board = Board::new();
+    let upstream = &route.targets[0].upstream;
+    assert!(board.take(upstream, &upstream.credentials[0], START));
+    probe(&board, &route, Err(&failure(FailureClass::Connect)), at(10));
+    assert_eq!(board.credentials(at(10))[0].uses_today, 1, "it gives nothing back");
+    let of_a_model = Failure {
+        scope: Scope::Model,
+        ..status(403)
+    };
+    probe(&board, &route, Err(&of_a_model), at(20));
+    assert_eq!(board.credentials(at(20))[0].rest, None, "nobody knows which model");
+    for n in 0..u64::from(REFUSALS_MAX) {
+        probe(&board, &route, Err(&status(401)), at(30 + n));
+    }
+    assert_eq!(board.credentials(at(60))[0].refusals, REFUSALS_MAX);
+    assert_eq!(reasons(&route, &board, at(60)), [Exclusion::Deactivated]);
+}

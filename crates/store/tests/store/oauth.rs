@@ -244,4 +244,24 @@ on_both! {
         assert_eq!(seen(&store).await.0, "at-planted-1");
         assert_eq!(lease(&store, ask(record.id, 1, "a", 0)).await, "yours 1 rt-planted-1");
     }
+    async fn credentials_of_an_older_schema_are_keys(lab) {
+        let store = lab.store().await;
+        store.upstreams().add(&upstream("claude", &[("k", "sk-one")]), Origin::Cli).await.unwrap();
+        store.close().await;
+        lab.age(3).await;
+        let store = lab.store().await;
+        let record = store.credentials().get("claude", "k").await.unwrap();
+        assert_eq!(record.kind.name(), "key");
+        store.oauth_accounts().add("claude", "me", "max", &tokens(1), Origin::Cli).await.unwrap();
+        assert_eq!(seen(&store).await.0, "at-planted-1");
+    }
+
+    async fn a_new_login_puts_an_account_back_into_service(lab) {
+        let (store, record) = with_account(&lab).await;
+        let why = domain::snapshot::Deactivation { at: NOW, reason: "refused".to_owned() };
+        assert!(store.credentials().deactivate(record.id, 0, &why).await.unwrap());
+        store.oauth_accounts().log_in_again(record.id, "max", &tokens(2)).await.unwrap();
+        let state = store.credentials().get("claude", "me").await.unwrap().state;
+        assert_eq!((state.activation, state.deactivated), (1, None));
+    }
 }

@@ -155,14 +155,7 @@ on_both! {
         let store = lab.store().await;
         store.upstreams().add(&upstream("main", &[("k", "sk-one")]), Origin::Cli).await.unwrap();
         store.close().await;
-        for sql in [
-            "DROP TABLE credential_states",
-            "DROP TABLE credential_days",
-            "ALTER TABLE credentials DROP COLUMN terms",
-            "UPDATE meta SET schema = 1",
-        ] {
-            lab.exec(sql).await;
-        }
+        lab.age(2).await;
         let store = lab.store().await;
         let record = store.credentials().get("main", "k").await.unwrap();
         assert_eq!((record.terms, record.state), (CredentialTerms::default(), CredentialState::default()));

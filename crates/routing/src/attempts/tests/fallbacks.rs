@@ -166,3 +166,63 @@ fn after_an_outage_the_model_itself_answers_again_within_half_a_minute() {
     }
     assert!(back.is_some_and(|after| after <= 30_000), "{back:?}");
 }
+
+#[test]
+fn a_refusing_model_is_not_asked_again_as_the_last_resort() {
+    let models = [
+        json!({"name": "m", "targets": [{"upstream": "u1"}, {"upstream": "u2"}], "context": 8_000, "fallbacks": ["n"]}),
+        json!({"name": "n", "targets": [{"upstream": "u3"}], "context": 200_000}),
+    ];
+    let route = snapshot_of(&vec![json!({"breaker": "off"}); 3], &models)
+        .route("m")
+        .unwrap();
+    let board = Board::new();
+    // Nobody named how long it lasts, so without the refusal it would be tried at the end all the same.
+    testing::fail(&route, &board, (1, 0), &status(429), START);
+    let mut attempts = Attempts::new(
+        plan(&route, CHAT, &board, START, &mut rng(1)),
+        &Defaults::default(),
+        at(600_000),
+    );
+    let mut tried = Vec::new();
+    let mut now = START;
+    for _ in 0..20 {
+        match attempts.next(&route, &board, now) {
+            Step::Try(choice) if choice.target == 0 => {
+                tried.push(0);
+                attempts.served(&route, choice, &board, now);
+                assert!(attempts.refused(&route, choice, RefusalCause::ContextLength));
+            }
+            Step::Try(choice) => {
+                tried.push(choice.target);
+                attempts.failed(&route, choice, &status(401), &board, now, &mut rng(1));
+            }
+            Step::Wait { until } => now = until,
+            Step::GiveUp(_) => break,
+        }
+    }
+    assert_eq!(tried, [0, 2]);
+}
+
+#[test]
+fn a_guess_of_the_length_turns_to_no_other_model() {
+    let route = both();
+    let board = Board::new();
+    let order = |tokens: u64, least_tokens: u64| -> Vec<u8> {
+        let asked = crate::Asked {
+            needs: domain::Needs {
+                tokens,
+                least_tokens,
+                ..domain::Needs::default()
+            },
+            ..CHAT.into()
+        };
+        let plan = plan(&route, asked, &board, START, &mut rng(1));
+        plan.order
+            .iter()
+            .map(|choice| route.targets[choice.target].tier)
+            .collect()
+    };
+    assert_eq!(order(10_000, 3_000), [0, 1, 2, 3]);
+    assert_eq!(order(10_000, 9_000), [2, 3], "for certain too long for the first two");
+}
