@@ -51,17 +51,13 @@ impl World {
                 "  - {{name: {name}, provider: {provider}, base_url: \"{base}\", models: [{model}], {breaker}credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n"
             )
         };
-        let fallbacks = if configured == With {
-            ", {upstream: spare, model: small, priority: 1}"
-        } else {
-            ""
-        };
+        let fallbacks = if configured == With { ", fallbacks: [spare]" } else { "" };
         let config = format!(
             "defaults: {{retries: 3, retry_delay: 100ms, first_byte_timeout: 1s, idle_timeout: 1s}}
 upstreams:
 {}{}models:
-  - {{name: main, targets: [{{upstream: main, model: big}}{fallbacks}], price: {{input: 10.00, output: 10.00}}}}
-  - {{name: spare, targets: [{{upstream: spare, model: small}}], price: {{input: 1.00, output: 1.00}}}}
+  - {{name: main, targets: [{{upstream: main, model: big}}]{fallbacks}, context: 8000, price: {{input: 10.00, output: 10.00}}}}
+  - {{name: spare, targets: [{{upstream: spare, model: small}}], context: 200000, price: {{input: 1.00, output: 1.00}}}}
 users: [{{name: alice}}]
 keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
 ",
@@ -126,8 +122,8 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
             self.format
         );
         assert_eq!(
-            response.header("x-tollgate-upstream"),
-            Some("spare"),
+            ["x-tollgate-upstream", "x-tollgate-model"].map(|name| response.header(name)),
+            [Some("spare"); 2],
             "{:?}",
             self.format
         );
@@ -383,6 +379,17 @@ fn r12_context_length_exceeded() {
         assert_eq!(response.status(), 400, "{:?}: {}", world.format, response.text());
         assert_eq!(world.asked(), 1, "{:?}", world.format);
     });
+    row(With, |world| {
+        world.main.then(Behaviour::refuse(Refusal::context_length()));
+        let (response, _) = world.ask();
+        world.assert_spare(&response);
+        assert_eq!(
+            world.asked(),
+            1,
+            "{:?}: the same model is not asked again",
+            world.format
+        );
+    });
 }
 
 #[test]
@@ -436,5 +443,30 @@ fn r15_an_outage_and_the_way_back() {
                 assert!(asked <= 4 + 8, "{format:?}: asked {asked} times while it was away");
             });
         }
+    });
+}
+
+#[test]
+fn r16_the_fallback_is_named_and_billed() {
+    row(With, |world| {
+        world.main.always(Behaviour::status(503));
+        let (response, _) = world.ask();
+        world.assert_spare(&response);
+        let receipt = world.receipt(&response);
+        let attempts = receipt["attempts"].as_array().cloned().unwrap_or_default();
+        assert_eq!(attempts.len(), world.asked() + 1, "{:?}: {receipt}", world.format);
+        assert_eq!(
+            attempts.last().map(|last| &last["model"]),
+            Some(&json!("small")),
+            "{receipt}"
+        );
+        // A dollar per million tokens, not ten.
+        let tokens = ["input", "output"].map(|kind| receipt["usage"][kind].as_i64().unwrap_or_default());
+        assert_eq!(
+            receipt["charged"],
+            json!(tokens.iter().sum::<i64>() * 1_000),
+            "{:?}: {receipt}",
+            world.format
+        );
     });
 }

@@ -1,7 +1,7 @@
 //! The one error of the control plane. Its messages say the mend and hold no secrets.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -77,6 +77,18 @@ impl From<QueryRejection> for ApiError {
     /// The framework's own answer would be plain text.
     fn from(rejection: QueryRejection) -> Self {
         Self::malformed(rejection.body_text())
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    /// As above; without the body, which may hold a code.
+    fn from(rejection: JsonRejection) -> Self {
+        let what = match rejection {
+            JsonRejection::MissingJsonContentType(_) => "send `content-type: application/json`",
+            JsonRejection::JsonDataError(_) => "the body has a member that is missing, unknown, or of another type",
+            _ => "the body is no JSON",
+        };
+        Self::malformed(what)
     }
 }
 

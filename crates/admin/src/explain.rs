@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use domain::declaration::Strategy;
 use domain::price::Rates;
 use domain::snapshot::{Route, Target};
-use domain::{Capability, CapabilitySet, Dialect, Money, Needs, Operation, Surface};
+use domain::{Capability, CapabilitySet, Dialect, Forced, Money, Needs, Operation, Surface};
 use routing::{Choice, Exclusion, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Explanation {
     pub surface: String,
     /// Among targets of the same priority.
     pub strategy: Strategy,
+    /// The group of upstreams that the name belongs to, where that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// What would be tried, in this order.
     pub order: Vec<Candidate>,
     /// What would not.
@@ -61,6 +64,12 @@ pub struct Candidate {
     /// What it is known not to.
     #[serde(default)]
     pub cannot: Vec<String>,
+    /// The model that it is a target of, where that is a fallback of the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What an operator decided on its upstream's breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
     /// Why it is excluded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -94,6 +103,7 @@ impl Explanation {
             model: route.model.clone(),
             surface: plan.surface.to_string(),
             strategy: route.strategy,
+            group: route.group.clone(),
             order: plan
                 .order
                 .iter()
@@ -119,6 +129,8 @@ impl Candidate {
             max_output: target.max_output,
             can: names(target, true),
             cannot: names(target, false),
+            fallback: route.fallback_of(target).map(|fallback| fallback.model.clone()),
+            forced: target.upstream.forced,
             reason: None,
             lacks: None,
             until: None,
@@ -149,7 +161,8 @@ fn names(target: &Target, can: bool) -> Vec<String> {
 }
 
 fn price(route: &Route, target: &Target) -> Option<Price> {
-    let rates: &Rates = &route.price.as_ref().or(target.price.as_ref())?.ordinary.rates;
+    let price = route.declared_price(target).or(target.price.as_ref())?;
+    let rates: &Rates = &price.ordinary.rates;
     Some(Price {
         input: rates.input,
         output: rates.output,
@@ -195,6 +208,8 @@ pub(crate) struct Asked {
     /// Tokens that its prompt would have; 0: few.
     #[serde(default)]
     tokens: u64,
+    /// The name of a key: with which credentials would its call go?
+    key: Option<String>,
 }
 
 /// Where a call would go now.
@@ -206,11 +221,25 @@ pub(crate) async fn show(
     let operation = asked.operation.as_deref().unwrap_or(Operation::Chat.name());
     let dialect = asked.dialect.as_deref().unwrap_or(Dialect::OpenaiChat.name());
     let surface = surface(operation, dialect).map_err(ApiError::malformed)?;
-    let route = shared
-        .snapshot()
+    let snapshot = shared.snapshot();
+    let profile = match &asked.key {
+        None => None,
+        Some(name) => {
+            let mut keys = snapshot.keys.values();
+            let key = keys.find(|key| key.name.eq_ignore_ascii_case(name));
+            let key = key.ok_or_else(|| ApiError::not_found(format!("there is no key `{name}`")))?;
+            key.profile.clone()
+        }
+    };
+    let route = snapshot
         .route(&asked.model)
         .ok_or_else(|| ApiError::not_found(format!("no upstream serves `{}`", asked.model)))?;
     let needs = needs(&asked.needs, asked.tokens).map_err(ApiError::malformed)?;
-    let plan = (shared.inner.current.plan)(&route, routing::Asked { surface, needs });
+    let asked = routing::Asked {
+        needs,
+        profile: profile.as_deref(),
+        ..surface.into()
+    };
+    let plan = (shared.inner.current.plan)(&route, asked);
     Ok(Json(Explanation::of(&route, &plan)))
 }

@@ -1,7 +1,7 @@
 //! The control plane's HTTP: what people and their programs ask about accounts, beside the calls themselves.
 //!
 //! One file per resource. It reads the database and the snapshot that calls see, and never touches the data plane: what
-//! it changes (nothing yet) would reach calls as a new snapshot. Two kinds of callers are told apart by types that a
+//! it changes reaches calls as a new snapshot. Two kinds of callers are told apart by types that a
 //! handler takes as an argument, [`auth::Client`] and [`auth::Operator`], so that a route without a check does not
 //! compile into one that answers.
 
@@ -11,6 +11,7 @@ mod billing;
 pub mod checkup;
 mod error;
 pub mod explain;
+mod logins;
 mod me;
 mod requests;
 mod stats;
@@ -22,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use domain::snapshot::Route;
 use domain::{Secret, Snapshot};
 use metering::Accounts;
@@ -31,6 +32,7 @@ use store::{KeyHash, KeyHasher, Store};
 
 use checkup::{Checkup, CheckupOf};
 pub use error::ApiError;
+pub use logins::{BeginLogin, BegunLogin, CompleteLogin, Half, LoginFailure, Logins};
 
 /// What the control plane is made of.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub struct AdminOptions {
     pub accounts: Arc<Accounts>,
     /// Declared resources as calls see them.
     pub current: Current,
+    /// How accounts log in.
+    pub logins: Logins,
     /// `security.admin_token`: opens the operator's views; without one they are closed.
     pub admin_token: Option<Secret>,
     /// `security.master_key`: a client without limits.
@@ -51,7 +55,7 @@ pub struct AdminOptions {
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// The same about a call.
-type AskPlan = Arc<dyn Fn(&Route, Asked) -> Plan + Send + Sync>;
+type AskPlan = Arc<dyn Fn(&Route, Asked<'_>) -> Plan + Send + Sync>;
 
 /// A test of the way to an upstream; `Err`: there is no such thing.
 type AskCheckup = Arc<dyn Fn(CheckupOf) -> Pin<Box<dyn Future<Output = Result<Checkup, String>> + Send>> + Send + Sync>;
@@ -86,6 +90,7 @@ struct Inner {
     store: Store,
     accounts: Arc<Accounts>,
     current: Current,
+    logins: Logins,
     hasher: KeyHasher,
     admin_token: Option<KeyHash>,
     master_key: Option<KeyHash>,
@@ -122,6 +127,7 @@ pub fn router(options: AdminOptions) -> Router {
         store: options.store,
         accounts: options.accounts,
         current: options.current,
+        logins: options.logins,
     };
     Router::new()
         .route("/api/me/balance", get(me::balance))
@@ -133,6 +139,9 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/dashboard/billing/usage", get(billing::usage))
         .route("/api/stats", get(stats::show))
         .route("/api/accounts", get(accounts::list))
+        .route("/api/admin/accounts/begin", post(logins::begin))
+        .route("/api/admin/accounts/complete", post(logins::complete))
+        .route("/api/admin/accounts/{upstream}/{name}", delete(logins::remove))
         .route("/api/requests", get(requests::list))
         .route("/api/explain", get(explain::show))
         .route("/api/admin/upstreams/{name}/test", post(checkup::run))

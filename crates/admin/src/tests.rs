@@ -70,6 +70,7 @@ async fn bench(policy: Policy) -> Bench {
         origin: domain::snapshot::Origin::Operator,
         decl,
         credentials: Vec::new(),
+        forced: None,
     });
     let snapshot = Arc::new(Snapshot::build(resources));
     let current = Current {
@@ -95,6 +96,10 @@ async fn bench(policy: Policy) -> Bench {
         store,
         accounts: Arc::clone(&accounts),
         current,
+        logins: Logins {
+            begin: Arc::new(|asked| Box::pin(async move { Err(LoginFailure::Refused(format!("no {}", asked.name))) })),
+            complete: Arc::new(|_| Box::pin(async { Err(LoginFailure::Refused("nothing began".to_owned())) })),
+        },
         admin_token: Some(Secret::new(TOKEN)),
         master_key: Some(Secret::new(MASTER)),
     });

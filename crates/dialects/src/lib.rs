@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: IO, clocks, money, any knowledge of which upstream is asked.
 
+pub mod affinity;
 pub mod answer;
 pub mod classify;
 pub mod conversation;
@@ -39,8 +40,9 @@ mod sequence;
 mod sse;
 mod usage;
 
+pub use affinity::{affinity, named_affinity};
 pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, Stored, UsageReport, read_answer};
-pub use classify::{Verdict, classify};
+pub use classify::{Allowance, Verdict, classify, refusal_cause};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell_refusal};

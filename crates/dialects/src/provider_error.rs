@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use domain::{Dialect, FailureClass};
+use domain::declaration::RefusalCause;
+use domain::{Dialect, FailureClass, Timestamp};
 use serde_json::Value;
 
 use crate::answer::ReportedFailure;
@@ -47,12 +48,38 @@ const AUTH_CODES: [&str; 12] = [
     "access_terminated_error",
 ];
 
+/// Those of them that are about the key itself, and Amazon's: what a 403 with another one refuses is the model.
+const KEY_CODES: [&str; 14] = [
+    "invalid_api_key",
+    "incorrect_api_key",
+    "api_key_invalid",
+    "api_key_expired",
+    "invalidapikey",
+    "authentication_error",
+    "invalid_authentication_error",
+    "unauthenticated",
+    "account_deactivated",
+    "access_terminated_error",
+    "UnrecognizedClientException",
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+    "IncompleteSignatureException",
+];
+
+/// Midnight in California in UTC, by winter time: in summer a quota of the day is back an hour before we ask. "Requests per
+/// day (RPD) quotas reset at midnight Pacific time" (ai.google.dev/gemini-api/docs/rate-limits).
+const PACIFIC_MIDNIGHT: Duration = Duration::from_hours(8);
+
+/// Quotas that one error is read for; Google names two or three.
+const QUOTAS_MAX: usize = 16;
+
 /// How messages begin that say so only in prose.
-const AUTH_MESSAGES: [&str; 6] = [
+const AUTH_MESSAGES: [&str; 7] = [
     "Incorrect API key provided",
     "API key not valid",
     "API Key not found",
     "API key expired",
+    "Your API key was reported as leaked",
     "User location is not supported",
     "Gemini API free tier is not available",
 ];
@@ -60,12 +87,32 @@ const AUTH_MESSAGES: [&str; 6] = [
 /// The same, for money.
 const CREDIT_MESSAGES: [&str; 2] = ["Your credit balance is too low", "Insufficient Balance"];
 
-/// What messages about a conversation that is too long say: Anthropic, Gemini, Bedrock, vLLM.
-const OVERFLOW_MESSAGES: [&str; 4] = [
+/// Codes that say: the provider's content policy refused it. OpenAI, Azure, MiniMax (1026 input, 1027 output).
+const POLICY_CODES: [&str; 7] = [
+    "content_policy_violation",
+    "content_filter",
+    "responsibleaipolicyviolation",
+    "bio_policy",
+    "cyber_policy",
+    "1026",
+    "1027",
+];
+
+/// How messages begin that say so only in prose: Anthropic, of which litellm 1.109.1 knows the same
+/// (`litellm_core_utils/exception_mapping_utils.py`).
+const POLICY_MESSAGES: [&str; 1] = ["Output blocked by content filtering policy"];
+
+/// What messages about a conversation that is too long say: Anthropic, Gemini, Bedrock, vLLM, llama.cpp, OpenAI's
+/// Responses.
+const OVERFLOW_MESSAGES: [&str; 8] = [
     "prompt is too long",
     "exceeds the maximum number of tokens",
     "input is too long",
     "maximum context length",
+    "exceed context limit",
+    "available context size",
+    "exceeds the context window",
+    "context_length_exceeded",
 ];
 
 /// Whose fault an error is.
@@ -87,7 +134,9 @@ pub(crate) struct ProviderError {
     /// The status that the error itself names.
     named_status: Option<u16>,
     /// The wait that the error itself names.
-    pub(crate) retry_after: Option<Duration>,
+    retry_after: Option<Duration>,
+    /// The quotas that it names as used up, as Google does.
+    quotas: Vec<String>,
     /// Whether a moderation of the caller's input caused it.
     flagged: bool,
 }
@@ -132,6 +181,10 @@ impl ProviderError {
             424 if self.has_code(&["ModelErrorException"]) => Cause::Upstream(FailureClass::Server),
             407 => Cause::Upstream(FailureClass::Connect),
             408 => Cause::Upstream(FailureClass::Silence),
+            // Moonshot, OpenAI: it is their machines that have too much to do, whoever asks.
+            429 if self.has_code(&["engine_overloaded_error", "server_is_overloaded"]) => {
+                Cause::Upstream(FailureClass::Overloaded)
+            }
             429 => Cause::Upstream(FailureClass::RateLimited),
             // Groq: the flex tier has no room.
             498 | 529 => Cause::Upstream(FailureClass::Overloaded),
@@ -188,6 +241,17 @@ impl ProviderError {
         self.has_code(&["context_length_exceeded"]) || OVERFLOW_MESSAGES.iter().any(|known| message.contains(known))
     }
 
+    /// Why it refuses what another model may take.
+    pub(crate) fn refusal_cause(&self) -> Option<RefusalCause> {
+        if self.is_context_overflow() {
+            Some(RefusalCause::ContextLength)
+        } else if self.flagged || self.has_code(&POLICY_CODES) || begins(&self.message, &POLICY_MESSAGES) {
+            Some(RefusalCause::ContentPolicy)
+        } else {
+            None
+        }
+    }
+
     /// What the operator may read: the codes, and the masked message. About credentials only the codes.
     pub(crate) fn detail(&self, class: FailureClass) -> String {
         let codes: Vec<&str> = self.codes.iter().filter_map(|code| identifier(code)).collect();
@@ -210,6 +274,28 @@ impl ProviderError {
                 .iter()
                 .find_map(|code| meant_status(&code.to_ascii_lowercase()))
         })
+    }
+
+    /// When it says to come back. A quota of the day is not back before the next one, whatever delay is named beside it.
+    pub(crate) fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        let of_the_day = self.quotas.iter().any(|quota| quota.contains("PerDay"));
+        let next_day = of_the_day.then(|| (now - PACIFIC_MIDNIGHT).next_midnight().since(now - PACIFIC_MIDNIGHT));
+        next_day.max(self.retry_after)
+    }
+
+    /// Whether the limit that it speaks of is of the model that was asked for. Google names its quotas; OpenAI and those
+    /// who speak like it ("Rate limit reached for gpt-4o in organization org-… on tokens per min"), and Anthropic ("…
+    /// 30,000 input tokens per minute (org: …, model: claude-…)") name the model in prose.
+    pub(crate) fn limits_one_model(&self) -> bool {
+        let (message, quotas) = (&self.message, &self.quotas);
+        let by_quota = !quotas.is_empty() && quotas.iter().all(|quota| quota.contains("PerModel"));
+        let like_openai = message.starts_with("Rate limit reached for ") && message.contains(" on ");
+        by_quota || like_openai || message.contains(", model: ")
+    }
+
+    /// Whether a refusal is about the key itself, and not about what it was used for.
+    pub(crate) fn is_about_the_key(&self) -> bool {
+        self.has_code(&KEY_CODES) || begins(&self.message, &AUTH_MESSAGES)
     }
 
     fn of(root: &Value) -> Self {
@@ -238,6 +324,9 @@ impl ProviderError {
             self.retry_after = self
                 .retry_after
                 .or_else(|| detail.get("retryDelay")?.as_str().and_then(seconds));
+            let violations = detail.get("violations").and_then(Value::as_array).into_iter().flatten();
+            let quotas = violations.filter_map(|violation| violation.get("quotaId")?.as_str());
+            self.quotas.extend(quotas.take(QUOTAS_MAX).map(str::to_owned));
         }
         self.flagged |=
             error.pointer("/metadata/flagged_input").is_some() || error.pointer("/metadata/reasons").is_some();
@@ -422,6 +511,10 @@ mod tests {
                 r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#
             ),
             broke
+        );
+        assert_eq!(
+            cause(429, r#"{"error":{"type":"engine_overloaded_error"}}"#),
+            Cause::Upstream(FailureClass::Overloaded)
         );
         assert_eq!(
             cause(429, r#"{"error":{"code":"rate_limit_exceeded"}}"#),

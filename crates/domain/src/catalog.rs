@@ -1,6 +1,6 @@
-//! What is known about providers and models without asking anybody: two dated tables compiled into the binary.
+//! What is known about providers and models without asking anybody: dated tables compiled into the binary.
 //!
-//! `providers.toml` is written by hand; `models.toml` is generated from a published price list by
+//! `providers.toml` and `accounts.toml` are written by hand; `models.toml` is generated from a published price list by
 //! `cargo xtask catalog` and carries the date and the source it was read from. Configuration overrides both.
 
 mod models;
@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 pub use models::{ModelCatalog, ModelFacts};
 
 use crate::Provider;
+use crate::account::AccountDecl;
 
 /// The built-in provider profiles.
 ///
@@ -26,6 +27,23 @@ pub fn providers() -> &'static [Arc<Provider>] {
         table.provider.into_iter().map(Arc::new).collect()
     });
     &PROVIDERS
+}
+
+/// The built-in kinds of accounts.
+///
+/// # Panics
+/// Never in a binary that passed its tests: the table is parsed in one.
+pub fn accounts() -> &'static [AccountDecl] {
+    static ACCOUNTS: LazyLock<Vec<AccountDecl>> = LazyLock::new(|| {
+        #[derive(serde::Deserialize)]
+        struct Table {
+            account: Vec<AccountDecl>,
+        }
+        let table: Table =
+            toml::from_str(include_str!("catalog/accounts.toml")).expect("accounts.toml is parsed in a test");
+        table.account
+    });
+    &ACCOUNTS
 }
 
 /// A built-in provider by its name.

@@ -3,6 +3,7 @@
 //! One set of types serves all three, so that a resource means the same wherever it was made. Defaults that belong to
 //! the whole process are not filled in here but when the [`crate::Snapshot`] is built, because they may change later.
 
+mod percent;
 mod period;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use percent::{ParsePercentError, Percent};
 pub use period::{ParsePeriodError, Period};
 
 use crate::capability::CapabilitiesDecl;
@@ -32,6 +34,29 @@ pub enum Strategy {
     Weighted,
     /// Fewest open calls first.
     LeastConnections,
+    /// Fewest uses within the last hours first.
+    LeastUsed,
+    /// The better of two that are drawn, by how soon they answered lately and how many calls are open there.
+    LowestLatency,
+    /// By what this request would cost there; no price known: last. Among credentials as `round_robin`.
+    Cheapest,
+    /// The same one for the same session, user or conversation, while it is well and not crowded.
+    Sticky,
+}
+
+/// Why a model refused a request that another may take. Every other refusal of the caller's making is the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// It is too long for the model: only one whose context window is known to be larger is asked.
+    ContextLength,
+    /// The provider's content policy.
+    ContentPolicy,
+}
+
+impl RefusalCause {
+    /// Where a model does not say. What a provider's policy refuses is not taken to another one behind its back.
+    pub const DEFAULT: [Self; 1] = [Self::ContextLength];
 }
 
 /// `upstreams[]`
@@ -52,7 +77,7 @@ pub struct UpstreamDecl {
     /// What a preset leaves open in its address: `{region: eu-west-1}`, `{project: …, location: …}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
-    /// A label for people and for statistics.
+    /// The group that it belongs to, see `groups`; otherwise a label for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Lower is tried first.
@@ -130,6 +155,61 @@ pub struct CredentialDecl {
     /// Share under the strategy `weighted`.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Requests per day (UTC) at most; another credential is used after that.
+    #[serde(default)]
+    pub daily_limit: Option<u64>,
+    /// Under `round_robin`: how many requests in a row it gets before the next one's turn; default: 1.
+    #[serde(default)]
+    pub rotate_after: Option<u32>,
+    /// One of `profiles`: only keys of that profile use it.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Leave it alone while this much of its five-hour or seven-day allowance is used (subscriptions).
+    #[serde(default)]
+    pub pause_at: Option<Percent>,
+}
+
+impl CredentialDecl {
+    /// One that says nothing more.
+    pub fn new(name: impl Into<String>, key: Secret) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            weight: 1,
+            daily_limit: None,
+            rotate_after: None,
+            profile: None,
+            pause_at: None,
+        }
+    }
+
+    /// How it may be used, apart from its share.
+    pub fn terms(&self) -> CredentialTerms {
+        CredentialTerms {
+            daily_limit: self.daily_limit,
+            rotate_after: self.rotate_after,
+            profile: self.profile.clone(),
+            pause_at: self.pause_at,
+        }
+    }
+}
+
+/// How a credential may be used; see [`CredentialDecl`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CredentialTerms {
+    /// Requests per day (UTC) at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_limit: Option<u64>,
+    /// Requests in a row before the next one's turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_after: Option<u32>,
+    /// Whose keys use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// From which share of an allowance on it is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_at: Option<Percent>,
 }
 
 /// `upstreams[].timeouts`
@@ -238,6 +318,12 @@ pub struct ModelDecl {
     pub strategy: Option<Strategy>,
     /// Where it is served.
     pub targets: Vec<TargetDecl>,
+    /// Other models to turn to, in this order, when none of its targets answers. Who may use the model may use them so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// Refusals that make a call turn to them too, beside failures; default: `[context_length]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_on: Option<Vec<RefusalCause>>,
     /// Its price, instead of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceDecl>,
@@ -257,6 +343,13 @@ pub struct ModelDecl {
     /// Text for its conversations, instead of the process's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<ModelPromptDecl>,
+}
+
+impl ModelDecl {
+    /// Its name and its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.aliases)
+    }
 }
 
 /// `models[].targets[]`: an upstream by name, or one described inline.
@@ -337,6 +430,9 @@ pub struct KeyTerms {
     pub addresses: Vec<IpNet>,
     /// Whether it may use provider paths beyond the metered operations.
     pub passthrough: bool,
+    /// The profile whose credentials it uses, and no others; none named: those without a profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// `defaults`: what a resource does where it does not say.

@@ -55,6 +55,16 @@ impl FailureClass {
     }
 }
 
+/// Of a limit, or of a refused credential: for how much of what the credential opens it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Credential,
+    /// The model that was asked for; the credential's other models are not concerned.
+    Model,
+}
+
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -62,6 +72,8 @@ pub struct Failure {
     pub class: FailureClass,
     /// The status, where there was one.
     pub status: Option<u16>,
+    /// What the credential is no good for meanwhile, where the failure is the credential's.
+    pub scope: Scope,
     /// When the provider says to come back.
     pub retry_after: Option<Duration>,
     /// For the operator's eyes (log, request detail); never for the caller, and without secrets.
@@ -74,6 +86,7 @@ impl Failure {
         Self {
             class,
             status: None,
+            scope: Scope::default(),
             retry_after: None,
             detail: detail.into(),
         }

@@ -5,6 +5,7 @@
 //! Keeping the nouns alone at the bottom is what lets `dialects`, `routing` and `metering` stay strangers to each
 //! other and still agree (see `docs/adr/0001-crates-by-purity.md`).
 
+pub mod account;
 pub mod attempt;
 pub mod capability;
 pub mod catalog;
@@ -13,6 +14,8 @@ pub mod declaration;
 pub mod dialect;
 pub mod failure;
 pub mod fault;
+pub mod forced;
+pub mod groups;
 pub mod id;
 pub mod limits;
 pub mod money;
@@ -29,12 +32,15 @@ pub mod system_prompt;
 pub mod time;
 pub mod units;
 pub mod usage;
+pub mod windows;
 
 pub use attempt::AttemptRecord;
 pub use capability::{Capabilities, Capability, CapabilitySet, Lack, Needs};
 pub use dialect::{Dialect, Surface};
-pub use failure::{Failure, FailureClass};
+pub use failure::{Failure, FailureClass, Scope};
 pub use fault::{Fault, FaultKind};
+pub use forced::Forced;
+pub use groups::Groups;
 pub use id::{CallId, CredentialId, KeyId, UpstreamId, UserId};
 pub use money::Money;
 pub use names::NamePattern;
@@ -50,3 +56,4 @@ pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};
 pub use time::Timestamp;
 pub use units::Units;
 pub use usage::Usage;
+pub use windows::{Window, Windows};

@@ -8,6 +8,7 @@
 //! an older version, a secret that cannot be unsealed) is set aside with a [`Problem`]; it never freezes the rest.
 
 mod build;
+mod fallbacks;
 mod lookup;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,14 +19,18 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-pub use build::{CredentialRow, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow};
+pub use build::{
+    CredentialRow, CredentialState, Deactivation, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow,
+};
+pub use fallbacks::FALLBACKS_MAX;
 
-use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Strategy};
+use crate::account::{Account, AccountMode};
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, RefusalCause, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
-    Capabilities, CapabilitySet, CredentialId, KeyId, NamePattern, Policy, Price, Provider, Secret, Surface,
-    SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
+    Capabilities, CapabilitySet, CredentialId, Forced, Groups, KeyId, NamePattern, Policy, Price, Provider, Secret,
+    Surface, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
 };
 
 /// A key's HMAC-SHA-256.
@@ -40,18 +45,24 @@ pub struct Snapshot {
     pub defaults: Defaults,
     /// What the operator puts into conversations where a model does not say.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of names belong.
+    pub groups: Groups,
     /// By name, ascending.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Keys by their hash.
     pub keys: HashMap<KeyHash, Arc<Key>>,
     /// Users by id.
     pub users: HashMap<UserId, Arc<User>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// What was set aside, and why.
     pub problems: Vec<Problem>,
     /// Names in lower case → where they go. Holds every concrete name that is known beforehand.
     routes: HashMap<String, Arc<Route>>,
     /// Declared models whose name is a glob, most specific first.
     globs: Vec<(NamePattern, Arc<ModelRow>)>,
+    /// The fallbacks that declared models name, by the model's names in lower case. Globs have theirs in `globs`.
+    fallbacks: HashMap<String, Arc<ModelRow>>,
 }
 
 /// A resource that was set aside.
@@ -64,7 +75,7 @@ pub struct Problem {
 }
 
 /// A configured endpoint at a provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// Identity.
     pub id: UpstreamId,
@@ -90,6 +101,14 @@ pub struct Upstream {
     pub strategy: Strategy,
     /// Its credentials; one with an empty secret where none is needed.
     pub credentials: Vec<Arc<Credential>>,
+    /// Whether any of them keeps its turn for more than one request.
+    pub rotates_slowly: bool,
+    /// The group that it belongs to.
+    pub group: Option<String>,
+    /// What an operator decided on its breaker.
+    pub forced: Option<Forced>,
+    /// Whether its declaration says what it serves. Otherwise its provider's preset and its group do.
+    pub names_models: bool,
     /// What it serves.
     pub models: Vec<NamePattern>,
     /// Added to every request.
@@ -146,16 +165,76 @@ pub struct Timeouts {
 }
 
 /// A secret of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     /// Identity.
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key; empty where the upstream needs none.
+    /// The API key, or the access token of an account; empty where the upstream needs none.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// Whose keys use it.
+    pub pool: Pool,
+    /// Requests per day (UTC) at most.
+    pub daily_limit: Option<u64>,
+    /// Requests in a row before the next one's turn; at least 1.
+    pub rotate_after: u32,
+    /// From which share of an allowance on it is left alone.
+    pub pause_at: Option<Percent>,
+    /// What became of it.
+    pub state: CredentialState,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<Box<Account>>,
+}
+
+impl Credential {
+    /// One of which nothing is said: for keys without a profile, and without limits.
+    pub fn new(id: CredentialId, name: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            secret,
+            weight: 1,
+            pool: Pool::Common,
+            daily_limit: None,
+            rotate_after: 1,
+            pause_at: None,
+            state: CredentialState::default(),
+            account: None,
+        }
+    }
+}
+
+/// Which keys use a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// All: where no secret is needed, there is nothing to keep apart.
+    Everyone,
+    /// Those that are bound to no profile.
+    Common,
+    /// Those of one profile, named in lower case.
+    Profile(Arc<str>),
+}
+
+impl Pool {
+    /// Whether a key of this profile (in lower case) uses it.
+    pub fn serves(&self, profile: Option<&str>) -> bool {
+        match (self, profile) {
+            (Self::Everyone, _) | (Self::Common, None) => true,
+            (Self::Profile(own), Some(profile)) => **own == *profile,
+            (Self::Common, Some(_)) | (Self::Profile(_), None) => false,
+        }
+    }
+
+    /// The profile's name, where there is one.
+    pub fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Profile(name) => Some(name),
+            Self::Everyone | Self::Common => None,
+        }
+    }
 }
 
 /// What a client authenticates with.
@@ -177,6 +256,8 @@ pub struct Key {
     pub addresses: Vec<IpNet>,
     /// Whether it may use provider paths beyond the metered operations.
     pub passthrough: bool,
+    /// The profile whose credentials it uses, in lower case.
+    pub profile: Option<Arc<str>>,
 }
 
 impl Key {
@@ -197,6 +278,7 @@ impl Key {
             expires: None,
             addresses: Vec::new(),
             passthrough: true,
+            profile: None,
         }
     }
 }
@@ -219,14 +301,32 @@ pub struct Route {
     pub model: String,
     /// Among targets of the same priority.
     pub strategy: Strategy,
-    /// Where it is served; at least one.
+    /// Where it is served; at least one. Behind its own stand those of its fallbacks.
     pub targets: Vec<Target>,
     /// The declared price, which goes before the catalog's.
     pub price: Option<Arc<Price>>,
     /// What the operator puts into its conversations.
     pub system_prompt: Option<SystemPrompt>,
-    /// What its targets are known not to take. Where that is nothing, nobody looks what a request needs.
+    /// Models to turn to when this one does not answer, in order. Those of a fallback follow, each model once.
+    pub fallbacks: Vec<Fallback>,
+    /// Refusals that make a call turn to them too.
+    pub fallback_on: Vec<RefusalCause>,
+    /// The group that its name belongs to, where that decided its targets.
+    pub group: Option<String>,
+    /// What its targets, those of fallbacks too, are known not to take. Where that is nothing, nobody looks what a request
+    /// needs.
     pub bounds: RouteBounds,
+}
+
+/// Another model to turn to.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// Its name as declared or listed.
+    pub model: String,
+    /// Among its targets of the same priority.
+    pub strategy: Strategy,
+    /// Its declared price.
+    pub price: Option<Arc<Price>>,
 }
 
 /// What the targets of a route are known not to take, taken together.
@@ -261,6 +361,10 @@ pub struct Target {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: i32,
+    /// 0: a target of the model itself; else of its first fallback, the second, and so on. Goes before the priority.
+    pub tier: u8,
+    /// Tells it from other targets, the same after a restart and in every replica.
+    pub identity: u64,
     /// Declared price, else the catalog's for `model`; `None`: not known.
     pub price: Option<Arc<Price>>,
     /// Context window in tokens; 0 where not known.

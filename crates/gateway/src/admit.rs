@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     pub(crate) facts: RequestFacts,
     pub(crate) route: Arc<Route>,
+    /// Whose credentials it may use.
+    pub(crate) profile: Option<Arc<str>>,
     /// Whether the client asked for a stream.
     pub(crate) stream: bool,
     /// Whether that stream is a JSON array (Gemini without `alt=sse`).
@@ -289,6 +291,7 @@ pub(crate) async fn admit(
         body: body.bytes,
         facts,
         route,
+        profile: key.profile.clone(),
         stream,
         json_array,
         started: started.0,

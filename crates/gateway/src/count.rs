@@ -21,8 +21,7 @@ pub(crate) fn is_to_be_estimated(call: &Call) -> bool {
     asked.operation == Operation::CountTokens
         && call
             .route
-            .targets
-            .iter()
+            .own_targets()
             .all(|target| target.upstream.serving(asked).is_none())
 }
 

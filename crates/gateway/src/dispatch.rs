@@ -11,7 +11,8 @@ mod source;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use dialects::{Allowance, Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use domain::declaration::RefusalCause;
 use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
 use http::StatusCode;
@@ -26,10 +27,10 @@ pub(crate) use seek::{Seeker, seek};
 pub(crate) use source::{Overflow, Source, collect};
 
 use crate::admit::{self, Call};
+use crate::asked;
 use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
-use crate::needs;
 use crate::recall;
 use crate::settle::Settlement;
 use crate::translation;
@@ -52,7 +53,8 @@ pub(crate) struct Exchange {
     pub(crate) answer: Answer,
     /// When the first content was here.
     pub(crate) first_content: Timestamp,
-    _open: InFlight,
+    /// None for a refusal, which is read to its end.
+    _open: Option<InFlight>,
 }
 
 /// The three shapes of an answer.
@@ -68,6 +70,8 @@ pub(crate) enum Answer {
         status: StatusCode,
         /// The provider's body.
         body: Bytes,
+        /// Why, where a fallback may take the request all the same.
+        cause: Option<RefusalCause>,
     },
     /// All of it.
     Whole {
@@ -134,7 +138,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
 }
 
 impl Seeker for Call {
-    type Got = (HeaderMap, Answer, InFlight);
+    type Got = (HeaderMap, Answer, Option<InFlight>);
 
     fn gateway(&self) -> &Arc<Inner> {
         &self.gateway
@@ -156,12 +160,19 @@ impl Seeker for Call {
         self.started
     }
 
-    fn asked(&self) -> routing::Asked {
-        needs::asked(self)
+    fn asked(&self) -> routing::Asked<'_> {
+        asked::of(self)
     }
 
     fn pinned(&self) -> Option<routing::Pinned> {
         Self::pinned(self)
+    }
+
+    fn refusal((_, answer, _): &Self::Got) -> Option<RefusalCause> {
+        match answer {
+            Answer::Refused { cause, .. } => *cause,
+            Answer::Whole { .. } | Answer::Stream(_) | Answer::Taken => None,
+        }
     }
 
     async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {
@@ -174,7 +185,7 @@ async fn attempt(
     call: &mut Call,
     choice: Choice,
     deadline: Timestamp,
-) -> Result<(HeaderMap, Answer, InFlight), Failure> {
+) -> Result<(HeaderMap, Answer, Option<InFlight>), Failure> {
     let started_ms = call.settlement.elapsed_ms();
     let route = Arc::clone(&call.route);
     let (target, credential) = chosen(&route, choice)?;
@@ -199,9 +210,15 @@ async fn attempt(
             Err(_) => Err(silence()),
         },
     };
-    let result = result.map_err(|failure| Failure {
-        detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
-        ..failure
+    let result = result.map_err(|failure| {
+        let spoken = call.gateway.account_tokens.spoken(credential);
+        if failure.class == FailureClass::Auth {
+            call.gateway.account_tokens.doubt(credential, now);
+        }
+        Failure {
+            detail: confidence::unspoken(&failure.detail, &target.upstream, &spoken),
+            ..failure
+        }
     });
     let outcome = match &result {
         Ok((_, Answer::Refused { status, .. } | Answer::Whole { status, .. })) => Ok(status.as_u16()),
@@ -214,7 +231,10 @@ async fn attempt(
         ..record(&call.settlement, target, credential, started_ms, outcome)
     };
     call.settlement.attempts.push(record);
-    result.map(|(headers, answer)| (headers, answer, open))
+    result.map(|(headers, answer)| {
+        let open = (!matches!(answer, Answer::Refused { .. })).then_some(open);
+        (headers, answer, open)
+    })
 }
 
 /// What is kept of a try. One that failed is logged here, and nowhere else.
@@ -282,6 +302,7 @@ async fn exchange(
     let request = request.map_err(|message| Failure::new(FailureClass::Connect, message))?;
     let response = call.gateway.client.send(&target.upstream, request).await?;
     let (head, body) = response.into_parts();
+    learn(call, target, credential, served.dialect, &head);
     if !head.status.is_success() {
         return refused(call, target, served, credential, &head, body).await;
     }
@@ -323,6 +344,19 @@ async fn exchange(
     Ok((headers, answer))
 }
 
+/// Tells the board what an answer says of the limits that the next call will meet. Of a refusal only the allowances:
+/// what it says of limits is read with its reason.
+fn learn(call: &Call, target: &Target, credential: &Credential, dialect: Dialect, head: &http::response::Parts) {
+    let (board, now) = (&call.gateway.board, call.gateway.clock.now());
+    let told = Allowance::read(dialect, &head.headers, now);
+    if let Some(wait) = told.used_up.filter(|_| head.status.is_success()) {
+        board.spare(target, credential, wait, now);
+    }
+    if !told.windows.is_empty() {
+        board.tell_windows(&target.upstream, credential, told.windows, now);
+    }
+}
+
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.starts_with(b"text/event-stream") || is_amazons(headers)
@@ -361,7 +395,7 @@ async fn refused(
     call: &Call,
     target: &Target,
     served: Surface,
-    credential: &Credential,
+    credential: &Arc<Credential>,
     head: &http::response::Parts,
     body: UpstreamBody,
 ) -> Result<(HeaderMap, Answer), Failure> {
@@ -377,8 +411,11 @@ async fn refused(
     match dialects::classify(served.dialect, status, &head.headers, &body, call.gateway.clock.now()) {
         Verdict::Failure(failure) => Err(failure),
         Verdict::Caller => {
-            let mut headers = confidence::headers(&head.headers, &target.upstream, credential);
-            let mut body = confidence::text(body, &target.upstream, credential);
+            let has_fallback = !call.route.fallbacks.is_empty();
+            let cause = has_fallback.then(|| dialects::refusal_cause(&body, "")).flatten();
+            let spoken = &*call.gateway.account_tokens.spoken(credential);
+            let mut headers = confidence::headers(&head.headers, &target.upstream, spoken);
+            let mut body = confidence::text(body, &target.upstream, spoken);
             if served != call.surface() {
                 let id = call.settlement.call.to_string();
                 body = dialects::retell_refusal(call.dialect(), status, &body, &id).body;
@@ -387,6 +424,7 @@ async fn refused(
             let answer = Answer::Refused {
                 status: head.status,
                 body,
+                cause,
             };
             Ok((headers, answer))
         }
@@ -464,6 +502,7 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
             Answer::Refused {
                 status: StatusCode::BAD_REQUEST,
                 body,
+                cause: None,
             },
         )),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::snapshot::Key;
-use domain::{KeyId, Secret, Snapshot};
+use domain::{CredentialId, KeyId, Secret, Snapshot};
 use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::realtime::Sessions;
 use crate::recall::{Recall, jobs};
+use crate::upstream::auth::accounts::{self, AccountTokens};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
 use crate::upstream::{AddressRules, Resolve};
@@ -60,6 +61,8 @@ pub struct GatewayOptions {
     pub keep_conversations: Duration,
     /// Receipts journalled and not yet in the ledger, for `/metrics` and `/readyz`.
     pub backlog: BacklogProbe,
+    /// A day (UTC, counted from the epoch), and how often each credential was used on it before this process began.
+    pub credential_uses: (i64, HashMap<CredentialId, u64>),
 }
 
 /// Asks how many receipts wait for the ledger, and what the settler's last error was.
@@ -88,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) board: Board,
     pub(crate) client: UpstreamClient,
     pub(crate) tokens: Tokens,
+    pub(crate) account_tokens: AccountTokens,
+    pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
@@ -125,16 +130,22 @@ impl Gateway {
             .iter()
             .filter_map(|origin| HeaderValue::try_from(origin).ok())
             .collect();
+        let (board, clock) = (Board::new(), Clock::start());
+        let (day, uses) = options.credential_uses;
+        board.follow(&options.snapshot);
+        board.restore(&options.snapshot, day, uses, clock.now());
         let inner = Inner {
             snapshot: ArcSwap::new(options.snapshot),
             hasher,
             journal: options.journal,
             accounts: options.accounts,
-            board: Board::new(),
+            board,
             client: UpstreamClient::new(options.address_rules, options.resolver),
             tokens: Tokens::default(),
+            account_tokens: AccountTokens::default(),
+            store: options.store.clone(),
             metrics: Metrics::new(),
-            clock: Clock::start(),
+            clock,
             bodies: Budget::new(options.body_budget),
             body_limit: options.body_limit,
             fetches_urls: options.fetch_urls,
@@ -157,13 +168,19 @@ impl Gateway {
         let known: std::collections::HashSet<KeyId> = snapshot.keys.values().map(|key| key.id).collect();
         limiters.retain(|id, _| *id == KeyId::MASTER || known.contains(id));
         drop(limiters);
-        self.inner.board.retain(&snapshot);
+        self.inner.board.follow(&snapshot);
+        self.inner.board.adopt(&snapshot, self.inner.clock.now());
         self.inner.snapshot.store(snapshot);
     }
 
     /// The current world.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.snapshot.load_full()
+    }
+
+    /// Renews the tokens of accounts ahead of their end, until `shutdown`.
+    pub async fn keep_accounts(&self, shutdown: impl Future<Output = ()>) {
+        accounts::keep(Arc::clone(&self.inner), shutdown).await;
     }
 
     /// From now on `/readyz` says no, so that load balancers look elsewhere.

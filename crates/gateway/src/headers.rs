@@ -11,6 +11,10 @@ pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id
 pub(crate) static ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 /// The upstream that answered.
 pub(crate) static UPSTREAM: HeaderName = HeaderName::from_static("x-tollgate-upstream");
+/// The model that answered, where it is a fallback of the one that was asked for.
+pub(crate) static MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
+/// A client's name for what belongs together, see `sticky`.
+pub(crate) static SESSION: HeaderName = HeaderName::from_static("x-tollgate-session");
 /// What it cost, in dollars.
 pub(crate) static COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
 /// The upstream's own id of the call.

@@ -5,6 +5,7 @@
 //! call. Control and data plane meet only in data: a new [`domain::Snapshot`] is published, nothing else.
 
 mod admit;
+mod asked;
 mod authenticate;
 mod body;
 mod budget;
@@ -23,6 +24,7 @@ mod limits;
 mod listing;
 mod metrics;
 mod needs;
+pub mod oauth;
 mod operate;
 mod passthrough;
 mod pipeline;

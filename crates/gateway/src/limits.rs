@@ -98,6 +98,23 @@ pub(crate) const FETCH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a file's address: what servers take. Signed ones have some 2,000.
 pub(crate) const FETCH_URL_MAX: usize = 8 * 1024;
 
+/// How long one process may have the right to renew an account: above what the token endpoint may take, so that nobody
+/// else spends the same refresh token meanwhile; short enough that a process that died is missed for a moment only.
+pub(crate) const ACCOUNT_LEASE: Duration = Duration::from_secs(30);
+
+/// First and longest wait after a renewal that failed in passing. Renewals begin minutes ahead, so several tries fit in
+/// before a call notices.
+pub(crate) const ACCOUNT_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// See [`ACCOUNT_BACKOFF_FIRST`].
+pub(crate) const ACCOUNT_BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// How long a call waits for its account's renewal: above what the token endpoint may take, below the usual time to the
+/// first content, which would blame the upstream.
+pub(crate) const ACCOUNT_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// How long a stop waits for renewals under way: what one of them brought back would be lost otherwise.
+pub(crate) const ACCOUNT_DRAIN_MAX: Duration = Duration::from_secs(15);
+
 /// Distinct outbound configurations (proxy, CA file, time limit) kept at once; beyond it the oldest make room.
 pub(crate) const EGRESS_MAX: usize = 256;
 

@@ -7,7 +7,6 @@
 
 use domain::{Capability, CapabilitySet, Needs, Operation};
 use metering::estimate;
-use routing::Asked;
 
 use crate::admit::Call;
 
@@ -19,11 +18,11 @@ const OF_MEDIA: [Capability; 4] = [
     Capability::Video,
 ];
 
-/// What the call asks for.
-pub(crate) fn asked(call: &Call) -> Asked {
+/// What the call needs.
+pub(crate) fn of(call: &Call) -> Needs {
     let surface = call.surface();
     if surface.operation != Operation::Chat {
-        return surface.into();
+        return Needs::default();
     }
     let bounds = &call.route.bounds;
     let (tokens, least_tokens) = estimate::long_input(call.body.len() as u64);
@@ -31,7 +30,7 @@ pub(crate) fn asked(call: &Call) -> Asked {
     let is_long = bounds.context != 0 && tokens > bounds.context && call.facts.inline_media == 0;
     let looked_for = looked_for(call);
     if !is_long && looked_for.is_empty() {
-        return surface.into();
+        return Needs::default();
     }
     let needed = if looked_for.is_empty() {
         CapabilitySet::EMPTY
@@ -39,13 +38,10 @@ pub(crate) fn asked(call: &Call) -> Asked {
         dialects::needs(surface, &call.body)
     };
     let (tokens, least_tokens) = if is_long { (tokens, least_tokens) } else { (0, 0) };
-    Asked {
-        surface,
-        needs: Needs {
-            capabilities: needed.and(looked_for),
-            tokens,
-            least_tokens,
-        },
+    Needs {
+        capabilities: needed.and(looked_for),
+        tokens,
+        least_tokens,
     }
 }
 

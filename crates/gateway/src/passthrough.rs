@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::snapshot::{Credential, Upstream};
+use domain::snapshot::{Credential, Key, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
@@ -53,7 +53,7 @@ pub(crate) async fn forward(
         jobs::home(&caller.snapshot, pin).filter(|(upstream, _)| is_allowed(upstream, path))
     } else {
         let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-        upstream.credentials.first().map(|credential| (upstream, credential))
+        Some((upstream, credential_of(upstream, &caller.key)?))
     };
     let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
     let query = head.uri.query().map(query_without_key);
@@ -74,7 +74,23 @@ pub(crate) async fn forward(
     let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
     let source = Source::Upstream(body, None);
     let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
-    relay(upstream, credential, answered, source).await
+    relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
+}
+
+/// The first credential that is for this key.
+fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
+    let usable = |credential: &&Arc<Credential>| {
+        // An account that nobody has logged in again is of no use.
+        let account = credential.account.as_ref();
+        let logged_in = account.is_none_or(|account| account.state.needs_login.is_none());
+        credential.pool.serves(key.profile.as_deref()) && credential.state.deactivated.is_none() && logged_in
+    };
+    upstream.credentials.iter().find(usable).ok_or_else(|| {
+        Fault::new(
+            FaultKind::Unavailable,
+            "no credential of the upstream can be used with this key; tell the operator",
+        )
+    })
 }
 
 /// What an upstream answered, with its refusals made fit for the client.

@@ -153,10 +153,15 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
     if let Ok(name) = HeaderValue::try_from(&target.upstream.name) {
         headers.insert(&headers::UPSTREAM, name);
     }
+    if let Some(fallback) = route.fallback_of(target)
+        && let Ok(name) = HeaderValue::try_from(&fallback.model)
+    {
+        headers.insert(&headers::MODEL, name);
+    }
     let (status, body) = match std::mem::replace(&mut exchange.answer, Answer::Taken) {
         Answer::Taken => return failed(call, &Fault::new(FaultKind::Internal, "the answer was taken already")),
         Answer::Stream(streamed) => (StatusCode::OK, Body::relay(Relay::streaming(call, exchange, *streamed))),
-        Answer::Refused { status, body } => {
+        Answer::Refused { status, body, .. } => {
             let outcome = Outcome {
                 ending: Ending::Failed,
                 status: status.as_u16(),

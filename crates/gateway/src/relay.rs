@@ -276,7 +276,7 @@ fn data(bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
 /// What an answer that is no stream means to a client that has been promised one.
 fn unstreamed(answer: &Answer) -> Fault {
     match answer {
-        Answer::Refused { status, body } => {
+        Answer::Refused { status, body, .. } => {
             let text = String::from_utf8_lossy(body.get(..body.len().min(2_000)).unwrap_or_default()).into_owned();
             Fault::new(
                 FaultKind::Malformed,

@@ -9,7 +9,7 @@ use domain::snapshot::{CredentialRow, ModelRow, Origin, Resources, Route, Upstre
 use domain::{CredentialId, Dialect, Operation, Secret, Snapshot, Surface, Timestamp, UpstreamId};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{Attempts, Board, plan};
+use routing::{Asked, Attempts, Board, Step, plan};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const SURFACE: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
@@ -29,13 +29,18 @@ fn route(upstreams: i64, credentials: i64, strategy: Strategy) -> Arc<Route> {
                 name: format!("k{n}"),
                 secret: Secret::new("sk"),
                 weight: 1 + n as u32,
+                terms: domain::declaration::CredentialTerms::default(),
+                state: domain::snapshot::CredentialState::default(),
+                account: None,
             })
             .collect(),
+        forced: None,
     };
     let targets: Vec<_> = (1..=upstreams)
         .map(|id| serde_json::json!({"upstream": format!("u{id}")}))
         .collect();
-    let model = serde_json::json!({"name": "m", "strategy": strategy, "targets": targets});
+    let price = serde_json::json!({"input": "1.00", "output": "4.00"});
+    let model = serde_json::json!({"name": "m", "strategy": strategy, "targets": targets, "price": price});
     Snapshot::build(Resources {
         upstreams: (1..=upstreams).map(upstream_row).collect(),
         models: vec![ModelRow {
@@ -55,18 +60,38 @@ fn choosing(criterion: &mut Criterion) {
             Strategy::Random,
             Strategy::Weighted,
             Strategy::LeastConnections,
+            Strategy::LeastUsed,
+            Strategy::LowestLatency,
+            Strategy::Cheapest,
+            Strategy::Sticky,
         ] {
             let route = route(upstreams, credentials, strategy);
             let board = Board::new();
-            // Every entry exists, as after some traffic.
-            for _ in 0..1_000 {
-                black_box(plan(&route, SURFACE, &board, NOW, &mut rng));
+            let mut asked = Asked {
+                affinity: Some(1),
+                ..Asked::from(SURFACE)
+            };
+            // Every entry exists and every candidate has been measured, as after some traffic.
+            for session in 0..1_000 {
+                asked.affinity = Some(session);
+                serve(&route, asked, &board, &mut rng);
             }
             criterion.bench_function(&format!("plan/{strategy:?}/{upstreams}x{credentials}"), |bencher| {
-                bencher.iter(|| plan(black_box(&route), SURFACE, &board, NOW, &mut rng));
+                bencher.iter(|| plan(black_box(&route), asked, &board, NOW, &mut rng));
             });
         }
     }
+}
+
+/// One call that is answered at once.
+fn serve(route: &Route, asked: Asked<'_>, board: &Board, rng: &mut SmallRng) {
+    let defaults = Defaults::default();
+    let deadline = Timestamp::from_secs(1_700_000_600);
+    let mut attempts = Attempts::new(plan(route, asked, board, NOW, rng), &defaults, deadline);
+    let Step::Try(choice) = attempts.next(route, board, NOW) else {
+        panic!("nothing to try")
+    };
+    attempts.served(route, choice, board, NOW);
 }
 
 fn a_whole_call(criterion: &mut Criterion) {
@@ -79,7 +104,7 @@ fn a_whole_call(criterion: &mut Criterion) {
             || (),
             |()| {
                 let mut attempts = Attempts::new(plan(&route, SURFACE, &board, NOW, &mut rng), &defaults, deadline);
-                let routing::Step::Try(choice) = attempts.next(&route, &board, NOW) else {
+                let Step::Try(choice) = attempts.next(&route, &board, NOW) else {
                     panic!("nothing to try")
                 };
                 let in_flight = board.begin(&target.upstream, &target.upstream.credentials[0], NOW);

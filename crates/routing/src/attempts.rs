@@ -6,7 +6,7 @@
 //!
 //! | failure | next |
 //! |---|---|
-//! | 429 | the next candidate at once; none left: wait for the one that is free soonest |
+//! | 429 | the next candidate at once, after two of one upstream of another; none left: wait for the soonest free |
 //! | 401, 402, 403 of the credential, 429 of an empty account | the next candidate |
 //! | 500, 502, 503, 529 | the same credential again after a delay, `retries` times, once if another upstream is healthy; then the next |
 //! | reset before the first content | the same at once (a pooled connection may have died), then as above |
@@ -14,24 +14,28 @@
 //! | silence | the next upstream at once, and this one never again in this call |
 //! | nonsense | the next candidate |
 //! | not to be said in the target's format | the next candidate; nothing was sent |
+//! | the caller's mistake | none: it is the answer; what a fallback is configured for, the next model that may take it |
 //!
 //! What bounds it: `attempts_max` tries, [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
-//! 429s of one credential, and the call's deadline, beyond which nothing waits. A time that a provider named is never
+//! 429s of one credential, what the upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and
+//! the call's deadline, beyond which nothing waits. A time that a provider named is never
 //! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
 
+mod accounts;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use domain::declaration::Defaults;
-use domain::snapshot::{Credential, Route, Upstream};
+use domain::declaration::{Defaults, RefusalCause};
+use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{Failure, FailureClass, Fault, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Canary, Leave};
-use crate::plan::{Choice, Exclusion, Plan};
+use crate::board::{Board, Canary, Leave, Tried};
+use crate::plan::{Choice, Excluded, Exclusion, Plan};
 use verdict::Verdict;
 
 /// How long one call waits in all before it is answered with what it has. A client that has to wait longer is told so:
@@ -39,6 +43,10 @@ use verdict::Verdict;
 pub const WAITED_MAX: Duration = Duration::from_secs(30);
 /// More tries at an upstream that is not the only healthy one.
 const RETRIES_WITH_ANOTHER: u32 = 1;
+/// Credentials of one upstream that may be limited in one call before its peers are asked instead of their siblings.
+const LIMITED_BEFORE_PEERS: u32 = 2;
+/// The same before any other upstream is.
+const LIMITED_BEFORE_OTHERS: u32 = 4;
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +71,16 @@ pub struct Attempts {
     phase: Phase,
     tries: u32,
     waited: Duration,
+    /// The choice that the plan marked as used.
+    stamped: Option<Choice>,
     /// When the running try began.
     began: Timestamp,
     /// Held while the running try is the one that probes.
     canary: Option<Canary>,
+    /// Whether this call has probed an upstream.
+    probed: bool,
+    /// Whether a model refused it, so that only what was left for it then may be tried.
+    refused: bool,
     /// Places in `plan.order` that were not tried yet, in order.
     untried: SmallVec<[Choice; 4]>,
     /// Candidates that may be tried after a rest.
@@ -110,6 +124,8 @@ struct Resting {
 struct Trouble {
     upstream: UpstreamId,
     failures: u32,
+    /// How many of its 429s this call met.
+    limits: u32,
     /// It did not answer in time: never again in this call.
     silent: bool,
     /// It was tried again at once after a reset.
@@ -146,6 +162,9 @@ impl Attempts {
             waited: Duration::ZERO,
             began: Timestamp::default(),
             canary: None,
+            stamped: plan.order.first().copied(),
+            probed: false,
+            refused: false,
             untried: plan.order.clone(),
             resting: resting.collect(),
             troubles: SmallVec::new(),
@@ -184,8 +203,15 @@ impl Attempts {
         let Some((upstream, credential)) = find(route, choice) else {
             return;
         };
+        board.wasted(route, choice, failure.class, now.since(self.began), now);
         let canary = self.canary.take();
-        board.failed(upstream, credential, failure, canary.as_ref(), now, rng);
+        let tried = Tried {
+            upstream,
+            model: model_of(route, choice),
+            credential,
+            began: self.began,
+        };
+        board.failed(tried, failure, canary.as_ref(), now, rng);
         drop(canary);
         self.verdict.note(failure);
         self.phase = match failure.class {
@@ -194,6 +220,7 @@ impl Attempts {
             | FailureClass::CreditShort
             | FailureClass::Untranslatable => Phase::Choosing,
             FailureClass::RateLimited => {
+                self.troubles_at(upstream, choice).limits += 1;
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing
             }
@@ -215,9 +242,37 @@ impl Attempts {
     /// caller's own fault counts too: the upstream works.
     pub fn served(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
         if let Some((upstream, credential)) = find(route, choice) {
-            board.succeeded(upstream, credential, self.began, now);
+            let tried = Tried {
+                upstream,
+                model: model_of(route, choice),
+                credential,
+                began: self.began,
+            };
+            board.succeeded(tried, now);
+            board.answered(route, choice, now.since(self.began), now);
         }
         self.canary = None;
+    }
+
+    /// The answer of the running try, told by [`Attempts::served`] before, is a refusal that another model may not share.
+    /// Says whether there is one to turn to: ask [`Attempts::next`] for it. The model itself is not asked again.
+    pub fn refused(&mut self, route: &Route, choice: Choice, cause: RefusalCause) -> bool {
+        let Some(refusing) = route.targets.get(choice.target) else {
+            return false;
+        };
+        if !route.fallback_on.contains(&cause) {
+            return false;
+        }
+        let may_take = |choice: &Choice| {
+            let is_larger = |target: &Target| cause != RefusalCause::ContextLength || target.context > refusing.context;
+            let target = route.targets.get(choice.target);
+            target.is_some_and(|target| target.tier > refusing.tier && is_larger(target))
+        };
+        self.untried.retain(|choice| may_take(choice));
+        self.resting.retain(|resting| may_take(&resting.choice));
+        self.phase = Phase::Choosing;
+        self.refused = true;
+        !self.untried.is_empty()
     }
 
     /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
@@ -240,13 +295,16 @@ impl Attempts {
     /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
     fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
         if !self.may_begin(now) {
-            return self.give_up(route, now);
+            return self.give_up(route, board, now);
         }
         self.set_resting_aside(route, board, now);
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
             return self.begin(route, choice, leave, board, now);
         }
         let may_come_back = |resting: &&Resting| {
+            if resting.times > 0 && !may_retry(route, resting.choice, board, now) {
+                return false;
+            }
             let trouble = self.trouble_at(route, resting.choice);
             let troubled = trouble.is_some_and(|trouble| trouble.silent || trouble.failures > self.rules.retries);
             resting.due && resting.times <= self.rules.retries && !troubled
@@ -263,8 +321,41 @@ impl Attempts {
                 self.begin(route, choice, leave, board, now)
             }
             Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => self.wait(choice, until, now),
-            _ => self.give_up(route, now),
+            _ => match self.take_last_resort(route, board, now) {
+                Some(choice) => {
+                    let leave = leave(route, choice, board, now);
+                    self.begin(route, choice, leave, board, now)
+                }
+                None => self.give_up(route, board, now),
+            },
         }
+    }
+
+    /// Of the credentials that were set aside because we guess that they should rest, the one that should recover first;
+    /// one per call. The others have failed by now, and a guess must not turn a call away that it might have answered.
+    fn take_last_resort(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<Choice> {
+        if self.plan.last_resort || self.refused || self.tries == 0 {
+            return None;
+        }
+        let guessed = |excluded: &&Excluded| {
+            let by_guess = |reason: &Exclusion| {
+                matches!(
+                    reason,
+                    Exclusion::Cooldown {
+                        named_by_provider: false,
+                        ..
+                    }
+                )
+            };
+            let troubled = self.failures_at(route, excluded.choice) > 0;
+            by_guess(&excluded.reason)
+                && !troubled
+                && exclusion(route, excluded.choice, board, now).is_none_or(|reason| by_guess(&reason))
+        };
+        let soonest = self.plan.excluded.iter().filter(guessed);
+        let choice = soonest.min_by_key(|excluded| excluded.reason.until())?.choice;
+        self.plan.last_resort = true;
+        Some(choice)
     }
 
     fn may_begin(&self, now: Timestamp) -> bool {
@@ -272,14 +363,27 @@ impl Attempts {
     }
 
     /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else
-    /// the first whose upstream may be tried again. A candidate whose
-    /// breaker opened since then is passed over, unless that would leave the call without a single try.
+    /// the first whose upstream may be tried again. A candidate whose breaker opened since then is passed over, unless
+    /// that would leave the call without a single try. A call probes one upstream: when many come half-open in the same
+    /// moment, it must not spend all its tries on finding out for others. Only when nothing else is left it probes more.
     fn take_untried(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
         let mut passed_over = None;
+        let mut to_probe: SmallVec<[Choice; 4]> = SmallVec::new();
         while let Some(place) = self.next_untried(route, board, now) {
             let choice = self.untried.remove(place);
             match leave(route, choice, board, now) {
+                Leave::Canary(_) if self.probed => to_probe.push(choice),
                 Leave::Refused if !self.plan.last_resort => passed_over = passed_over.or(Some(choice)),
+                leave => {
+                    self.untried.extend(to_probe);
+                    return Some((choice, leave));
+                }
+            }
+        }
+        self.untried.extend(to_probe.iter().skip(1).copied());
+        if let Some(choice) = to_probe.first().copied() {
+            match leave(route, choice, board, now) {
+                Leave::Refused => passed_over = passed_over.or(Some(choice)),
                 leave => return Some((choice, leave)),
             }
         }
@@ -296,11 +400,43 @@ impl Attempts {
     fn next_untried(&self, route: &Route, board: &Board, now: Timestamp) -> Option<usize> {
         let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
         let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
-        let retryable = |choice: &Choice| self.failures_at(route, *choice) <= self.rules.retries && usable(choice);
-        self.untried
-            .iter()
-            .position(untroubled)
-            .or_else(|| self.untried.iter().position(retryable))
+        // Another account may be served where one was not: each is asked before the call is given up.
+        let left = |choice: &Choice| {
+            self.failures_at(route, *choice) <= self.rules.retries || accounts::is_one(route, *choice)
+        };
+        let retryable = |choice: &Choice| left(choice) && may_retry(route, *choice, board, now) && usable(choice);
+        match self.untried.iter().position(untroubled) {
+            Some(place) if self.tries > 0 => Some(self.better(route, place, untroubled, board)),
+            Some(place) => Some(place),
+            None => self.untried.iter().position(retryable),
+        }
+    }
+
+    /// A better candidate than the one at `place`, for a call that has failed before and is not the one to find out what
+    /// others can: of its peers the first whose upstream answered whoever asked it last, and whose credentials have not
+    /// been limited one after another. Else an outage of many upstreams, or one provider that limits all its credentials,
+    /// uses up the tries. Where the peers are limited, one of a lower priority or of a fallback, after some more.
+    fn better(&self, route: &Route, place: usize, is_open: impl Fn(&Choice) -> bool, board: &Board) -> usize {
+        let rank = |choice: &Choice| {
+            let target = route.targets.get(choice.target);
+            target.map(|target| (target.tier, target.priority))
+        };
+        let peers = self.untried.get(place).and_then(rank);
+        let is_peer = |choice: &Choice| rank(choice) == peers && self.limits_at(route, *choice) < LIMITED_BEFORE_PEERS;
+        let is_doubted =
+            |choice: &Choice| upstream_of(route, *choice).is_none_or(|upstream| board.is_doubted(upstream));
+        let find =
+            |fits: &dyn Fn(&Choice) -> bool| self.untried.iter().position(|choice| fits(choice) && is_open(choice));
+        let is_limited = |place: &usize| {
+            let choice = self.untried.get(*place);
+            choice.is_some_and(|choice| self.limits_at(route, *choice) >= LIMITED_BEFORE_OTHERS)
+        };
+        find(&|choice| is_peer(choice) && !is_doubted(choice))
+            .or_else(|| find(&is_peer))
+            .or_else(|| {
+                is_limited(&place).then(|| find(&|choice| self.limits_at(route, *choice) < LIMITED_BEFORE_OTHERS))?
+            })
+            .unwrap_or(place)
     }
 
     /// Takes note of the rests that providers named to other calls meanwhile: untried candidates move to those that
@@ -352,9 +488,20 @@ impl Attempts {
         // Refused, it goes all the same: as the last resort, or again to an upstream whose breaker this call opened.
         if let Leave::Canary(canary) = leave {
             self.canary = Some(canary);
+            self.probed = true;
         }
-        if self.tries > 0 || self.plan.order.first() != Some(&choice) {
-            board.stamp(route, choice);
+        if let Some((upstream, credential)) = find(route, choice)
+            && !board.take(upstream, credential, now)
+        {
+            return self.without(route, choice, board, now);
+        }
+        if self.tries > 0 || self.stamped != Some(choice) {
+            board.stamp(route, choice, now);
+        }
+        if self.is_further(route, choice)
+            && let Some(upstream) = upstream_of(route, choice)
+        {
+            board.retried(upstream, now);
         }
         if let Some(resting) = self.resting.iter_mut().find(|resting| resting.choice == choice) {
             resting.due = false;
@@ -365,13 +512,26 @@ impl Attempts {
         Step::Try(choice)
     }
 
+    /// Goes on without a candidate whose last use of the day another call took. It is among the untried no more, and it
+    /// does not come back by resting, so this ends.
+    fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
+        self.canary = None;
+        self.untried.retain(|other| *other != choice);
+        self.resting.retain(|resting| resting.choice != choice);
+        self.phase = Phase::Choosing;
+        self.choose(route, board, now)
+    }
+
     fn wait(&mut self, choice: Choice, until: Timestamp, now: Timestamp) -> Step {
         self.waited += until.since(now);
         self.phase = Phase::Waiting { choice, until };
         Step::Wait { until }
     }
 
-    fn give_up(&mut self, route: &Route, now: Timestamp) -> Step {
+    fn give_up(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        if self.tries == 0 {
+            self.exclude_anew(route, board, now);
+        }
         let soonest = self
             .resting
             .iter()
@@ -380,9 +540,23 @@ impl Attempts {
             .min();
         let fault = self
             .verdict
-            .fault(&self.plan, route, soonest.map(|until| until.since(now)));
+            .fault(&self.plan, route, soonest.map(|until| until.since(now)), now);
         self.phase = Phase::Over(fault.clone());
         Step::GiveUp(fault)
+    }
+
+    /// Sets aside, with its reason, what was planned and may not be tried any more: a limit that other calls reached
+    /// meanwhile, or what an operator decided. Else nobody could say why nothing was tried.
+    fn exclude_anew(&mut self, route: &Route, board: &Board, now: Timestamp) {
+        let Plan { order, excluded, .. } = &mut self.plan;
+        order.retain(|choice| {
+            let reason = exclusion(route, *choice, board, now).filter(|reason| !reason.is_guess());
+            excluded.extend(reason.map(|reason| Excluded {
+                choice: *choice,
+                reason,
+            }));
+            reason.is_none()
+        });
     }
 
     /// A candidate was told to come back later.
@@ -420,7 +594,7 @@ impl Attempts {
         let trouble = *self.trouble(upstream, choice);
         let own = self.rules.backoff.delay(trouble.failures, rng);
         let named = failure.retry_after.unwrap_or_default();
-        if trouble.failures > self.retries_at(failure.class, another) {
+        if trouble.failures > self.retries_at(failure.class, another) || !board.may_retry(upstream.id, now) {
             return Phase::Choosing;
         }
         if first_reset {
@@ -484,6 +658,12 @@ impl Attempts {
         !silent && against.is_none_or(|reason| self.plan.last_resort && reason.is_guess())
     }
 
+    /// Whether the upstream has failed this call before, or its provider told it to come back.
+    fn is_further(&self, route: &Route, choice: Choice) -> bool {
+        let came_back = |resting: &Resting| resting.choice == choice && resting.times > 0;
+        self.failures_at(route, choice) > 0 || self.resting.iter().any(came_back)
+    }
+
     fn failures_at(&self, route: &Route, choice: Choice) -> u32 {
         self.trouble_at(route, choice).map_or(0, |trouble| trouble.failures)
     }
@@ -503,24 +683,13 @@ impl Attempts {
         self.troubles.iter_mut().find(|trouble| trouble.upstream == upstream.id)
     }
 
+    fn limits_at(&self, route: &Route, choice: Choice) -> u32 {
+        self.trouble_at(route, choice).map_or(0, |trouble| trouble.limits)
+    }
+
     /// Notes one more failure at an upstream.
     fn trouble(&mut self, upstream: &Upstream, choice: Choice) -> &mut Trouble {
-        let place = self
-            .troubles
-            .iter()
-            .position(|trouble| trouble.upstream == upstream.id)
-            .unwrap_or_else(|| {
-                self.troubles.push(Trouble {
-                    upstream: upstream.id,
-                    failures: 0,
-                    silent: false,
-                    reset: false,
-                    credential: choice.credential,
-                    in_a_row: 0,
-                });
-                self.troubles.len() - 1
-            });
-        let trouble = &mut self.troubles[place];
+        let trouble = self.troubles_at(upstream, choice);
         trouble.failures += 1;
         trouble.in_a_row = if trouble.credential == choice.credential {
             trouble.in_a_row + 1
@@ -531,6 +700,27 @@ impl Attempts {
         trouble
     }
 
+    /// What went wrong at an upstream.
+    fn troubles_at(&mut self, upstream: &Upstream, choice: Choice) -> &mut Trouble {
+        let place = self
+            .troubles
+            .iter()
+            .position(|trouble| trouble.upstream == upstream.id)
+            .unwrap_or_else(|| {
+                self.troubles.push(Trouble {
+                    upstream: upstream.id,
+                    failures: 0,
+                    limits: 0,
+                    silent: false,
+                    reset: false,
+                    credential: choice.credential,
+                    in_a_row: 0,
+                });
+                self.troubles.len() - 1
+            });
+        &mut self.troubles[place]
+    }
+
     fn fits(&self, wait: Duration, now: Timestamp) -> bool {
         self.tries < self.rules.attempts_max && self.waited + wait <= WAITED_MAX && now + wait < self.deadline
     }
@@ -539,6 +729,15 @@ impl Attempts {
 fn find(route: &Route, choice: Choice) -> Option<(&Upstream, &Credential)> {
     let upstream = &route.targets.get(choice.target)?.upstream;
     Some((upstream, upstream.credentials.get(choice.credential)?))
+}
+
+fn model_of(route: &Route, choice: Choice) -> Option<&Arc<str>> {
+    route.targets.get(choice.target).map(|target| &target.model)
+}
+
+/// Whether the upstream of a candidate that failed this call has room for another try.
+fn may_retry(route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
+    upstream_of(route, choice).is_some_and(|upstream| board.may_retry(upstream, now))
 }
 
 fn upstream_of(route: &Route, choice: Choice) -> Option<UpstreamId> {

@@ -3,25 +3,30 @@
 //! One lock for everything: a choice reads many entries and stamps one, and only if that is one step do parallel calls
 //! rotate exactly. It is held for a fraction of a microsecond, a few times per call.
 //!
-//! Entries are keyed by identity, so they survive a change of the configuration; [`Board::retain`] forgets what is gone.
-//! Nothing here survives a restart: a provider that still wants us to wait will say so again.
+//! Entries are keyed by identity, so they survive a change of the configuration; [`Board::follow`] forgets what is gone.
+//! Rests do not survive a restart: a provider that still wants us to wait will say so again. What must survive (uses of
+//! the day, what is out of service or out of credit) is told at the start by
+//! [`Board::restore`].
 
+mod credential;
 mod entries;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::declaration::Probe;
+use domain::declaration::{Probe, Strategy};
 use domain::snapshot::{Credential, Route, Target, Upstream};
-use domain::{CredentialId, Failure, FailureClass, Snapshot, Timestamp, UpstreamId};
+use domain::{CredentialId, Failure, FailureClass, Forced, Scope, Snapshot, Timestamp, UpstreamId, Windows};
 use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 
-use crate::breaker::{BreakerState, Forced, Ticket};
-use crate::cooldown::{Cooldown, Rest};
+use crate::breaker::{BreakerState, Ticket};
+use crate::cooldown::Rest;
+use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
+pub use credential::REFUSALS_MAX;
 pub(crate) use entries::Entries;
 
 /// The shared state. Cheap to clone: clones are the same board.
@@ -80,16 +85,35 @@ pub struct Probed {
 }
 
 /// How a credential stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
     /// Which.
     pub credential: CredentialId,
-    /// Whether it rests, and why. A rest for one model only is not told here.
+    /// Whether it rests, and why.
     pub rest: Option<Rest>,
+    /// Models of it that rest by themselves.
+    pub resting_models: Vec<(Arc<str>, Rest)>,
     /// Calls open.
     pub open_calls: u32,
     /// When the latest call began.
     pub last_used: Timestamp,
+    /// Requests sent with it today (UTC).
+    pub uses_today: u64,
+    /// How often in a row it was refused; out of service at [`REFUSALS_MAX`].
+    pub refusals: u32,
+    /// The allowances of its account, where the provider tells them.
+    pub windows: Windows,
+}
+
+/// A try of a call, as far as the board is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tried<'a> {
+    pub(crate) upstream: &'a Upstream,
+    /// The model that was asked for, by the upstream's name; `None`: no certain one.
+    pub(crate) model: Option<&'a Arc<str>>,
+    pub(crate) credential: &'a Credential,
+    /// When it began.
+    pub(crate) began: Timestamp,
 }
 
 /// Leave to ask an upstream.
@@ -119,7 +143,7 @@ impl Board {
     /// A call begins at an upstream with a credential.
     pub fn begin(&self, upstream: &Upstream, credential: &Credential, now: Timestamp) -> InFlight {
         let mut entries = self.entries.lock();
-        entries.begin(upstream.id, credential.id, now);
+        entries.begin(upstream.id, credential, now);
         InFlight {
             board: self.clone(),
             upstream: upstream.id,
@@ -127,30 +151,102 @@ impl Board {
         }
     }
 
-    /// A credential is to rest for one model only, because the provider's limits are per model and it said so.
-    pub fn rest_model(
+    /// An answer said that a limit on this model is used up until `wait` is over: another credential is better for the
+    /// next call, if there is one.
+    pub fn spare(&self, target: &Target, credential: &Credential, wait: Duration, now: Timestamp) {
+        if let Some(settings) = target.upstream.cooldown {
+            let mut entries = self.entries.lock();
+            let cooldown = entries.credential_mut(credential.id).model_cooldown(&target.model, now);
+            cooldown.spare(settings, wait, now);
+            let until = cooldown.latest();
+            entries.look_until(until);
+        }
+    }
+
+    /// An answer told the allowances of a credential's account.
+    pub fn tell_windows(&self, upstream: &Upstream, credential: &Credential, windows: Windows, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        let known = &mut entries.credential_mut(credential.id).windows;
+        let spared = |windows: &Windows| credential.pause_at.and_then(|share| windows.spared_until(share, now));
+        let before = spared(known);
+        known.update(windows);
+        let Some(until) = spared(known) else { return };
+        entries.look_until(until);
+        if before.is_none() {
+            entries.note(upstream.id, credential.id, Change::Paused { until }, now);
+        }
+    }
+
+    /// What is known from before this process: what became of credentials, and how often they were used on a day.
+    pub fn restore(
         &self,
-        upstream: &Upstream,
-        credential: CredentialId,
-        model: &Arc<str>,
-        until: Timestamp,
+        snapshot: &Snapshot,
+        day: i64,
+        uses: impl IntoIterator<Item = (CredentialId, u64)>,
         now: Timestamp,
     ) {
-        if let Some(settings) = upstream.cooldown {
-            let until = until.min(now + settings.max.0);
-            self.entries.lock().rest_model(credential, model, until, now);
+        let mut entries = self.entries.lock();
+        for (credential, uses) in uses {
+            entries.credential_mut(credential).daily.add(day, uses);
         }
+        for upstream in &snapshot.upstreams {
+            let empty = |credential: &&Arc<Credential>| credential.state.out_of_credit.is_some();
+            for credential in upstream.credentials.iter().filter(empty) {
+                if let (Some(since), Some(settings)) = (credential.state.out_of_credit, upstream.cooldown) {
+                    let entry = entries.credential_mut(credential.id);
+                    entry.activation = credential.state.activation;
+                    entry.cooldown.lacks_credit(since, since + settings.max.0);
+                    entries.look_until(since + settings.max.0);
+                }
+            }
+        }
+        drop(entries);
+        self.adopt(snapshot, now);
+    }
+
+    /// Takes over what is declared of credentials now, and what operators put back into service.
+    pub fn adopt(&self, snapshot: &Snapshot, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        let all = snapshot.upstreams.iter().flat_map(|upstream| {
+            upstream
+                .credentials
+                .iter()
+                .map(move |credential| (upstream, credential))
+        });
+        for (upstream, credential) in all {
+            let state = &credential.state;
+            let is_new = entries.credential(credential.id).is_none();
+            if is_new && state.activation == 0 && state.deactivated.is_none() {
+                continue;
+            }
+            let entry = entries.credential_mut(credential.id);
+            let renewed = entry.activation != state.activation;
+            let was_out = renewed && entry.activate(state.activation);
+            entry.deactivated |= state.deactivated.is_some();
+            // What an operator allows may be less than before: then it is used up already.
+            let used_up = entry.used_up_until(credential, now);
+            if let Some(until) = used_up {
+                entries.look_until(until);
+            }
+            if was_out {
+                entries.note(upstream.id, credential.id, Change::Activated, now);
+            }
+        }
+    }
+
+    /// What changed in the states of credentials since this was asked last.
+    pub fn events(&self, now: Timestamp) -> Vec<CredentialEvent> {
+        self.entries.lock().take_notes(now)
     }
 
     /// What an operator decides on an upstream's breaker; `None` leaves it to the breaker.
     pub fn force(&self, upstream: UpstreamId, forced: Option<Forced>) {
-        self.entries
-            .lock()
-            .change_breaker(upstream, |breaker| breaker.force(forced));
+        self.entries.lock().force(upstream, forced);
     }
 
-    /// Forgets what the snapshot no longer has, unless calls are still open there.
-    pub fn retain(&self, snapshot: &Snapshot) {
+    /// Takes over what the snapshot says: what operators decided, and what there is no longer, which is forgotten unless
+    /// calls are still open there.
+    pub fn follow(&self, snapshot: &Snapshot) {
         let mut upstreams: Vec<UpstreamId> = snapshot.upstreams.iter().map(|upstream| upstream.id).collect();
         let mut credentials: Vec<CredentialId> = snapshot
             .upstreams
@@ -160,7 +256,11 @@ impl Board {
             .collect();
         upstreams.sort_unstable();
         credentials.sort_unstable();
-        self.entries.lock().retain(&upstreams, &credentials);
+        let mut entries = self.entries.lock();
+        entries.retain(&upstreams, &credentials);
+        for upstream in &snapshot.upstreams {
+            entries.force(upstream.id, upstream.forced);
+        }
     }
 
     /// Every upstream that was asked since it was last forgotten, by identity.
@@ -182,8 +282,39 @@ impl Board {
     }
 
     /// Marks a choice as the latest, after those that were chosen before it failed.
-    pub(crate) fn stamp(&self, route: &Route, choice: Choice) {
-        self.entries.lock().stamp(route, choice);
+    pub(crate) fn stamp(&self, route: &Route, choice: Choice, now: Timestamp) {
+        self.entries.lock().stamp(route, choice, now);
+    }
+
+    /// A candidate's first content came after `took`.
+    pub(crate) fn answered(&self, route: &Route, choice: Choice, took: Duration, now: Timestamp) {
+        if looks_at_latency(route, choice) {
+            let mut entries = self.entries.lock();
+            entries.timed(route, choice, |latency| latency.served(took, now));
+        }
+    }
+
+    /// A candidate failed after `took`.
+    pub(crate) fn wasted(&self, route: &Route, choice: Choice, class: FailureClass, took: Duration, now: Timestamp) {
+        if looks_at_latency(route, choice) && is_the_upstreams(class) {
+            let mut entries = self.entries.lock();
+            entries.timed(route, choice, |latency| latency.failed(took, now));
+        }
+    }
+
+    /// Whether the latest call that an upstream was told of failed there.
+    pub(crate) fn is_doubted(&self, upstream: UpstreamId) -> bool {
+        self.entries.lock().is_doubted(upstream)
+    }
+
+    /// Whether an upstream may be given a further try of a call that it failed.
+    pub(crate) fn may_retry(&self, upstream: UpstreamId, now: Timestamp) -> bool {
+        self.entries.lock().retries(upstream).has_room(now)
+    }
+
+    /// A further try of a call begins at an upstream that failed it.
+    pub(crate) fn retried(&self, upstream: UpstreamId, now: Timestamp) {
+        self.entries.lock().retries(upstream).retried(now);
     }
 
     /// Asks for leave to call an upstream.
@@ -211,8 +342,9 @@ impl Board {
     pub(crate) fn exclusion(&self, target: &Target, credential: &Credential, now: Timestamp) -> Option<Exclusion> {
         let entries = self.entries.lock();
         match entries.upstream_exclusion(&target.upstream, now) {
-            Some(reason) => Some(entries.stricter(reason, target, credential.id, now)),
-            None => entries.credential_exclusion(target, credential.id, now),
+            // A candidate of another profile is never asked about.
+            Some(reason) => Some(entries.stricter(reason, target, credential, credential.pool.profile(), now)),
+            None => entries.credential_exclusion(target, credential, now),
         }
     }
 
@@ -221,33 +353,78 @@ impl Board {
         self.entries.lock().upstream_exclusion(upstream, now)
     }
 
-    /// An upstream answered a call that began at `began`.
-    pub(crate) fn succeeded(&self, upstream: &Upstream, credential: &Credential, began: Timestamp, now: Timestamp) {
+    /// Counts a use of a credential; `false` where an operator allows no more today.
+    pub(crate) fn take(&self, upstream: &Upstream, credential: &Credential, now: Timestamp) -> bool {
+        credential
+            .daily_limit
+            .is_none_or(|limit| self.entries.lock().take(upstream.id, credential, limit, now))
+    }
+
+    /// A call was answered.
+    pub(crate) fn succeeded(&self, tried: Tried<'_>, now: Timestamp) {
+        let Tried {
+            upstream,
+            credential,
+            began,
+            ..
+        } = tried;
         let mut entries = self.entries.lock();
+        entries.doubt(upstream.id, false);
         if let Some(settings) = &upstream.breaker {
             entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, began, now));
         }
-        entries.change_cooldown(credential.id, |cooldown| cooldown.succeeded(began));
+        entries.wake_upstream(upstream.id, began);
+        if entries.credential_mut(credential.id).succeeded(tried.model, began) {
+            entries.note(upstream.id, credential.id, Change::CreditBack, now);
+        }
+    }
+
+    /// An upstream answered something that costs nothing: all is well but for the credit, of which it says nothing.
+    fn accepted(&self, tried: Tried<'_>, now: Timestamp) {
+        let upstream = tried.upstream;
+        let mut entries = self.entries.lock();
+        if let Some(settings) = &upstream.breaker {
+            entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, tried.began, now));
+        }
+        entries.doubt(upstream.id, false);
+        entries.wake_upstream(upstream.id, tried.began);
+        entries.credential_mut(tried.credential.id).accepted(tried.began);
     }
 
     /// A call failed: the breaker or the cooldown is told, whichever the failure concerns.
     pub(crate) fn failed(
         &self,
-        upstream: &Upstream,
-        credential: &Credential,
+        tried: Tried<'_>,
         failure: &Failure,
         canary: Option<&Canary>,
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
+        if matches!(failure.class, FailureClass::Untranslatable | FailureClass::Connect) {
+            // Nothing was sent: the provider did not count it either.
+            let mut entries = self.entries.lock();
+            let daily = &mut entries.credential_mut(tried.credential.id).daily;
+            daily.give_back(tried.began);
+        }
+        self.blame(tried, failure, canary, now, rng);
+    }
+
+    fn blame(&self, tried: Tried<'_>, failure: &Failure, canary: Option<&Canary>, now: Timestamp, rng: &mut impl Rng) {
+        let upstream = tried.upstream;
         if failure.class == FailureClass::Untranslatable {
             return;
         }
         if is_the_upstreams(failure.class) {
             self.broke(upstream, canary, now);
-        } else if let Some(settings) = upstream.cooldown {
-            let mut entries = self.entries.lock();
-            entries.change_cooldown(credential.id, |cooldown| cooldown.failed(settings, failure, now, rng));
+            if let (Some(wait), Some(settings)) = (upstreams_rest(failure), upstream.cooldown) {
+                let until = now + wait.min(settings.max.0);
+                self.entries.lock().rest_upstream(upstream.id, until, now);
+            }
+            return;
+        }
+        self.rest(tried, failure, now, rng);
+        if failure.class == FailureClass::Auth && failure.scope == Scope::Credential {
+            self.refused(tried, failure, now);
         }
     }
 
@@ -263,21 +440,23 @@ impl Board {
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
+        let tried = Tried {
+            upstream,
+            model: None,
+            credential,
+            began,
+        };
         match outcome {
-            Ok(probe) => {
-                self.succeeded(upstream, credential, began, now);
-                if probe == Probe::Call {
-                    let mut entries = self.entries.lock();
-                    entries.change_cooldown(credential.id, Cooldown::has_credit);
-                }
-            }
+            Ok(Probe::Call) => self.succeeded(tried, now),
+            Ok(_) => self.accepted(tried, now),
             Err(failure) => {
                 // A half-open breaker lets one through at a time, and this is one.
                 let canary = match self.leave(upstream, now) {
                     Leave::Canary(canary) => Some(canary),
                     Leave::Free | Leave::Refused => None,
                 };
-                self.failed(upstream, credential, failure, canary.as_ref(), now, rng);
+                // No caller's use of the day: there is nothing to give back.
+                self.blame(tried, failure, canary.as_ref(), now, rng);
             }
         }
         let probed = Probed {
@@ -288,14 +467,91 @@ impl Board {
         self.entries.lock().note_probe(upstream.id, probed);
     }
 
+    /// A credential, or one model of it, rests.
+    fn rest(&self, tried: Tried<'_>, failure: &Failure, now: Timestamp, rng: &mut impl Rng) {
+        let Tried {
+            upstream, credential, ..
+        } = tried;
+        let Some(settings) = upstream.cooldown else {
+            return;
+        };
+        let mut entries = self.entries.lock();
+        let entry = entries.credential_mut(credential.id);
+        let of_model = failure.scope == Scope::Model && failure.class != FailureClass::OutOfCredit;
+        if of_model && tried.model.is_none() {
+            return;
+        }
+        let model = tried.model.filter(|_| of_model).cloned();
+        let cooldown = match &model {
+            Some(model) => entry.model_cooldown(model, now),
+            None => &mut entry.cooldown,
+        };
+        let before = cooldown.rest(now);
+        cooldown.failed(settings, failure, now, rng);
+        let (after, latest) = (cooldown.rest(now), cooldown.latest());
+        entries.look_until(latest);
+        let change = match (before, after) {
+            (Some(Rest::OutOfCredit(_)), _) | (_, None) => return,
+            (_, Some(Rest::OutOfCredit(until))) => Change::OutOfCredit { until },
+            (Some(_), _) => return,
+            (None, Some(rest)) => Change::CooldownBegan {
+                model,
+                class: failure.class,
+                until: rest.until(),
+                named_by_provider: matches!(rest, Rest::Named(_)),
+            },
+        };
+        entries.note(upstream.id, credential.id, change, now);
+    }
+
+    /// A credential was refused: out of service, if that was once too often. One that is no secret cannot be replaced.
+    fn refused(&self, tried: Tried<'_>, failure: &Failure, now: Timestamp) {
+        let Tried {
+            upstream,
+            credential,
+            began,
+            ..
+        } = tried;
+        let mut entries = self.entries.lock();
+        let entry = entries.credential_mut(credential.id);
+        if credential.secret.expose().is_empty() || !entry.refused(began, now) {
+            return;
+        }
+        // Until the snapshot says so itself, which takes as long as the database does.
+        entries.look_until(now + UNTIL_KNOWN);
+        let status = failure.status.map(|status| format!(" {status}")).unwrap_or_default();
+        let reason = format!("refused {REFUSALS_MAX} times in a row:{status} {}", failure.detail);
+        let reason = reason.trim_end().to_owned();
+        entries.note(upstream.id, credential.id, Change::Deactivated { reason }, now);
+    }
+
     /// A call failed in a way that is the upstream's.
     pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        entries.doubt(upstream.id, true);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
-            let mut entries = self.entries.lock();
             entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
         }
     }
+}
+
+/// How long the board itself remembers that a credential is out of service. The database is told at once; if it is away
+/// for longer than this, the credential is found out again.
+const UNTIL_KNOWN: Duration = Duration::from_hours(1);
+
+/// How long an upstream that is not well says that it will not be.
+fn upstreams_rest(failure: &Failure) -> Option<Duration> {
+    matches!(failure.class, FailureClass::Server | FailureClass::Overloaded)
+        .then_some(failure.retry_after)
+        .flatten()
+}
+
+/// Whether a choice between this candidate and others looks at how soon they answer.
+fn looks_at_latency(route: &Route, choice: Choice) -> bool {
+    route.targets.get(choice.target).is_some_and(|target| {
+        route.strategy_of(target) == Strategy::LowestLatency || target.upstream.strategy == Strategy::LowestLatency
+    })
 }
 
 /// Whether a failure says something about the upstream, whatever the credential.
@@ -353,5 +609,7 @@ impl fmt::Debug for Canary {
     }
 }
 
+#[cfg(test)]
+mod pools;
 #[cfg(test)]
 mod tests;

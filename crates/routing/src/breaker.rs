@@ -8,20 +8,11 @@
 //! closes it or opens it anew. The canary holds a guard: if the call ends without an outcome (its client hung up), the
 //! place is free for the next one. Time is an argument; nothing here runs by itself.
 
-use domain::Timestamp;
 use domain::declaration::BreakerDecl;
+use domain::{Forced, Timestamp};
 
 /// The window is counted in this many slices; a failure is forgotten at most one slice early.
 const SLICES: usize = 10;
-
-/// What an operator decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forced {
-    /// Ask it nothing.
-    Open,
-    /// Ask it whatever it does.
-    Closed,
-}
 
 /// How a breaker stands at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,10 @@
 //! Three kinds of rest are kept apart because they allow different things. One that the provider *named* is kept to the
 //! letter: asking earlier is what gets an account banned. One that we *guess* (a 429 without a time, a refused key) only
 //! says "rather another": it is broken if there is no other. One without *credit* is not broken either, since no retry
-//! fills an account.
+//! fills an account: the credential stays out until a call that was let through to look, one at a time, is answered, or
+//! until an operator says otherwise.
+//!
+//! What rests is all of a credential, or one model of it, as the provider's answer says; both have a cooldown of their own.
 //!
 //! A rest is never made shorter by a later, shorter one, and never longer than the upstream's `cooldown.max`.
 
@@ -26,6 +29,12 @@ const REFUSED: Backoff = Backoff {
     factor: 2,
 };
 
+/// How long the one call that looks whether an account has money again is given before another may.
+const LOOK: Duration = Duration::from_mins(1);
+/// A window that an answer said is used up is left alone for this long at most: providers name the time when it is whole
+/// again, and most give parts of it back before.
+const SPARED_MAX: Duration = Duration::from_mins(1);
+
 /// Why a credential rests, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -37,11 +46,33 @@ pub enum Rest {
     OutOfCredit(Timestamp),
 }
 
+impl Rest {
+    /// Until then.
+    pub const fn until(self) -> Timestamp {
+        match self {
+            Self::Named(until) | Self::Guessed(until) | Self::OutOfCredit(until) => until,
+        }
+    }
+
+    /// Of two rests the one that allows less; of two alike the longer.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        let strength = |rest: Self| match rest {
+            Self::OutOfCredit(until) => (2, until),
+            Self::Named(until) => (1, until),
+            Self::Guessed(until) => (0, until),
+        };
+        if strength(self) >= strength(other) { self } else { other }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cooldown {
     named: Timestamp,
     guessed: Timestamp,
+    /// When to look again whether there is money.
     out_of_credit: Timestamp,
+    /// Since when there is none, as far as is known.
+    no_credit_since: Option<Timestamp>,
     /// When the guess was made.
     guessed_at: Timestamp,
     /// Failures in a row that led to guesses.
@@ -72,7 +103,7 @@ impl Cooldown {
         let longest = now + settings.max.0;
         let within = |wait: Duration| (now + wait).min(longest);
         match (failure.class, failure.retry_after) {
-            (FailureClass::OutOfCredit, _) => self.out_of_credit = self.out_of_credit.max(longest),
+            (FailureClass::OutOfCredit, _) => self.lacks_credit(now, longest),
             (FailureClass::RateLimited, Some(wait)) if !wait.is_zero() => self.named = self.named.max(within(wait)),
             (FailureClass::RateLimited, _) => self.guess(within(RATE_LIMITED.delay(self.strikes + 1, rng)), now),
             (FailureClass::Auth, _) => self.guess(within(REFUSED.delay(self.strikes + 1, rng)), now),
@@ -80,17 +111,46 @@ impl Cooldown {
         }
     }
 
-    /// A call that began at `began` was answered: our guesses were wrong, unless they were made meanwhile.
-    pub(crate) fn succeeded(&mut self, began: Timestamp) {
-        if self.strikes > 0 && began >= self.guessed_at {
+    /// An answer said that nothing is left of a window which is whole again after `wait`. Only a guess: it is no reason to
+    /// turn a call away before the provider does.
+    pub(crate) fn spare(&mut self, settings: CooldownDecl, wait: Duration, now: Timestamp) {
+        self.guessed = self.guessed.max(now + wait.min(SPARED_MAX).min(settings.max.0));
+        self.guessed_at = now;
+    }
+
+    /// There is no money since then; look again at `until`.
+    pub(crate) fn lacks_credit(&mut self, since: Timestamp, until: Timestamp) {
+        self.out_of_credit = self.out_of_credit.max(until);
+        self.no_credit_since.get_or_insert(since);
+    }
+
+    pub(crate) const fn is_out_of_credit(&self) -> bool {
+        self.no_credit_since.is_some()
+    }
+
+    /// A call begins. Where it is the one that looks whether there is money again, the others wait for what it finds.
+    pub(crate) fn look(&mut self, now: Timestamp) {
+        if self.no_credit_since.is_some() && self.out_of_credit <= now {
+            self.out_of_credit = now + LOOK;
+        }
+    }
+
+    /// A request that began at `began` was answered: our guesses were wrong, unless we learned otherwise meanwhile.
+    pub(crate) fn accepted(&mut self, began: Timestamp) {
+        if began >= self.guessed_at {
             self.guessed = Timestamp::default();
             self.strikes = 0;
         }
     }
 
-    /// A whole call was answered: its account has money.
-    pub(crate) fn has_credit(&mut self) {
-        self.out_of_credit = Timestamp::default();
+    /// A whole call that began at `began` was answered: there is money. Tells whether there was none before.
+    pub(crate) fn has_credit(&mut self, began: Timestamp) -> bool {
+        let has_credit = self.no_credit_since.is_some_and(|since| began > since);
+        if has_credit {
+            self.out_of_credit = Timestamp::default();
+            self.no_credit_since = None;
+        }
+        has_credit
     }
 
     fn guess(&mut self, until: Timestamp, now: Timestamp) {
@@ -184,9 +244,9 @@ mod tests {
             let wait = wait(&mut cooldown, FailureClass::RateLimited, at(now));
             assert!((0.75 * base..=1.25 * base).contains(&wait), "{wait} for {base}");
         }
-        cooldown.succeeded(at(29));
+        cooldown.accepted(at(29));
         assert!(cooldown.rest(at(30)).is_some(), "asked before the last failure");
-        cooldown.succeeded(at(31));
+        cooldown.accepted(at(31));
         assert_eq!((cooldown.rest(at(31)), cooldown.strikes), (None, 0));
         assert!(wait(&mut cooldown, FailureClass::Auth, at(100)) >= 11.25);
     }

@@ -9,18 +9,26 @@
 //! wrong is remembered where it belongs: a connection error or a server error with the upstream (its [breaker]), a 429 or
 //! a 401 with the credential (its [cooldown]), a caller's mistake nowhere.
 
+pub mod asked;
 pub mod attempts;
 pub mod backoff;
 pub mod board;
 pub mod breaker;
 pub mod cooldown;
+pub mod events;
 pub mod plan;
-pub mod strategy;
+pub mod retry_budget;
+
+mod fading;
+mod strategy;
 
 #[cfg(test)]
 mod testing;
 
+pub use asked::Asked;
 pub use attempts::{Attempts, Step};
-pub use board::{Board, CredentialStatus, InFlight, Probed, UpstreamStatus};
-pub use breaker::{BreakerState, Forced};
-pub use plan::{Asked, Choice, Excluded, Exclusion, Order, Pinned, Plan, plan, plan_pinned, preview};
+pub use board::{Board, CredentialStatus, InFlight, Probed, REFUSALS_MAX, UpstreamStatus};
+pub use breaker::BreakerState;
+pub use domain::Forced;
+pub use events::{Change, CredentialEvent};
+pub use plan::{Choice, Excluded, Exclusion, Order, Pinned, Plan, plan, plan_pinned, preview};

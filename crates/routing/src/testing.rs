@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::declaration::{Defaults, Strategy};
-use domain::snapshot::{CredentialRow, ModelRow, Origin, Resources, Route, UpstreamRow};
+use domain::snapshot::{CredentialRow, CredentialState, ModelRow, Origin, Resources, Route, UpstreamRow};
 use domain::{
-    CredentialId, Dialect, Failure, FailureClass, Fault, Operation, Secret, Snapshot, Surface, Timestamp, UpstreamId,
+    CredentialId, Dialect, Failure, FailureClass, Fault, Operation, Scope, Secret, Snapshot, Surface, Timestamp,
+    UpstreamId,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
+use crate::board::Tried;
 use crate::{Attempts, Board, Choice, Step, plan};
 
 pub(crate) const CHAT: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
@@ -21,22 +23,30 @@ pub(crate) fn at(ms: u64) -> Timestamp {
     START + Duration::from_millis(ms)
 }
 
-/// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`).
+/// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`),
+/// which may have terms (`key_terms`).
 pub(crate) fn snapshot(strategy: Strategy, upstreams: &[Value]) -> Snapshot {
-    let rows = upstreams
-        .iter()
-        .zip(1..)
-        .map(|(upstream, id)| upstream_row(id, upstream))
-        .collect();
     let targets: Vec<_> = (1..=upstreams.len())
         .map(|id| json!({"upstream": format!("u{id}")}))
         .collect();
-    let model = json!({"name": "m", "strategy": strategy, "targets": targets});
+    snapshot_of(
+        upstreams,
+        &[json!({"name": "m", "strategy": strategy, "targets": targets})],
+    )
+}
+
+/// A snapshot with these models over upstreams `u1`, `u2` and so on.
+pub(crate) fn snapshot_of(upstreams: &[Value], models: &[Value]) -> Snapshot {
+    let row = |decl: &Value| ModelRow {
+        decl: serde_json::from_value(decl.clone()).unwrap(),
+    };
     Snapshot::build(Resources {
-        upstreams: rows,
-        models: vec![ModelRow {
-            decl: serde_json::from_value(model).unwrap(),
-        }],
+        upstreams: upstreams
+            .iter()
+            .zip(1..)
+            .map(|(upstream, id)| upstream_row(id, upstream))
+            .collect(),
+        models: models.iter().map(row).collect(),
         ..Resources::default()
     })
 }
@@ -47,7 +57,7 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(name, _)| *name != "keys" && *name != "key_weights");
+        .filter(|(name, _)| !["keys", "key_weights", "key_terms"].contains(&name.as_str()));
     decl.as_object_mut()
         .unwrap()
         .extend(fields.map(|(name, value)| (name.clone(), value.clone())));
@@ -62,8 +72,12 @@ fn upstream_row(id: i64, upstream: &Value) -> UpstreamRow {
                 name: format!("k{n}"),
                 secret: Secret::new("sk"),
                 weight: weight(n),
+                terms: serde_json::from_value(upstream["key_terms"][n as usize].clone()).unwrap_or_default(),
+                state: CredentialState::default(),
+                account: None,
             })
             .collect(),
+        forced: None,
     }
 }
 
@@ -98,6 +112,35 @@ pub(crate) fn status(status: u16) -> Failure {
 pub(crate) fn after(mut failure: Failure, retry_after_ms: u64) -> Failure {
     failure.retry_after = Some(Duration::from_millis(retry_after_ms));
     failure
+}
+
+/// Tells the board of a failure, at `now`, of a call that began then.
+pub(crate) fn fail(route: &Route, board: &Board, choice: (usize, usize), failure: &Failure, now: Timestamp) {
+    board.failed(tried(route, choice, now), failure, None, now, &mut rng(1));
+}
+
+/// Lets one model of a credential rest, as its provider says.
+pub(crate) fn rest_model(route: &Route, board: &Board, choice: (usize, usize), model: &str, ms: u64) {
+    let limited = Failure {
+        scope: Scope::Model,
+        ..after(status(429), ms)
+    };
+    let tried = Tried {
+        model: Some(&model.into()),
+        ..tried(route, choice, START)
+    };
+    board.failed(tried, &limited, None, START, &mut rng(1));
+}
+
+/// A try of a call that began then.
+pub(crate) fn tried(route: &Route, choice: (usize, usize), began: Timestamp) -> Tried<'_> {
+    let target = &route.targets[choice.0];
+    Tried {
+        upstream: &target.upstream,
+        model: Some(&target.model),
+        credential: &target.upstream.credentials[choice.1],
+        began,
+    }
 }
 
 /// How a call went.

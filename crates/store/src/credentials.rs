@@ -1,17 +1,19 @@
 //! Credentials of upstreams: sealed, shown by their ends.
 
-use domain::declaration::CredentialDecl;
+use domain::declaration::{CredentialDecl, CredentialTerms};
+use domain::snapshot::{CredentialState, Deactivation};
 use domain::{CredentialId, Secret, Timestamp, UpstreamId};
 use sea_orm::FromQueryResult;
 
 use crate::clock::now;
+use crate::credential_states::{self, StateColumns};
 use crate::db::{Sql, Tx, values};
 use crate::error::{Kind, Result, StoreError};
 use crate::meta::{self, HASH_KEY_CONTEXT};
 use crate::names::{Origin, check_name, name_key};
-use crate::store::Store;
-use crate::upstreams;
+use crate::store::{Store, to_json};
 use crate::vault::{KeyRing, VaultError};
+use crate::{oauth, upstreams};
 
 /// Credentials of upstreams.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ pub struct CredentialRecord {
     pub masked: String,
     /// Share under the strategy `weighted`.
     pub weight: u32,
+    /// How it may be used, apart from that.
+    pub terms: CredentialTerms,
+    /// What became of it.
+    pub state: CredentialState,
+    /// Whether it has a key or logs in.
+    pub kind: CredentialKind,
     /// Who made it.
     pub origin: Origin,
     /// When it was made.
@@ -39,6 +47,29 @@ pub struct CredentialRecord {
     sealed: String,
 }
 
+/// What a credential's secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialKind {
+    /// A key that stays what it is.
+    Key,
+    /// An account that logs in; its tokens are renewed.
+    Account,
+}
+
+impl CredentialKind {
+    /// The word in the database and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Account => "account",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        if name == "account" { Self::Account } else { Self::Key }
+    }
+}
+
 /// What to change about a credential; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialChange {
@@ -46,6 +77,8 @@ pub struct CredentialChange {
     pub key: Option<Secret>,
     /// Another share.
     pub weight: Option<u32>,
+    /// How it may be used from now on, apart from that.
+    pub terms: Option<CredentialTerms>,
 }
 
 impl Credentials<'_> {
@@ -54,7 +87,7 @@ impl Credentials<'_> {
         let tx = self.0.db().write().await?;
         let owner = upstreams::editable(&tx, upstream).await?;
         refuse_taken(&tx, owner.id, &decl.name).await?;
-        insert(&tx, self.0.ring(), owner.id, decl, origin).await?;
+        insert(&tx, self.0.ring(), owner.id, &Held::from(decl), origin).await?;
         meta::bump_revision(&tx).await?;
         tx.commit().await?;
         self.get(upstream, &decl.name).await
@@ -79,12 +112,18 @@ impl Credentials<'_> {
         let tx = self.0.db().write().await?;
         let owner = upstreams::editable(&tx, upstream).await?;
         let credential = require(&tx, owner.id, name).await?;
+        if credential.kind == CredentialKind::Account && change.key.is_some() {
+            return Err(StoreError::Invalid(format!(
+                "`{name}` is an account and has no key; log it in: tollgate account login {name}"
+            )));
+        }
         update(
             &tx,
             self.0.ring(),
             &credential,
             change.key.as_ref(),
             change.weight.unwrap_or(credential.weight),
+            change.terms.as_ref().unwrap_or(&credential.terms),
         )
         .await?;
         meta::bump_revision(&tx).await?;
@@ -98,6 +137,7 @@ impl Credentials<'_> {
         let owner = upstreams::editable(&tx, upstream).await?;
         let credential = require(&tx, owner.id, name).await?;
         archive(&tx, credential.id).await?;
+        oauth::forget(&tx, credential.id).await?;
         meta::bump_revision(&tx).await?;
         tx.commit().await
     }
@@ -110,8 +150,10 @@ impl CredentialRecord {
     }
 }
 
-const SELECT: &str =
-    "SELECT id, upstream_id, name, secret, masked, weight, origin, created_at, updated_at FROM credentials";
+const SELECT: &str = "SELECT c.id, c.upstream_id, c.name, c.secret, c.masked, c.weight, c.terms, c.kind, c.origin, \
+                      c.created_at, c.updated_at, COALESCE(s.activation, 0) AS activation, s.deactivated_at, \
+                      COALESCE(s.reason, '') AS reason, s.out_of_credit_at \
+                      FROM credentials c LEFT JOIN credential_states s ON s.credential_id = c.id";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -121,19 +163,42 @@ struct Row {
     secret: String,
     masked: String,
     weight: i64,
+    terms: String,
+    kind: String,
     origin: String,
     created_at: i64,
     updated_at: i64,
+    activation: i64,
+    deactivated_at: Option<i64>,
+    reason: String,
+    out_of_credit_at: Option<i64>,
 }
 
 impl From<Row> for CredentialRecord {
+    /// Terms that cannot be read take it out of service: without them it might be used for whom it is not meant.
     fn from(row: Row) -> Self {
+        let mut state = CredentialState::from(StateColumns {
+            activation: row.activation,
+            deactivated_at: row.deactivated_at,
+            reason: row.reason,
+            out_of_credit_at: row.out_of_credit_at,
+        });
+        let terms = serde_json::from_str(&row.terms).unwrap_or_else(|error| {
+            state.deactivated = Some(Deactivation {
+                at: Timestamp(row.updated_at),
+                reason: format!("its settings cannot be read ({error}); remove it and add it again"),
+            });
+            CredentialTerms::default()
+        });
         Self {
             id: CredentialId(row.id),
             upstream: UpstreamId(row.upstream_id),
             name: row.name,
             masked: row.masked,
             weight: u32::try_from(row.weight).unwrap_or(u32::MAX),
+            terms,
+            state,
+            kind: CredentialKind::from_name(&row.kind),
             origin: Origin::from_name(&row.origin),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
@@ -144,7 +209,7 @@ impl From<Row> for CredentialRecord {
 
 /// All that are not archived.
 pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<CredentialRecord>> {
-    let select = format!("{SELECT} WHERE archived_at IS NULL ORDER BY upstream_id, name_key");
+    let select = format!("{SELECT} WHERE c.archived_at IS NULL ORDER BY c.upstream_id, c.name_key");
     Ok(sql
         .all::<Row>(&select, values![])
         .await?
@@ -155,7 +220,7 @@ pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<CredentialRecord>> {
 
 /// Those of one upstream.
 pub(crate) async fn of_upstream(sql: &impl Sql, upstream: UpstreamId) -> Result<Vec<CredentialRecord>> {
-    let select = format!("{SELECT} WHERE upstream_id = $1 AND archived_at IS NULL ORDER BY name_key");
+    let select = format!("{SELECT} WHERE c.upstream_id = $1 AND c.archived_at IS NULL ORDER BY c.name_key");
     Ok(sql
         .all::<Row>(&select, values![upstream.0])
         .await?
@@ -164,7 +229,8 @@ pub(crate) async fn of_upstream(sql: &impl Sql, upstream: UpstreamId) -> Result<
         .collect())
 }
 
-/// Makes the credentials of an upstream those declared: adds, changes, archives. Tells whether anything changed.
+/// Makes the credentials of an upstream those declared: adds, changes, archives. Accounts are not declared, and stay.
+/// Tells whether anything changed.
 pub(crate) async fn declare(
     tx: &Tx<'_>,
     ring: &KeyRing,
@@ -180,23 +246,26 @@ pub(crate) async fn declare(
             .find(|record| name_key(&record.name) == name_key(&decl.name))
         {
             None => {
-                insert(tx, ring, upstream, decl, origin).await?;
+                insert(tx, ring, upstream, &Held::from(decl), origin).await?;
                 changed = true;
             }
+            Some(record) if record.kind == CredentialKind::Account => return Err(taken_by(record.clone())),
             Some(record) => {
                 // A secret that cannot be unsealed any more is replaced by the declared one.
                 let same = record.unseal(ring).is_ok_and(|secret| secret == decl.key);
-                if !same || record.weight != decl.weight {
-                    update(tx, ring, record, (!same).then_some(&decl.key), decl.weight).await?;
+                let terms = decl.terms();
+                if !same || record.weight != decl.weight || record.terms != terms {
+                    update(tx, ring, record, (!same).then_some(&decl.key), decl.weight, &terms).await?;
                     changed = true;
                 }
             }
         }
     }
     let gone = |record: &&CredentialRecord| {
-        !declared
-            .iter()
-            .any(|decl| name_key(&decl.name) == name_key(&record.name))
+        record.kind == CredentialKind::Key
+            && !declared
+                .iter()
+                .any(|decl| name_key(&decl.name) == name_key(&record.name))
     };
     for record in existing.iter().filter(gone) {
         archive(tx, record.id).await?;
@@ -205,35 +274,83 @@ pub(crate) async fn declare(
     Ok(changed)
 }
 
+/// What a new row holds.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    name: &'a str,
+    weight: u32,
+    terms: CredentialTerms,
+    /// `None`: an account.
+    key: Option<&'a Secret>,
+}
+
+impl<'a> Held<'a> {
+    /// An account of this name.
+    pub(crate) fn account(name: &'a str) -> Self {
+        Self {
+            name,
+            weight: 1,
+            terms: CredentialTerms::default(),
+            key: None,
+        }
+    }
+}
+
+impl<'a> From<&'a CredentialDecl> for Held<'a> {
+    fn from(decl: &'a CredentialDecl) -> Self {
+        Self {
+            name: &decl.name,
+            weight: decl.weight,
+            terms: decl.terms(),
+            key: Some(&decl.key),
+        }
+    }
+}
+
 /// Adds a row. The secret is sealed for the row's identity, which is known only afterwards.
 pub(crate) async fn insert(
     tx: &Tx<'_>,
     ring: &KeyRing,
     upstream: UpstreamId,
-    decl: &CredentialDecl,
+    held: &Held<'_>,
     origin: Origin,
-) -> Result<()> {
-    check_name(Kind::Credential, &decl.name)?;
+) -> Result<CredentialId> {
+    let (kind, named) = match held.key {
+        Some(_) => (CredentialKind::Key, Kind::Credential),
+        None => (CredentialKind::Account, Kind::Account),
+    };
+    check_name(named, held.name)?;
     let insert = "INSERT INTO credentials \
-                  (upstream_id, name, name_key, secret, masked, weight, origin, created_at, updated_at) \
-                  VALUES ($1, $2, $3, '', $4, $5, $6, $7, $7) RETURNING id";
+                  (upstream_id, name, name_key, secret, masked, weight, terms, kind, origin, created_at, updated_at) \
+                  VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8, $9, $9) RETURNING id";
     let values = values![
         upstream.0,
-        decl.name.as_str(),
-        name_key(&decl.name),
-        decl.key.masked(),
-        i64::from(decl.weight),
+        held.name,
+        name_key(held.name),
+        held.key.map(Secret::masked).unwrap_or_default(),
+        i64::from(held.weight),
+        to_json(&held.terms)?,
+        kind.name(),
         origin.name(),
         now().0
     ];
     let id = CredentialId(tx.number(insert, values).await?);
-    let sealed = ring.seal(&context(id), decl.key.expose().as_bytes())?;
-    tx.exec(
-        "UPDATE credentials SET secret = $2 WHERE id = $1",
-        values![id.0, sealed],
-    )
-    .await
-    .map(|_| ())
+    if let Some(key) = held.key {
+        let sealed = ring.seal(&context(id), key.expose().as_bytes())?;
+        tx.exec(
+            "UPDATE credentials SET secret = $2 WHERE id = $1",
+            values![id.0, sealed],
+        )
+        .await?;
+    }
+    Ok(id)
+}
+
+/// Brings the accounts back that went out of service with their upstream.
+pub(crate) async fn restore_accounts(tx: &Tx<'_>, upstream: UpstreamId) -> Result<()> {
+    let restore = "UPDATE credentials SET archived_at = NULL WHERE upstream_id = $1 AND archived_at IS NOT NULL \
+                   AND id IN (SELECT credential_id FROM oauth_accounts)";
+    tx.exec(restore, values![upstream.0]).await.map(|_| ())
 }
 
 /// Takes all credentials of an upstream out of service.
@@ -251,10 +368,10 @@ pub(crate) async fn reseal_all(store: &Store) -> Result<u64> {
     }
     let ring = store.ring();
     let tx = store.db().write().await?;
-    let mut resealed = upstreams::reseal_all(&tx).await?;
+    let mut resealed = upstreams::reseal_all(&tx).await? + oauth::reseal_all(&tx).await?;
     // Archived ones too: the old key shall not be needed for anything any more.
     for row in tx
-        .all::<Sealed>("SELECT id, secret FROM credentials", values![])
+        .all::<Sealed>("SELECT id, secret FROM credentials WHERE kind = 'key'", values![])
         .await?
     {
         if !ring.is_current(&row.secret) {
@@ -288,18 +405,28 @@ async fn update(
     record: &CredentialRecord,
     key: Option<&Secret>,
     weight: u32,
+    terms: &CredentialTerms,
 ) -> Result<()> {
+    if key.is_some() {
+        // What was found out about the old secret does not hold for the new one.
+        credential_states::activate(tx, record.id).await?;
+    }
     let (sealed, masked) = match key {
         Some(key) => (ring.seal(&context(record.id), key.expose().as_bytes())?, key.masked()),
         None => (record.sealed.clone(), record.masked.clone()),
     };
-    let update = "UPDATE credentials SET secret = $2, masked = $3, weight = $4, updated_at = $5 WHERE id = $1";
-    tx.exec(update, values![record.id.0, sealed, masked, i64::from(weight), now().0])
-        .await
-        .map(|_| ())
+    let update =
+        "UPDATE credentials SET secret = $2, masked = $3, weight = $4, terms = $5, updated_at = $6 WHERE id = $1";
+    let terms = to_json(terms)?;
+    tx.exec(
+        update,
+        values![record.id.0, sealed, masked, i64::from(weight), terms, now().0],
+    )
+    .await
+    .map(|_| ())
 }
 
-async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
+pub(crate) async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
     tx.exec(
         "UPDATE credentials SET archived_at = $2 WHERE id = $1",
         values![id.0, now().0],
@@ -308,26 +435,30 @@ async fn archive(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
     .map(|_| ())
 }
 
-async fn require(sql: &impl Sql, upstream: UpstreamId, name: &str) -> Result<CredentialRecord> {
-    let select = format!("{SELECT} WHERE upstream_id = $1 AND name_key = $2 AND archived_at IS NULL");
+/// One that is to be used.
+pub(crate) async fn require(sql: &impl Sql, upstream: UpstreamId, name: &str) -> Result<CredentialRecord> {
+    let select = format!("{SELECT} WHERE c.upstream_id = $1 AND c.name_key = $2 AND c.archived_at IS NULL");
     let row = sql.one::<Row>(&select, values![upstream.0, name_key(name)]).await?;
     row.map(Into::into)
         .ok_or_else(|| StoreError::not_found(Kind::Credential, name))
 }
 
-async fn refuse_taken(tx: &Tx<'_>, upstream: UpstreamId, name: &str) -> Result<()> {
+pub(crate) async fn refuse_taken(tx: &Tx<'_>, upstream: UpstreamId, name: &str) -> Result<()> {
     match require(tx, upstream, name).await {
-        Ok(found) => {
-            let origin = found.origin.described().to_owned();
-            Err(StoreError::Exists {
-                kind: Kind::Credential,
-                name: found.name,
-                origin,
-            })
-        }
+        Ok(found) => Err(taken_by(found)),
         Err(StoreError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn taken_by(record: CredentialRecord) -> StoreError {
+    let kind = match record.kind {
+        CredentialKind::Key => Kind::Credential,
+        CredentialKind::Account => Kind::Account,
+    };
+    let origin = record.origin.described().to_owned();
+    let name = record.name;
+    StoreError::Exists { kind, name, origin }
 }
 
 fn context(id: CredentialId) -> String {

@@ -19,6 +19,8 @@ pub enum Kind {
     Upstream,
     /// A credential of an upstream.
     Credential,
+    /// An account at a provider.
+    Account,
     /// A model.
     Model,
     /// A logged request.
@@ -33,6 +35,7 @@ impl Kind {
             Self::Key => "key",
             Self::Upstream => "upstream",
             Self::Credential => "credential",
+            Self::Account => "account",
             Self::Model => "model",
             Self::Request => "request",
         }

@@ -92,6 +92,12 @@ pub(crate) const NAME_CHARS_MAX: usize = 200;
 /// The longest note on a movement, in characters.
 pub(crate) const NOTE_CHARS_MAX: usize = 1_000;
 
+/// What is kept of why an account could not be renewed, in characters.
+pub(crate) const TROUBLE_CHARS_MAX: usize = 300;
+
+/// Logins of accounts under way at once: people do them one by one.
+pub(crate) const LOGINS_MAX: i64 = 64;
+
 /// How long a statement waits for another process that holds SQLite's write lock.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 

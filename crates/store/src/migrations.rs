@@ -16,6 +16,8 @@ use crate::vault::KeyRing;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_pins.sql"),
+    include_str!("migrations/0003_credential_pools.sql"),
+    include_str!("migrations/0004_oauth.sql"),
 ];
 
 /// Serialises migrations on PostgreSQL; any constant that nobody else uses.

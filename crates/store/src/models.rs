@@ -213,11 +213,7 @@ fn inline_upstream(model: &str, index: usize, target: &TargetDecl) -> Result<Opt
     if target.upstream.is_some() {
         return refuse("names an upstream and a `base_url`; leave one out");
     }
-    let key = target.key.clone().map(|key| CredentialDecl {
-        name: "key".to_owned(),
-        key,
-        weight: 1,
-    });
+    let key = target.key.clone().map(|key| CredentialDecl::new("key", key));
     Ok(Some(UpstreamDecl {
         name: format!("model/{model}#{}", index + 1),
         provider: None,

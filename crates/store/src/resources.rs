@@ -2,17 +2,20 @@
 //!
 //! A row that cannot be read or unsealed becomes a problem that people see; it never prevents a start.
 
+use std::collections::HashMap;
+
+use domain::CredentialId;
 use domain::declaration::Defaults;
 use domain::snapshot::{CredentialRow, KeyRow, ModelRow, Problem, Resources, UpstreamRow, UserRow};
 
-use crate::credentials::CredentialRecord;
+use crate::credentials::{CredentialKind, CredentialRecord};
 use crate::db::{Sql as _, values};
 use crate::error::{Result, StoreError};
 use crate::keys::{self, KeyRecord};
 use crate::store::Store;
 use crate::upstreams::UpstreamRecord;
-use crate::vault::KeyRing;
-use crate::{models, upstreams, users};
+use crate::vault::{KeyRing, VaultError};
+use crate::{models, oauth, upstreams, users};
 
 impl Store {
     /// Reads all resources, unsealed. `request_timeout` and `providers` are the caller's to fill in.
@@ -24,10 +27,11 @@ impl Store {
             defaults,
             ..Resources::default()
         };
+        let mut accounts = oauth::all(&tx).await?;
         for record in upstreams::all(&tx).await? {
             match record {
                 Ok(record) => {
-                    let row = upstream(record, self.ring(), &mut resources.problems);
+                    let row = upstream(record, self.ring(), &mut accounts, &mut resources.problems);
                     resources.upstreams.push(row);
                 }
                 Err(error) => resources.problems.push(problem(error)),
@@ -57,15 +61,28 @@ impl Store {
     }
 }
 
-fn upstream(record: UpstreamRecord, ring: &KeyRing, problems: &mut Vec<Problem>) -> UpstreamRow {
-    let mut unseal = |credential: &CredentialRecord| match credential.unseal(ring) {
-        Ok(secret) => {
+fn upstream(
+    record: UpstreamRecord,
+    ring: &KeyRing,
+    accounts: &mut HashMap<CredentialId, oauth::Current>,
+    problems: &mut Vec<Problem>,
+) -> UpstreamRow {
+    let mut secret_of = |credential: &CredentialRecord| match (credential.kind, accounts.remove(&credential.id)) {
+        (CredentialKind::Key, _) => credential.unseal(ring).map(|secret| (secret, None)),
+        (CredentialKind::Account, Some(current)) => current.access.map(|access| (access, Some(current.state))),
+        (CredentialKind::Account, None) => Err(VaultError::Damaged),
+    };
+    let mut unseal = |credential: &CredentialRecord| match secret_of(credential) {
+        Ok((secret, account)) => {
             let name = credential.name.clone();
             Some(CredentialRow {
                 id: credential.id,
                 name,
                 secret,
                 weight: credential.weight,
+                terms: credential.terms.clone(),
+                state: credential.state.clone(),
+                account,
             })
         }
         Err(error) => {
@@ -81,6 +98,7 @@ fn upstream(record: UpstreamRecord, ring: &KeyRing, problems: &mut Vec<Problem>)
     UpstreamRow {
         id: record.id,
         origin: record.origin.into(),
+        forced: record.forced,
         decl: record.decl,
         credentials,
     }

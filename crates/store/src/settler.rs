@@ -19,7 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Money, UserId};
+use domain::{CredentialId, Money, UserId};
 use metering::Accounts;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -138,6 +138,19 @@ impl Settler {
         settler.count_backlog()?;
         settler.journal.acknowledge(settler.position);
         Ok(settler)
+    }
+
+    /// How often credentials were used on a day, by receipts that are not booked yet. Before the first call is admitted,
+    /// and before the first is booked, this and what is booked is all that was used.
+    pub fn uses_waiting(&mut self, day: i64) -> Result<HashMap<CredentialId, u64>> {
+        let mut uses: HashMap<CredentialId, u64> = HashMap::new();
+        let end = self.journal.end();
+        read_between(&mut self.reader, &self.journal, self.position, end, |record| {
+            for (credential, _) in entry::sent(record).into_iter().filter(|(_, used)| *used == day) {
+                *uses.entry(credential).or_default() += 1;
+            }
+        })?;
+        Ok(uses)
     }
 
     /// A handle that outlives [`run`](Self::run).
@@ -436,22 +449,37 @@ fn owed_between(
     to: JournalPosition,
 ) -> Result<(HashMap<UserId, Money>, i64)> {
     let mut owed: HashMap<UserId, Money> = HashMap::new();
-    let (mut at, mut count) = (from, 0);
+    let mut count = 0;
+    read_between(reader, journal, from, to, |record| {
+        count += 1;
+        if let Some((user, charged)) = entry::owed(record) {
+            *owed.entry(user).or_default() += charged;
+        }
+    })?;
+    Ok((owed, count))
+}
+
+/// Shows the records of a stretch, one after the other.
+fn read_between(
+    reader: &mut Reader,
+    journal: &Journal,
+    from: JournalPosition,
+    to: JournalPosition,
+    mut show: impl FnMut(&[u8]),
+) -> Result<()> {
+    let mut at = from;
     while at < to
         && let Some(stretch) = reader.read(journal, at, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?
     {
         for (index, record) in stretch.records().enumerate() {
             if stretch.end_of(index) > to {
-                return Ok((owed, count));
+                return Ok(());
             }
-            count += 1;
-            if let Some((user, charged)) = entry::owed(record) {
-                *owed.entry(user).or_default() += charged;
-            }
+            show(record);
         }
         at = stretch.to;
     }
-    Ok((owed, count))
+    Ok(())
 }
 
 impl std::fmt::Debug for Settler {

@@ -15,6 +15,7 @@ use crate::hasher::KeyHasher;
 use crate::journal::JournalPosition;
 use crate::keys::Keys;
 use crate::models::Models;
+use crate::oauth::{OAuthAccounts, PendingLogins};
 use crate::pins::Pins;
 use crate::requests::Requests;
 use crate::settings::Settings;
@@ -110,6 +111,16 @@ impl Store {
     /// Credentials of upstreams.
     pub fn credentials(&self) -> Credentials<'_> {
         Credentials(self)
+    }
+
+    /// Accounts: credentials that log in.
+    pub fn oauth_accounts(&self) -> OAuthAccounts<'_> {
+        OAuthAccounts(self)
+    }
+
+    /// Logins of accounts that are under way.
+    pub fn pending_logins(&self) -> PendingLogins<'_> {
+        PendingLogins(self)
     }
 
     /// Models.

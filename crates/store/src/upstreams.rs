@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use domain::declaration::UpstreamDecl;
-use domain::{Timestamp, UpstreamId};
+use domain::{Forced, Timestamp, UpstreamId};
 use sea_orm::FromQueryResult;
 
 use crate::clock::now;
@@ -15,7 +15,7 @@ use crate::db::{Sql, Tx, values};
 use crate::error::{Kind, Result, StoreError};
 use crate::names::{Origin, check_name, name_key};
 use crate::store::{Store, to_json};
-use crate::{meta, vault::KeyRing};
+use crate::{forced, meta, vault::KeyRing};
 
 /// Upstreams.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct UpstreamRecord {
     pub hidden: bool,
     /// Its credentials, without secrets.
     pub credentials: Vec<CredentialRecord>,
+    /// What an operator decided on its breaker.
+    pub forced: Option<Forced>,
     /// Who made it.
     pub origin: Origin,
     /// When it was made.
@@ -67,6 +69,7 @@ impl Upstreams<'_> {
         let reader = self.0.db().read().await?;
         let mut record = require(&reader, name).await?;
         record.credentials = credentials::of_upstream(&reader, record.id).await?;
+        record.forced = forced::all(&reader).await?.remove(&record.id);
         Ok(record)
     }
 
@@ -129,6 +132,7 @@ impl Row {
             decl,
             hidden: self.hidden,
             credentials: Vec::new(),
+            forced: None,
             origin: Origin::from_name(&self.origin),
             created_at: Timestamp(self.created_at),
             updated_at: Timestamp(self.updated_at),
@@ -144,9 +148,11 @@ pub(crate) async fn all(sql: &impl Sql) -> Result<Vec<Result<UpstreamRecord>>> {
     for record in credentials::all(sql).await? {
         credentials.entry(record.upstream).or_default().push(record);
     }
+    let mut forced = forced::all(sql).await?;
     let with_credentials = |row: Row| {
         let mut record = row.read(sql.ring())?;
         record.credentials = credentials.remove(&record.id).unwrap_or_default();
+        record.forced = forced.remove(&record.id);
         Ok(record)
     };
     Ok(rows.into_iter().map(with_credentials).collect())
@@ -201,6 +207,7 @@ pub(crate) async fn put(tx: &Tx<'_>, ring: &KeyRing, decl: &UpstreamDecl, shown:
     let id = match archived(tx, &decl.name, origin).await? {
         Some(id) => {
             update(tx, id, decl).await?;
+            credentials::restore_accounts(tx, id).await?;
             id
         }
         None => insert(tx, decl, shown, origin).await?,

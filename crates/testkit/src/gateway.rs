@@ -260,20 +260,25 @@ impl Tollgate {
 
     /// Runs a command that reads `input` from stdin.
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = self.cli_child(arguments);
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that does not read its input closes it; that is not our failure.
+            io::Write::write_all(&mut stdin, input.as_bytes()).ok();
+        }
+        child.wait_with_output().expect("the command ends")
+    }
+
+    /// Starts a command that asks and is answered, with its three streams.
+    pub fn cli_child(&self, arguments: &[&str]) -> Child {
         let mut command = self.command();
         command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command
+        command
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that does not read its input closes it; that is not our failure.
-            io::Write::write_all(&mut stdin, input.as_bytes()).ok();
-        }
-        child.wait_with_output().expect("the command ends")
+            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()))
     }
 
     /// Runs a command that must succeed; its stdout.

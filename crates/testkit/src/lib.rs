@@ -11,6 +11,7 @@
     reason = "helpers for tests panic instead of returning errors; the header says so"
 )]
 
+pub mod authority;
 pub mod client;
 pub mod frame;
 pub mod gateway;

@@ -8,6 +8,7 @@
     reason = "help texts are shown on a terminal, which knows no Markdown"
 )]
 
+mod account;
 mod audit;
 mod backup;
 mod balance;
@@ -88,6 +89,9 @@ enum Command {
     /// Credentials of upstreams
     #[command(subcommand)]
     Credential(credential::Credential),
+    /// Accounts at providers that log in instead of having a key
+    #[command(subcommand)]
+    Account(account::Account),
     /// Models: names that clients use
     #[command(subcommand)]
     Model(model::Model),
@@ -142,6 +146,7 @@ impl Command {
             Self::Key(command) => command.run(context).await,
             Self::Upstream(command) => command.run(context).await,
             Self::Credential(command) => command.run(context).await,
+            Self::Account(command) => command.run(context).await,
             Self::Model(command) => command.run(context).await,
             Self::Balance(command) => command.run(context).await,
             Self::Audit(command) => command.run(context).await,

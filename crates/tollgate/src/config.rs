@@ -21,11 +21,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::account::AccountDecl;
 use domain::declaration::{
     BreakerDecl, CooldownDecl, CredentialDecl, Defaults, HealthDecl, KeyDecl, ModelDecl, TimeoutsDecl, UpstreamDecl,
     UserDecl,
 };
-use domain::{Provider, Secret, SystemPromptDecl, catalog};
+use domain::{Groups, Provider, Secret, SystemPromptDecl, catalog};
 use serde::Deserialize;
 
 pub use environment::Environment;
@@ -64,14 +65,20 @@ pub struct Config {
     pub defaults: Defaults,
     /// Text that the operator puts into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of models' names belong.
+    pub groups: Groups,
     /// Provider presets of the operator's own.
     pub providers: Vec<Arc<Provider>>,
+    /// What the operator says about kinds of accounts.
+    pub accounts: Vec<AccountDecl>,
     /// Resources that belong to the file.
     pub declared: Declared,
     /// Upstreams for the providers whose keys are in the environment, where the file does not speak of upstreams.
     pub found: Vec<UpstreamDecl>,
     /// Where each resource's name stands, for mistakes that only the database knows of.
     pub names: Vec<DeclaredName>,
+    /// Names of pools of credentials.
+    pub profiles: Vec<String>,
     /// Things worth telling that stop nothing.
     pub notes: Vec<String>,
 }
@@ -213,8 +220,11 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let logs = section(tree, "logs", mistakes);
     let defaults = section(tree, "defaults", mistakes);
     let system_prompt: SystemPromptDecl = section(tree, "system_prompt", mistakes);
+    let groups: Groups = section(tree, "groups", mistakes);
+    let profiles: Vec<String> = section(tree, "profiles", mistakes);
     check_switches(tree, mistakes);
     let providers: Vec<Listed<'_, Provider>> = list(tree, "providers", mistakes);
+    let accounts: Vec<Listed<'_, AccountDecl>> = list(tree, "accounts", mistakes);
     let upstreams: Vec<Listed<'_, UpstreamDecl>> = list(tree, "upstreams", mistakes);
     let models: Vec<Listed<'_, ModelDecl>> = list(tree, "models", mistakes);
     let users: Vec<Listed<'_, UserDecl>> = list(tree, "users", mistakes);
@@ -222,7 +232,9 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::process(tree, &server, &storage, &security, &logs, &defaults, mistakes);
     check::providers(&providers, mistakes);
     let own: Vec<&Provider> = providers.iter().map(|listed| &listed.decl).collect();
+    check::accounts(&accounts, &own, mistakes);
     check::upstreams(&upstreams, &own, mistakes);
+    check::groups(tree, &groups, &upstreams, mistakes);
     let found = if tree.get("upstreams").is_none() {
         found(environment, &own)
     } else {
@@ -232,8 +244,10 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         .into_iter()
         .chain(found.iter().map(|decl| decl.name.as_str()));
     check::models(&models, &names.collect::<Vec<_>>(), mistakes);
+    check::fallbacks(&models, &[], mistakes);
     check::users(&users, mistakes);
     check::keys(&keys, &check::names_in(tree, "users"), mistakes);
+    check::profiles(tree, &profiles, &upstreams, &keys, mistakes);
     Config {
         file: None,
         server,
@@ -242,7 +256,9 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         logs,
         defaults,
         system_prompt,
+        groups,
         providers: taken(providers).map(Arc::new).collect(),
+        accounts: taken(accounts).collect(),
         declared: Declared {
             upstreams: tree.get("upstreams").map(|_| taken(upstreams).collect()),
             models: taken(models).collect(),
@@ -251,6 +267,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         },
         found,
         names: declared_names(tree),
+        profiles,
         notes,
     }
 }
@@ -265,11 +282,7 @@ fn found(environment: &Environment, own: &[&Provider]) -> Vec<UpstreamDecl> {
         .filter_map(|provider| {
             let key = provider.env.iter().find_map(|name| environment.filled(name))?;
             let key = Secret::new(key.trim());
-            let credential = CredentialDecl {
-                name: FOUND_CREDENTIAL.to_owned(),
-                key,
-                weight: 1,
-            };
+            let credential = CredentialDecl::new(FOUND_CREDENTIAL, key);
             Some(UpstreamDecl {
                 credentials: vec![credential],
                 ..upstream_of(&provider.name)

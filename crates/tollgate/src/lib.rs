@@ -4,5 +4,6 @@
 
 pub mod cli;
 pub mod config;
+mod logins;
 pub mod secrets;
 mod serve;

@@ -4,6 +4,7 @@
 //! the same data is refused at once; the settler has counted the journal's backlog before that, so that nobody spends
 //! money twice over a restart; and it stops last, when no call is left that could write a receipt.
 
+mod credentials;
 mod first_start;
 mod logs;
 mod retention;
@@ -11,20 +12,22 @@ mod signals;
 mod watch;
 pub(crate) mod world;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::Timestamp;
+use domain::{CredentialId, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
-use store::{Journal, JournalOptions, KeyRing, Settler, Store, StoreOptions};
+use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output;
 use crate::config::{Config, DEFAULT_FILE, Sources, SyncMode};
+use crate::logins::{self, Logins};
 use crate::secrets::{self, Make};
 use world::World;
 
@@ -136,6 +139,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         store: parts.store.clone(),
         accounts: Arc::clone(&parts.accounts),
         current: current(&gateway),
+        logins: logins::for_api(Logins::new(parts.store.clone(), &config, Origin::Api), &gateway),
         admin_token: config.security.admin_token.clone(),
         master_key: config.security.master_key.clone(),
     });
@@ -148,6 +152,13 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
         gateway: gateway.clone(),
         shutdown: shutdown.clone(),
     }));
+    let keep = tokio::spawn(credentials::keep(
+        gateway.clone(),
+        parts.store.clone(),
+        shutdown.clone(),
+    ));
+    let (keeping, stopping) = (gateway.clone(), shutdown_of(&shutdown));
+    let accounts = tokio::spawn(async move { keeping.keep_accounts(stopping).await });
     let clean = tokio::spawn(retention::keep_clean(
         parts.store.clone(),
         config.logs.retention.0,
@@ -169,7 +180,14 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     tracing::info!(all_ended, "no more calls; booking the last receipts");
     shutdown.cancel();
     // Tasks that only watch: whether they ended well no longer matters.
-    drop((follow.await, clean.await, look_after.await, looked_after.await));
+    drop((
+        follow.await,
+        keep.await,
+        clean.await,
+        accounts.await,
+        look_after.await,
+        looked_after.await,
+    ));
     stop_remembering.cancel();
     drop(remembered.await);
     parts.stop_settling.cancel();
@@ -187,18 +205,26 @@ struct Parts {
     journal: Arc<Journal>,
     accounts: Arc<Accounts>,
     settler: Settler,
+    /// A day, and how often each credential was used on it before.
+    credential_uses: (i64, HashMap<CredentialId, u64>),
     stop_settling: CancellationToken,
 }
 
 impl Parts {
     async fn open(store: Store, journal: Arc<Journal>) -> anyhow::Result<Self> {
         let accounts = Arc::new(Accounts::new());
-        let settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts)).await?;
+        let mut settler = Settler::start(store.clone(), Arc::clone(&journal), Arc::clone(&accounts)).await?;
+        let today = now().day();
+        let mut uses = settler.uses_waiting(today)?;
+        for (credential, booked) in store.credentials().uses(today).await? {
+            *uses.entry(credential).or_default() += booked;
+        }
         Ok(Self {
             store,
             journal,
             accounts,
             settler,
+            credential_uses: (today, uses),
             stop_settling: CancellationToken::new(),
         })
     }
@@ -228,6 +254,7 @@ impl Parts {
             store: self.store.clone(),
             keep_conversations: config.storage.conversations.keep.0,
             backlog: BacklogProbe(Arc::new(backlog)),
+            credential_uses: self.credential_uses.clone(),
         })
     }
 }
@@ -262,7 +289,6 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
 /// What the control plane may ask of the data plane.
 fn current(gateway: &Gateway) -> admin::Current {
     let (one, other, third, fourth) = (gateway.clone(), gateway.clone(), gateway.clone(), gateway.clone());
-    let now = || Timestamp(jiff::Timestamp::now().as_microsecond());
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
@@ -291,6 +317,10 @@ fn shown(checkup: gateway::Checkup) -> admin::checkup::Checkup {
         upstream: checkup.upstream,
         credential: checkup.credential,
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 fn shutdown_of(token: &CancellationToken) -> impl Future<Output = ()> + Send + use<> {

@@ -80,7 +80,10 @@ fn check_names_place_and_mend() {
             &["bad.yaml:1:", "NO_SUCH_VARIABLE"],
         ),
         ("search: {backend: searxng}\n", &["bad.yaml:1:1: ", "search"]),
-        ("profiles: [team-a]\n", &["bad.yaml:1:1: ", "profiles"]),
+        (
+            "profiles: [team-a]\nusers: [{name: a}]\nkeys: [{name: k, user: a, key: sk-tg-0123456789, profile: taem-a}]\n",
+            &["bad.yaml:3:59: ", "keys[0].profile", "did you mean `team-a`"],
+        ),
         ("a: [\n", &["bad.yaml:"]),
     ] {
         std::fs::write(gateway.path("bad.yaml"), yaml).unwrap();

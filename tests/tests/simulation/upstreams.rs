@@ -31,6 +31,10 @@ pub(crate) fn strategy(rng: &mut SmallRng) -> Strategy {
         Strategy::Random,
         Strategy::Weighted,
         Strategy::LeastConnections,
+        Strategy::LeastUsed,
+        Strategy::LowestLatency,
+        Strategy::Cheapest,
+        Strategy::Sticky,
     ];
     all[rng.random_range(0..all.len())]
 }
@@ -165,6 +169,8 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             } else {
                 rng.random_range(0..2)
             },
+            tier: 0,
+            identity: number as u64,
             price: None,
             context: 0,
             max_output: 0,
@@ -180,6 +186,9 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             price: None,
             system_prompt: None,
             bounds: domain::snapshot::RouteBounds::default(),
+            fallbacks: Vec::new(),
+            fallback_on: Vec::new(),
+            group: None,
         },
         natures,
     )
@@ -188,12 +197,8 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
 fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
     let provider = catalog::provider("openai").expect("a built-in preset").clone();
     let id = UpstreamId(number as i64 + 1);
-    let credential = |n: usize| Credential {
-        id: CredentialId(id.0 * 100 + n as i64),
-        name: format!("k{n}"),
-        secret: Secret::new("sk"),
-        weight: 1,
-    };
+    let credential =
+        |n: usize| Credential::new(CredentialId(id.0 * 100 + n as i64), format!("k{n}"), Secret::new("sk"));
     let second = Duration::from_secs(1);
     Upstream {
         id,
@@ -208,6 +213,10 @@ fn upstream(number: usize, credentials: usize, rng: &mut SmallRng) -> Upstream {
         weight: 1,
         strategy: strategy(rng),
         credentials: (0..credentials).map(|n| Arc::new(credential(n))).collect(),
+        rotates_slowly: false,
+        group: None,
+        forced: None,
+        names_models: true,
         models: Vec::new(),
         headers: Vec::new(),
         params: Vec::new(),

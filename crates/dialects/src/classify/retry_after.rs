@@ -1,8 +1,9 @@
 //! When the provider says to come back.
 //!
 //! `retry-after-ms` and `retry-after` are explicit. Without them a window that says `remaining: 0` names its reset:
-//! `OpenAI` as a duration (`6m0s`), Anthropic as an RFC 3339 date, its subscriptions as Unix seconds. Of several
-//! exhausted windows the last to reset counts, since the call needs all of them.
+//! `OpenAI` and Groq as a duration (`6m0s`, `7.66s`), Cerebras and Together in seconds, OpenRouter in Unix milliseconds,
+//! Anthropic as an RFC 3339 date, its subscriptions in Unix seconds. Of several exhausted windows the last to reset
+//! counts, since the call needs all of them.
 
 use std::time::Duration;
 
@@ -18,16 +19,90 @@ pub(crate) fn named(dialect: Dialect, headers: &HeaderMap, now: Timestamp) -> Op
         .or_else(|| text(headers, "retry-after").and_then(|value| seconds_or_date(value, now)))
         .or_else(|| match dialect {
             Dialect::AnthropicMessages => anthropic_reset(headers, now),
-            _ => openai_reset(headers),
+            _ => openai_reset(headers, now),
         })
 }
+
+/// The time until a window that an answer says is used up is whole again: one of those that all providers of the format
+/// mean alike, and no more of them than can be looked up for every answer.
+pub(crate) fn used_up(dialect: Dialect, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    match dialect {
+        Dialect::AnthropicMessages => anthropic_windows(headers, now),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => OPENAI_USUAL
+            .iter()
+            .filter_map(|window| openai_window(headers, window, now))
+            .max(),
+        Dialect::Gemini | Dialect::BedrockConverse => None,
+    }
+}
+
+/// The headers of one window.
+struct Window {
+    remaining: &'static str,
+    reset: &'static str,
+}
+
+const ANTHROPIC: [Window; 4] = [
+    Window {
+        remaining: "anthropic-ratelimit-requests-remaining",
+        reset: "anthropic-ratelimit-requests-reset",
+    },
+    Window {
+        remaining: "anthropic-ratelimit-tokens-remaining",
+        reset: "anthropic-ratelimit-tokens-reset",
+    },
+    Window {
+        remaining: "anthropic-ratelimit-input-tokens-remaining",
+        reset: "anthropic-ratelimit-input-tokens-reset",
+    },
+    Window {
+        remaining: "anthropic-ratelimit-output-tokens-remaining",
+        reset: "anthropic-ratelimit-output-tokens-reset",
+    },
+];
+
+/// OpenAI's own, which most others have too.
+const OPENAI_USUAL: [Window; 2] = [
+    Window {
+        remaining: "x-ratelimit-remaining-requests",
+        reset: "x-ratelimit-reset-requests",
+    },
+    Window {
+        remaining: "x-ratelimit-remaining-tokens",
+        reset: "x-ratelimit-reset-tokens",
+    },
+];
+
+/// Those of Cerebras and `SambaNova` (by the minute and by the day), Together and `OpenRouter` (one for all).
+const OPENAI_OTHERS: [Window; 5] = [
+    Window {
+        remaining: "x-ratelimit-remaining-requests-minute",
+        reset: "x-ratelimit-reset-requests-minute",
+    },
+    Window {
+        remaining: "x-ratelimit-remaining-tokens-minute",
+        reset: "x-ratelimit-reset-tokens-minute",
+    },
+    Window {
+        remaining: "x-ratelimit-remaining-requests-day",
+        reset: "x-ratelimit-reset-requests-day",
+    },
+    Window {
+        remaining: "x-ratelimit-remaining-tokens-day",
+        reset: "x-ratelimit-reset-tokens-day",
+    },
+    Window {
+        remaining: "x-ratelimit-remaining",
+        reset: "x-ratelimit-reset",
+    },
+];
 
 /// A wait that is not beyond every known window.
 pub(crate) fn believed(wait: Duration) -> Duration {
     wait.min(Duration::from_secs(RETRY_AFTER_MAX_SECS))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -47,26 +122,60 @@ fn seconds_or_date(value: &str, now: Timestamp) -> Option<Duration> {
     Some(Timestamp(date.as_microsecond()).since(now))
 }
 
-fn openai_reset(headers: &HeaderMap) -> Option<Duration> {
-    ["requests", "tokens"]
-        .into_iter()
-        .filter(|window| is_exhausted(headers, &format!("x-ratelimit-remaining-{window}")))
-        .filter_map(|window| go_duration(text(headers, &format!("x-ratelimit-reset-{window}"))?))
+fn openai_reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    OPENAI_USUAL
+        .iter()
+        .chain(&OPENAI_OTHERS)
+        .filter_map(|window| openai_window(headers, window, now))
         .max()
 }
 
+fn openai_window(headers: &HeaderMap, window: &Window, now: Timestamp) -> Option<Duration> {
+    is_exhausted(headers, window.remaining)
+        .then(|| text(headers, window.reset).and_then(|value| reset(value, now)))
+        .flatten()
+}
+
 fn anthropic_reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let windows = ["requests", "tokens", "input-tokens", "output-tokens"]
-        .into_iter()
-        .filter(|window| is_exhausted(headers, &format!("anthropic-ratelimit-{window}-remaining")))
-        .filter_map(|window| {
-            let date: jiff::Timestamp = text(headers, &format!("anthropic-ratelimit-{window}-reset"))?
-                .parse()
-                .ok()?;
-            Some(Timestamp(date.as_microsecond()).since(now))
-        })
-        .max();
-    windows.or_else(|| unified_reset(headers, now))
+    anthropic_windows(headers, now).or_else(|| unified_reset(headers, now))
+}
+
+fn anthropic_windows(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    ANTHROPIC
+        .iter()
+        .filter(|window| is_exhausted(headers, window.remaining))
+        .filter_map(|window| text(headers, window.reset).and_then(|value| date(value, now)))
+        .max()
+}
+
+/// A reset in any of the forms in use. A plain number is a point in time where it is too large for a wait, in seconds or
+/// in milliseconds.
+pub(crate) fn reset(value: &str, now: Timestamp) -> Option<Duration> {
+    let Ok(number) = value.parse::<f64>() else {
+        return go_duration(value).or_else(|| date(value, now));
+    };
+    if !number.is_finite() {
+        return None;
+    }
+    let wait = if number >= EPOCH_MS_MIN {
+        Timestamp((number * 1e3) as i64).since(now)
+    } else if number >= EPOCH_SECS_MIN {
+        Timestamp((number * 1e6) as i64).since(now)
+    } else {
+        Duration::try_from_secs_f64(number).ok()?
+    };
+    (!wait.is_zero()).then_some(wait)
+}
+
+/// September 2001 in seconds: no wait is that long, and no point in time of today is before.
+const EPOCH_SECS_MIN: f64 = 1e9;
+/// The same in milliseconds.
+const EPOCH_MS_MIN: f64 = 1e12;
+
+fn date(value: &str, now: Timestamp) -> Option<Duration> {
+    let date: jiff::Timestamp = value.parse().ok()?;
+    let wait = Timestamp(date.as_microsecond()).since(now);
+    (!wait.is_zero()).then_some(wait)
 }
 
 /// Subscriptions: the window counts only where it is what refused.
@@ -80,7 +189,7 @@ fn unified_reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     (reset > now).then(|| reset.since(now))
 }
 
-fn is_exhausted(headers: &HeaderMap, name: &str) -> bool {
+fn is_exhausted(headers: &HeaderMap, name: &'static str) -> bool {
     text(headers, name) == Some("0")
 }
 
@@ -183,6 +292,69 @@ mod tests {
             ("anthropic-ratelimit-unified-reset", "1445412500"),
         ];
         assert_eq!(wait(Dialect::AnthropicMessages, &allowed), None);
+    }
+
+    #[test]
+    fn a_reset_comes_in_many_forms() {
+        for (value, ms) in [
+            ("6m0s", 360_000),
+            ("7.66s", 7_660),
+            ("45.5", 45_500),
+            ("1445412480", 10_000),
+            ("1445412480000", 10_000),
+            ("2015-10-21T07:28:00Z", 10_000),
+        ] {
+            assert_eq!(reset(value, NOW), Some(Duration::from_millis(ms)), "{value}");
+        }
+        for value in [
+            "0",
+            "0s",
+            "-1",
+            "NaN",
+            "inf",
+            "soon",
+            "1445412400",
+            "2015-10-21T07:27:00Z",
+        ] {
+            assert_eq!(reset(value, NOW), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_windows_of_others_count_when_they_are_used_up() {
+        let cerebras = [
+            ("x-ratelimit-remaining-requests-day", "10"),
+            ("x-ratelimit-reset-requests-day", "33011.38"),
+            ("x-ratelimit-remaining-tokens-minute", "0"),
+            ("x-ratelimit-reset-tokens-minute", "45.5"),
+        ];
+        assert_eq!(
+            wait(Dialect::OpenaiChat, &cerebras),
+            Some(Duration::from_millis(45_500))
+        );
+        let openrouter = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1445412530000")];
+        assert_eq!(wait(Dialect::OpenaiChat, &openrouter), Some(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_left_names_when_there_is_again() {
+        let headers: HeaderMap = [
+            ("x-ratelimit-remaining-requests", "0"),
+            ("x-ratelimit-reset-requests", "8.64s"),
+            ("x-ratelimit-remaining-tokens", "5000"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "3600"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+        .collect();
+        assert_eq!(
+            used_up(Dialect::OpenaiChat, &headers, NOW),
+            Some(Duration::from_millis(8_640))
+        );
+        assert_eq!(used_up(Dialect::AnthropicMessages, &headers, NOW), None);
+        assert_eq!(used_up(Dialect::OpenaiChat, &HeaderMap::new(), NOW), None);
     }
 
     #[test]

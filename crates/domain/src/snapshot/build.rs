@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Credential, Key, KeyHash, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
+use super::{Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
+use crate::account::{Account, AccountMode, AccountState};
 use crate::declaration::{
-    BreakerDecl, CooldownDecl, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, Switch, TargetDecl,
-    TimeoutsDecl, UpstreamDecl,
+    BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, RefusalCause,
+    Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
 use crate::{
-    Capabilities, CredentialId, Dialect, KeyId, NamePattern, Operation, Policy, Price, Provider, Secret, SystemPrompt,
-    SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
+    Capabilities, CredentialId, Dialect, Forced, Groups, KeyId, NamePattern, Operation, Policy, Price, Provider,
+    Secret, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
 };
 
 /// Names of one upstream that are listed and looked up without work, at most: a glob over a provider's whole catalog
@@ -46,6 +47,8 @@ pub struct UpstreamRow {
     pub decl: UpstreamDecl,
     /// Unsealed.
     pub credentials: Vec<CredentialRow>,
+    /// What an operator decided on its breaker.
+    pub forced: Option<Forced>,
 }
 
 /// A credential, unsealed.
@@ -55,10 +58,36 @@ pub struct CredentialRow {
     pub id: CredentialId,
     /// Name within the upstream.
     pub name: String,
-    /// The API key.
+    /// The API key, or the access token of an account.
     pub secret: Secret,
     /// Share under `weighted`.
     pub weight: u32,
+    /// How it may be used.
+    pub terms: CredentialTerms,
+    /// What became of it.
+    pub state: CredentialState,
+    /// Of one that logs in instead of having a key.
+    pub account: Option<AccountState>,
+}
+
+/// What became of a credential: kept in the database, beside what was declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialState {
+    /// Grows each time that it is put back into service. What was found out about it before is void.
+    pub activation: i64,
+    /// Out of service, until an operator puts it back.
+    pub deactivated: Option<Deactivation>,
+    /// Since when its account has no money, as far as is known.
+    pub out_of_credit: Option<Timestamp>,
+}
+
+/// Why a credential is out of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deactivation {
+    /// Since when.
+    pub at: Timestamp,
+    /// In words for people, without secrets.
+    pub reason: String,
 }
 
 /// A declared model. Inline targets have been made into upstreams before (see [`ModelDecl`]): a target whose
@@ -106,10 +135,14 @@ pub struct Resources {
     pub defaults: Defaults,
     /// What the operator puts into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Where families of names belong.
+    pub groups: Groups,
     /// For the whole call, where an upstream does not say (`server.request_timeout`).
     pub request_timeout: Option<Duration>,
     /// Provider presets of the operator's own; they go before the built-in ones.
     pub providers: Vec<Arc<Provider>>,
+    /// Kinds of accounts that may log in.
+    pub account_modes: Vec<Arc<AccountMode>>,
     /// Upstreams.
     pub upstreams: Vec<UpstreamRow>,
     /// Models.
@@ -136,14 +169,20 @@ impl Snapshot {
             revision: resources.revision,
             defaults: resources.defaults,
             system_prompt: resources.system_prompt,
+            groups: resources.groups,
+            account_modes: resources.account_modes,
             problems: resources.problems,
             ..Self::default()
         };
         let request_timeout = resources.request_timeout.unwrap_or(Duration::from_mins(10));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
-            match upstream(row, &resources.providers, &snapshot.defaults, request_timeout) {
-                Ok(upstream) => snapshot.upstreams.push(Arc::new(upstream)),
+            match upstream(row, &resources.providers, &snapshot, request_timeout) {
+                Ok(upstream) => {
+                    snapshot.problems.extend(unknown_modes(&upstream));
+                    let upstream = snapshot.with_models_of_group(upstream);
+                    snapshot.upstreams.push(Arc::new(upstream));
+                }
                 Err(message) => snapshot.problem("upstream", &name, message),
             }
         }
@@ -154,7 +193,15 @@ impl Snapshot {
         snapshot
     }
 
-    fn problem(&mut self, kind: &str, name: &str, message: String) {
+    /// An upstream serves, beside what it names itself, what belongs to its group, unless it names exactly what it serves.
+    fn with_models_of_group(&self, mut upstream: Upstream) -> Upstream {
+        if let (Some(group), false) = (&upstream.group, upstream.names_models) {
+            upstream.models.extend_from_slice(self.groups.models(group));
+        }
+        upstream
+    }
+
+    pub(super) fn problem(&mut self, kind: &str, name: &str, message: String) {
         self.problems.push(Problem {
             resource: format!("{kind} {name}"),
             message,
@@ -169,23 +216,31 @@ impl Snapshot {
             listed.entry(folded(&model).into_owned()).or_insert(model);
         }
         for (lower, name) in listed {
-            let serving = self.upstreams.iter().filter_map(|upstream| {
-                let pattern = upstream.models.iter().find(|pattern| pattern.matches(&name))?;
-                // Its own spelling, where it has one.
-                let spelled = if pattern.is_glob() { &name } else { pattern.as_str() };
-                Some((Arc::clone(upstream), spelled))
-            });
+            let group = self.groups.of(&name);
+            let serving = self
+                .upstreams
+                .iter()
+                .filter(|upstream| upstream.is_in(group))
+                .filter_map(|upstream| {
+                    let pattern = upstream.models.iter().find(|pattern| pattern.matches(&name))?;
+                    // Its own spelling, where it has one.
+                    let spelled = if pattern.is_glob() { &name } else { pattern.as_str() };
+                    Some((Arc::clone(upstream), spelled))
+                });
             let targets: Vec<_> = serving.collect();
-            let route = implicit_route(&name, &targets, &self.process());
-            self.routes.insert(lower, Arc::new(route));
+            if !targets.is_empty() {
+                let route = implicit_route(&name, &targets, &self.process()).of_group(group);
+                self.routes.insert(lower, Arc::new(route));
+            }
         }
     }
 
     fn add_models(&mut self, rows: Vec<ModelRow>) {
         for row in rows {
             let pattern = NamePattern::new(row.decl.name.as_str());
+            let row = Arc::new(row);
             if pattern.is_glob() {
-                self.globs.push((pattern, Arc::new(row)));
+                self.globs.push((pattern, row));
                 continue;
             }
             let (route, problems) = declared_route(&row, &row.decl.name, &self.upstreams, &self.process());
@@ -193,12 +248,16 @@ impl Snapshot {
                 self.problem("model", &row.decl.name, message);
             }
             let Some(route) = route.map(Arc::new) else { continue };
-            for name in std::iter::once(&row.decl.name).chain(&row.decl.aliases) {
+            for name in row.decl.names() {
                 self.routes.insert(folded(name).into_owned(), Arc::clone(&route));
+                if !row.decl.fallbacks.is_empty() {
+                    self.fallbacks.insert(folded(name).into_owned(), Arc::clone(&row));
+                }
             }
         }
         self.globs
             .sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
+        self.add_fallbacks();
     }
 
     fn add_people(&mut self, users: Vec<UserRow>, keys: Vec<KeyRow>) {
@@ -231,6 +290,7 @@ impl Snapshot {
                 expires: row.expires,
                 addresses: row.terms.addresses,
                 passthrough: row.terms.passthrough,
+                profile: row.terms.profile.as_deref().map(profile_name),
             };
             self.keys.insert(row.hash, Arc::new(key));
         }
@@ -276,6 +336,9 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], proc
         targets,
         price: None,
         system_prompt: SystemPrompt::in_force(process.system_prompt, None),
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     }
 }
 
@@ -315,6 +378,13 @@ pub(super) fn declared_route(
             targets,
             price,
             system_prompt: SystemPrompt::in_force(process.system_prompt, own_prompt),
+            fallbacks: Vec::new(),
+            fallback_on: row
+                .decl
+                .fallback_on
+                .clone()
+                .unwrap_or_else(|| RefusalCause::DEFAULT.to_vec()),
+            group: None,
         }),
         problems,
     )
@@ -356,6 +426,8 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
         upstream: Arc::clone(upstream),
         weight: weight.unwrap_or(upstream.weight),
         priority: upstream.priority,
+        tier: 0,
+        identity: identity(upstream.id, &model),
         price: free.or_else(|| facts.and_then(|facts| facts.price.clone()).map(Arc::new)),
         context: facts.map_or(0, |facts| facts.context),
         max_output: facts.map_or(0, |facts| facts.max_output),
@@ -365,13 +437,21 @@ fn target(upstream: &Arc<Upstream>, model: Arc<str>, weight: Option<u32>) -> Tar
     }
 }
 
+/// FNV-1a over the model's name, begun with the upstream: any hash would do that never changes.
+fn identity(upstream: UpstreamId, model: &str) -> u64 {
+    let begin = 0xcbf2_9ce4_8422_2325 ^ upstream.0.cast_unsigned();
+    model.bytes().fold(begin, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 fn upstream(
     row: UpstreamRow,
     presets: &[Arc<Provider>],
-    defaults: &Defaults,
+    snapshot: &Snapshot,
     request_timeout: Duration,
 ) -> Result<Upstream, String> {
-    let decl = row.decl;
+    let (decl, defaults) = (row.decl, &snapshot.defaults);
     let provider = profile(&decl, presets)?;
     let variables = variables(&provider, &decl.variables)?;
     let written = decl.base_url.as_deref().unwrap_or(&provider.base_url);
@@ -379,10 +459,15 @@ fn upstream(
     if base_url.is_empty() && !provider.builtin {
         return Err("it has no address; add `base_url`".to_owned());
     }
-    let mut credentials: Vec<_> = row.credentials.into_iter().map(credential).collect();
+    let mut credentials: Vec<_> = row
+        .credentials
+        .into_iter()
+        .map(|row| credential(row, &snapshot.account_modes))
+        .collect();
     if credentials.is_empty() {
         credentials.push(no_credential(row.id));
     }
+    let rotates_slowly = credentials.iter().any(|credential| credential.rotate_after > 1);
     let params = texts(&decl.params);
     // The upstream's own come first: of two of one name the first counts.
     let surface_params = provider
@@ -407,6 +492,10 @@ fn upstream(
         weight: decl.weight,
         strategy: decl.strategy.unwrap_or(defaults.strategy),
         credentials,
+        rotates_slowly,
+        group: decl.group,
+        forced: row.forced,
+        names_models: decl.models.is_some(),
         models: decl.models.unwrap_or_else(|| provider.models.clone()),
         headers: headers(decl.headers)?,
         params,
@@ -497,23 +586,55 @@ fn in_dialect(mut provider: Provider, dialect: Dialect) -> Provider {
     provider
 }
 
-fn credential(row: CredentialRow) -> Arc<Credential> {
+fn credential(row: CredentialRow, modes: &[Arc<AccountMode>]) -> Arc<Credential> {
+    let account = row.account.map(|state| {
+        let mode = modes.iter().find(|mode| same_name(&mode.name, &state.mode)).cloned();
+        Box::new(Account { mode, state })
+    });
     Arc::new(Credential {
         id: row.id,
         name: row.name,
         secret: row.secret,
         weight: row.weight,
+        pool: row
+            .terms
+            .profile
+            .as_deref()
+            .map_or(Pool::Common, |name| Pool::Profile(profile_name(name))),
+        daily_limit: row.terms.daily_limit,
+        rotate_after: row.terms.rotate_after.unwrap_or(1).max(1),
+        pause_at: row.terms.pause_at,
+        state: row.state,
+        account,
     })
+}
+
+/// Profiles are the same whatever their case.
+fn profile_name(name: &str) -> Arc<str> {
+    folded(name).into()
+}
+
+/// Accounts whose mode the configuration no longer has.
+fn unknown_modes(upstream: &Upstream) -> Vec<Problem> {
+    let accounts = upstream.credentials.iter().filter_map(|credential| {
+        let account = credential.account.as_ref().filter(|account| account.mode.is_none())?;
+        Some(Problem {
+            resource: format!("account {}/{}", upstream.name, credential.name),
+            message: format!(
+                "its mode `{}` is not known, so nothing may be asked of it; add it to `accounts`, or remove the account",
+                account.state.mode
+            ),
+        })
+    });
+    accounts.collect()
 }
 
 /// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
 /// negative of the upstream's cannot meet one.
 fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
     Arc::new(Credential {
-        id: CredentialId(-upstream.0),
-        name: "none".to_owned(),
-        secret: Secret::new(""),
-        weight: 1,
+        pool: Pool::Everyone,
+        ..Credential::new(CredentialId(-upstream.0), "none", Secret::new(""))
     })
 }
 

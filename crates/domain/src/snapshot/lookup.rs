@@ -1,11 +1,13 @@
 //! Finding where a model name goes.
 //!
-//! In order: a declared name or alias, `upstream/model`, a declared glob, then every upstream that serves the name.
+//! In order: a declared name or alias, a declared glob, `upstream/model`, then every upstream that serves the name, or of
+//! the name's group those that do.
 //! All without regard to case. Names known beforehand are in the table; the rest is worked out on demand.
 
 use std::sync::Arc;
 
-use super::{Key, Route, Snapshot, Target, Upstream, build};
+use super::{Fallback, Key, Route, Snapshot, Target, Upstream, build};
+use crate::declaration::Strategy;
 use crate::names::{folded, same_name};
 use crate::{Price, UpstreamId, catalog};
 
@@ -53,25 +55,32 @@ impl Snapshot {
 
     fn declared_glob(&self, name: &str) -> Option<Route> {
         let (_, row) = self.globs.iter().find(|(pattern, _)| pattern.matches(name))?;
-        let (route, _) = build::declared_route(row, name, &self.upstreams, &self.process());
-        route
+        Some(self.with_fallbacks(self.glob_alone(name)?, row).0)
     }
 
-    fn qualified(&self, name: &str) -> Option<Route> {
+    pub(super) fn glob_alone(&self, name: &str) -> Option<Route> {
+        let (_, row) = self.globs.iter().find(|(pattern, _)| pattern.matches(name))?;
+        build::declared_route(row, name, &self.upstreams, &self.process()).0
+    }
+
+    pub(super) fn qualified(&self, name: &str) -> Option<Route> {
         let (upstream, model) = name.split_once('/')?;
         let upstream = self.upstream(upstream)?;
         let serves = upstream.models.is_empty() || upstream.models.iter().any(|pattern| pattern.matches(model));
         serves.then(|| build::implicit_route(name, &[(Arc::clone(upstream), model)], &self.process()))
     }
 
-    fn served(&self, name: &str) -> Option<Route> {
+    pub(super) fn served(&self, name: &str) -> Option<Route> {
+        let group = self.groups.of(name);
         let targets: Vec<_> = self
             .upstreams
             .iter()
+            .filter(|upstream| upstream.is_in(group))
             .filter(|upstream| upstream.models.iter().any(|pattern| pattern.matches(name)))
             .map(|upstream| (Arc::clone(upstream), name))
             .collect();
-        (!targets.is_empty()).then(|| build::implicit_route(name, &targets, &self.process()))
+        let route = || build::implicit_route(name, &targets, &self.process());
+        (!targets.is_empty()).then(|| route().of_group(group))
     }
 }
 
@@ -82,11 +91,50 @@ impl Key {
     }
 }
 
+impl Upstream {
+    /// Whether calls for models of this group may go there: anywhere, where the name belongs to none.
+    pub(super) fn is_in(&self, group: Option<&str>) -> bool {
+        let own = self.group.as_deref();
+        group.is_none_or(|group| own.is_some_and(|own| same_name(own, group)))
+    }
+}
+
 impl Route {
+    pub(super) fn of_group(self, group: Option<&str>) -> Self {
+        Self {
+            group: group.map(str::to_owned),
+            ..self
+        }
+    }
+
+    /// The model that a target belongs to, if that is not the one that was asked for.
+    pub fn fallback_of(&self, target: &Target) -> Option<&Fallback> {
+        self.fallbacks.get(usize::from(target.tier).checked_sub(1)?)
+    }
+
+    /// How the targets of a tier are ordered.
+    pub fn strategy_of(&self, target: &Target) -> Strategy {
+        self.fallback_of(target)
+            .map_or(self.strategy, |fallback| fallback.strategy)
+    }
+
+    /// The targets of the model itself.
+    pub fn own_targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(|target| target.tier == 0)
+    }
+
+    /// The declared price of the model that a target belongs to.
+    pub fn declared_price(&self, target: &Target) -> Option<&Arc<Price>> {
+        match self.fallback_of(target) {
+            Some(fallback) => fallback.price.as_ref(),
+            None => self.price.as_ref(),
+        }
+    }
+
     /// The price of a call that `target` served and `answered` names: the declared one, else the catalog's for the
     /// model that answered, else the catalog's for the model that was asked.
     pub fn price_of(&self, target: &Target, answered: Option<&str>) -> Option<Arc<Price>> {
-        if let Some(price) = &self.price {
+        if let Some(price) = self.declared_price(target) {
             return Some(Arc::clone(price));
         }
         let other = answered.filter(|answered| !answered.eq_ignore_ascii_case(&target.model));

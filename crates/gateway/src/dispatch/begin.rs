@@ -82,6 +82,7 @@ pub(super) fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failur
             Ok(Answer::Refused {
                 status,
                 body: rendered.body,
+                cause: dialects::refusal_cause(b"", message),
             })
         }
         fault => Err(failure_of(fault)),

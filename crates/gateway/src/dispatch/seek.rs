@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::declaration::RefusalCause;
 use domain::snapshot::Route;
 use domain::{Failure, Fault, Snapshot, Surface, Timestamp};
 use routing::{Attempts, Choice, Step};
@@ -19,7 +20,7 @@ pub(crate) trait Seeker {
     fn surface(&self) -> Surface;
 
     /// What is asked, with what a model must be able to do for it.
-    fn asked(&self) -> routing::Asked {
+    fn asked(&self) -> routing::Asked<'_> {
         self.surface().into()
     }
 
@@ -27,6 +28,11 @@ pub(crate) trait Seeker {
 
     /// Where alone it may go, because what it names lives there.
     fn pinned(&self) -> Option<routing::Pinned> {
+        None
+    }
+
+    /// Why what was got is a refusal, where another model may not share it; the caller's own mistakes are an answer.
+    fn refusal(_got: &Self::Got) -> Option<RefusalCause> {
         None
     }
 
@@ -68,10 +74,21 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
     let deadline = seeker.started() + total;
     let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
     let mut tries = 0;
+    // The first refusal is that of the model which was asked for: the answer, if no fallback does better.
+    let mut refused: Option<Box<(Choice, Timestamp, S::Got)>> = None;
     loop {
         let step = attempts.next(&route, &gateway.board, gateway.clock.now());
         match step {
-            Step::GiveUp(fault) => return Err(fault),
+            Step::GiveUp(fault) => {
+                let (choice, at, got) = *refused.ok_or(fault)?;
+                return Ok(Found {
+                    choice,
+                    attempts,
+                    tries,
+                    at,
+                    got,
+                });
+            }
             Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
             Step::Try(choice) => {
                 tries += 1;
@@ -79,6 +96,10 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
                     Ok(got) => {
                         let at = gateway.clock.now();
                         attempts.served(&route, choice, &gateway.board, at);
+                        if S::refusal(&got).is_some_and(|cause| attempts.refused(&route, choice, cause)) {
+                            refused.get_or_insert_with(|| Box::new((choice, at, got)));
+                            continue;
+                        }
                         return Ok(Found {
                             choice,
                             attempts,

@@ -9,6 +9,7 @@ use domain::provider::AuthScheme;
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{Dialect, Failure, FailureClass, Operation, Surface};
 use http::{HeaderMap, HeaderValue, Method, header};
+use routing::REFUSALS_MAX;
 use routing::cooldown::Rest;
 
 use crate::dispatch::{Overflow, Source, collect};
@@ -23,18 +24,22 @@ use crate::upstream::request::Outgoing;
 const TOKENS: u64 = 16;
 
 /// Probes an upstream with one of its credentials, `turn` saying whose it is, and tells the board. One that its provider
-/// told to wait is left in peace.
+/// told to wait is left in peace, and one that is out of service too.
 pub(super) async fn run(gateway: &Arc<Inner>, upstream: &Arc<Upstream>, turn: usize, probe: Probe) {
     let began = gateway.clock.now();
     let standing = gateway.board.credentials(began);
-    let rests = |credential: &&Arc<Credential>| {
+    let left_alone = |credential: &&Arc<Credential>| {
         let status = standing.iter().find(|status| status.credential == credential.id);
-        matches!(status.and_then(|status| status.rest), Some(Rest::Named(_)))
+        let refused = status.is_some_and(|status| status.refusals >= REFUSALS_MAX);
+        let rests = matches!(status.and_then(|status| status.rest), Some(Rest::Named(_)));
+        let account = credential.account.as_ref();
+        let logged_out = account.is_some_and(|account| account.state.needs_login.is_some());
+        rests || refused || logged_out || credential.state.deactivated.is_some()
     };
     let able: Vec<_> = upstream
         .credentials
         .iter()
-        .filter(|credential| !rests(credential))
+        .filter(|credential| !left_alone(credential))
         .collect();
     let Some(credential) = able.get(turn % able.len().max(1)) else {
         return;
@@ -90,7 +95,7 @@ pub(super) async fn ask(
         Err(Failure::new(FailureClass::Silence, detail))
     });
     outcome.map_err(|failure| Failure {
-        detail: confidence::unspoken(&failure.detail, upstream, credential),
+        detail: confidence::unspoken(&failure.detail, upstream, &gateway.account_tokens.spoken(credential)),
         ..failure
     })
 }

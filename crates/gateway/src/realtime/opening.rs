@@ -157,6 +157,13 @@ impl Seeker for Opening {
         self.path.surface
     }
 
+    fn asked(&self) -> routing::Asked<'_> {
+        routing::Asked {
+            profile: self.key.profile.as_deref(),
+            ..self.path.surface.into()
+        }
+    }
+
     fn started(&self) -> Timestamp {
         self.started
     }
@@ -176,9 +183,15 @@ impl Seeker for Opening {
         };
         let asked = tokio::time::timeout(limit, self.ask(target, credential)).await;
         let result = asked.unwrap_or_else(|_| Err(silence()));
-        let result = result.map_err(|failure| Failure {
-            detail: confidence::unspoken(&failure.detail, &target.upstream, credential),
-            ..failure
+        let result = result.map_err(|failure| {
+            let tokens = &self.gateway.account_tokens;
+            if failure.class == FailureClass::Auth {
+                tokens.doubt(credential, now);
+            }
+            Failure {
+                detail: confidence::unspoken(&failure.detail, &target.upstream, &tokens.spoken(credential)),
+                ..failure
+            }
         });
         let outcome = match &result {
             Ok(Opened::Switched { .. }) => Ok(StatusCode::SWITCHING_PROTOCOLS.as_u16()),

@@ -209,6 +209,8 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
             model: job.target.as_str().into(),
             weight: 1,
             priority: 0,
+            tier: 0,
+            identity: 0,
             price: facts.and_then(|facts| facts.price.clone().map(Arc::new)),
             context: 0,
             max_output: 0,
@@ -223,6 +225,9 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         price: None,
         system_prompt: None,
         bounds: RouteBounds::default(),
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     })
 }
 
@@ -292,6 +297,7 @@ pub(crate) async fn look(gateway: &Arc<Inner>, pin: &Pin) {
 pub(crate) fn home<'a>(snapshot: &'a Snapshot, pin: &Pin) -> Option<(&'a Arc<Upstream>, &'a Arc<Credential>)> {
     let upstream = snapshot.upstreams.iter().find(|upstream| upstream.id == pin.upstream)?;
     let own = upstream.credentials.iter().find(|known| known.id == pin.credential);
-    own.or_else(|| upstream.credentials.first())
+    let in_service = |known: &&Arc<Credential>| known.state.deactivated.is_none();
+    own.or_else(|| upstream.credentials.iter().find(in_service))
         .map(|credential| (upstream, credential))
 }

@@ -185,7 +185,13 @@ async fn pinned(
     if answered.status.is_success() && wish == Wish::Delete {
         gateway.recall.unpin(pin.user, &pin.id);
     }
-    passthrough::relay(upstream, credential, answered, Source::Upstream(body, None)).await
+    passthrough::relay(
+        upstream,
+        &gateway.account_tokens.spoken(credential),
+        answered,
+        Source::Upstream(body, None),
+    )
+    .await
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

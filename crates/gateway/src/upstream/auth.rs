@@ -2,14 +2,17 @@
 //!
 //! Most secrets are a header. Those of clouds are not: Amazon's sign each request, Google's and Microsoft's get a token
 //! that lives for an hour. Tokens are fetched before the request is written, by whichever call needs one first, and read
-//! without a lock by all others ([`tokens`]); signing is pure and is told the time.
+//! without a lock by all others ([`tokens`]); signing is pure and is told the time. An account's token is renewed ahead of
+//! its end by a task ([`accounts`]).
 //!
 //! Amazon's own signing crate brings its SDK's runtime (a dozen crates that nothing else here uses, a second HTTP vocabulary,
 //! a clock of its own) for what are five HMACs over a text; with the crypto that TLS uses anyway they are a page.
 
+pub(crate) mod accounts;
 mod aws;
+pub(crate) mod endpoint;
 mod entra;
-mod form;
+pub(crate) mod form;
 mod google;
 pub(crate) mod tokens;
 
@@ -41,6 +44,10 @@ pub(crate) async fn ready(
     upstream: &Arc<Upstream>,
     credential: &Arc<Credential>,
 ) -> Result<Readied, Failure> {
+    if let Some(account) = credential.account.as_deref() {
+        let token = accounts::token(gateway, upstream, credential, account);
+        return token.await.map(Readied::Token);
+    }
     let now = gateway.clock.now();
     let secret = &credential.secret;
     let wants_token = match upstream.auth {
@@ -79,6 +86,9 @@ pub(crate) fn present(
     if secret.is_empty() {
         return Ok(());
     }
+    if let Some(mode) = credential.account.as_ref().and_then(|account| account.mode.as_deref()) {
+        mode.headers.iter().for_each(|(name, value)| join(headers, name, value));
+    }
     let (name, value) = match (upstream.auth, readied) {
         (_, Readied::Token(value)) => (AUTHORIZATION, value),
         (AuthScheme::None, _) => return Ok(()),
@@ -101,6 +111,23 @@ pub(crate) fn present(
     };
     headers.insert(name, value);
     Ok(())
+}
+
+/// Adds what an account's mode wants said to what the client says in the same header, which is a list.
+fn join(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
+    let wanted = value.as_bytes();
+    let says = |held: &HeaderValue| {
+        held.as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|one| one.trim_ascii() == wanted)
+    };
+    if headers.get_all(name).iter().any(says) {
+        return;
+    }
+    // In one line with the client's: some look at the first line only.
+    let both = headers.get(name).map(|held| [held.as_bytes(), b",", wanted].concat());
+    let joined = both.and_then(|both| HeaderValue::from_bytes(&both).ok());
+    headers.insert(name, joined.unwrap_or_else(|| value.clone()));
 }
 
 fn bearer(credential: &Credential) -> Result<HeaderValue, String> {

@@ -196,7 +196,11 @@ mod tests {
                 name: "k".to_owned(),
                 secret: Secret::new("sk-real"),
                 weight: 1,
+                terms: domain::declaration::CredentialTerms::default(),
+                state: domain::snapshot::CredentialState::default(),
+                account: None,
             }],
+            forced: None,
         };
         let snapshot = Snapshot::build(Resources {
             upstreams: vec![row],
@@ -259,6 +263,70 @@ mod tests {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert!(headers["x-api-key"].is_sensitive());
+    }
+
+    #[test]
+    fn an_accounts_headers_join_the_clients_and_nothing_else_is_said_in_its_name() {
+        use domain::account::{AccountMode, AccountState};
+        let row = UpstreamRow {
+            id: UpstreamId(1),
+            origin: Origin::Operator,
+            decl: serde_json::from_str(r#"{"name": "a", "provider": "anthropic"}"#).unwrap(),
+            credentials: vec![CredentialRow {
+                id: CredentialId(1),
+                name: "me".to_owned(),
+                secret: Secret::new("at-1"),
+                weight: 1,
+                terms: domain::declaration::CredentialTerms::default(),
+                state: domain::snapshot::CredentialState::default(),
+                account: Some(AccountState {
+                    mode: "max".to_owned(),
+                    generation: 1,
+                    issued_at: domain::Timestamp(0),
+                    expires_at: domain::Timestamp(0),
+                    needs_login: None,
+                }),
+            }],
+            forced: None,
+        };
+        let snapshot = Snapshot::build(Resources {
+            upstreams: vec![row],
+            account_modes: AccountMode::all(&[]).0,
+            ..Resources::default()
+        });
+        let sent = |beta: Option<&'static str>| {
+            let mut client_headers = HeaderMap::new();
+            client_headers.insert("user-agent", HeaderValue::from_static("my-client/1"));
+            if let Some(beta) = beta {
+                client_headers.insert("anthropic-beta", HeaderValue::from_static(beta));
+            }
+            let upstream = &snapshot.upstreams[0];
+            let outgoing = Outgoing {
+                upstream,
+                credential: &upstream.credentials[0],
+                readied: Readied::Token(HeaderValue::from_static("Bearer at-2")),
+                method: Method::POST,
+                path: "/messages",
+                query: None,
+                client_headers: &client_headers,
+                body: Bytes::new(),
+            };
+            outgoing.build().unwrap().headers().clone()
+        };
+        for (client, beta) in [
+            (None, "oauth-2025-04-20"),
+            (Some("b1, b2"), "b1, b2,oauth-2025-04-20"),
+            (Some("b1,oauth-2025-04-20"), "b1,oauth-2025-04-20"),
+        ] {
+            let headers = sent(client);
+            assert_eq!(headers["anthropic-beta"], beta);
+            assert_eq!(
+                (&headers["authorization"], &headers["user-agent"]),
+                (&"Bearer at-2".parse().unwrap(), &"my-client/1".parse().unwrap())
+            );
+            assert!(!headers.contains_key("x-api-key") && !headers.contains_key("x-app"));
+            assert_eq!(headers.len(), 5, "{headers:?}");
+        }
     }
 
     #[test]

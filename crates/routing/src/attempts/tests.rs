@@ -1,16 +1,19 @@
 //! The table, row by row; then whole scenarios; then what holds whatever happens.
 
+mod fallbacks;
+mod retries;
+
 use std::sync::Arc;
 
 use domain::declaration::{Period, Strategy};
-use domain::{Dialect, FaultKind, Operation, Surface};
+use domain::{Dialect, FaultKind, Forced, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::breaker::{BreakerState, Forced};
-use crate::testing::{CHAT, Call, Log, START, after, at, failure, rng, route, status};
+use crate::breaker::BreakerState;
+use crate::testing::{self, CHAT, Call, Log, START, after, at, failure, rng, route, status};
 
 /// One upstream with one credential.
 fn alone() -> Arc<Route> {
@@ -149,15 +152,7 @@ fn a_rest_that_grew_meanwhile_is_kept() {
     };
     attempts.failed(&route, choice, &after(status(429), 2_000), &board, START, &mut rng(1));
     assert_eq!(attempts.next(&route, &board, START), Step::Wait { until: at(2_000) });
-    let upstream = &route.targets[0].upstream;
-    board.failed(
-        upstream,
-        &upstream.credentials[0],
-        &after(status(429), 4_000),
-        None,
-        at(1_000),
-        &mut rng(1),
-    );
+    testing::fail(&route, &board, (0, 0), &after(status(429), 4_000), at(1_000));
     assert_eq!(
         attempts.next(&route, &board, at(2_000)),
         Step::Wait { until: at(5_000) }

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use domain::snapshot::Route;
-use domain::{Dialect, Failure, FailureClass, Fault, FaultKind, Lack};
+use domain::{Dialect, Failure, FailureClass, Fault, FaultKind, Lack, Timestamp};
 
+use super::accounts;
 use crate::plan::{Exclusion, Plan};
 
 /// Targets that a refusal names at most: it is for people to read.
@@ -47,17 +48,29 @@ impl Verdict {
     }
 
     /// The refusal. `soonest`: when the first of the candidates that rest is free.
-    pub(super) fn fault(&self, plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
+    pub(super) fn fault(&self, plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp) -> Fault {
+        let fault = self.of_last(plan, route, soonest, now);
+        if fault.kind.status() < 429 || !accounts::are_all(plan, route) {
+            return fault;
+        }
+        // Which of an account's troubles it was is its operator's affair: to clients the service is not available.
+        Fault {
+            kind: FaultKind::Unavailable,
+            ..fault
+        }
+    }
+
+    fn of_last(&self, plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp) -> Fault {
         let Some(last) = self.last else {
             return match &self.untranslatable {
                 Some(why) => Fault::new(FaultKind::Malformed, why.clone()),
-                None => untried(plan, route, soonest),
+                None => untried(plan, route, soonest, now),
             };
         };
         let model = &route.model;
         let (kind, message): (_, Cow<'static, str>) = match (last.class, last.status) {
             (FailureClass::RateLimited, _) => return limited(route, soonest.or(last.retry_after)),
-            (FailureClass::Overloaded, None | Some(529)) => (
+            (FailureClass::Overloaded, None | Some(429 | 529)) => (
                 FaultKind::Overloaded,
                 format!("every upstream of model `{model}` is overloaded; try again later").into(),
             ),
@@ -119,7 +132,7 @@ const fn of_status(status: u16) -> FaultKind {
 }
 
 /// Nothing was tried at all.
-fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
+fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>, now: Timestamp) -> Fault {
     let reasons = || plan.excluded.iter().map(|excluded| excluded.reason);
     if soonest.is_some() {
         return limited(route, soonest);
@@ -130,13 +143,33 @@ fn untried(plan: &Plan, route: &Route, soonest: Option<Duration>) -> Fault {
             "the time for this request was over before it could be sent",
         );
     }
-    let is_final = |reason| matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
-    if reasons().any(|reason| !is_final(reason)) {
-        let message = format!(
-            "no upstream of model `{}` can be used at the moment; tell the operator",
-            route.model
-        );
-        return Fault::new(FaultKind::Unavailable, message);
+    if let Some(fault) = accounts::no_plan(plan, route) {
+        return fault;
+    }
+    let is_final = |reason: &Exclusion| matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
+    if reasons().any(|reason| !is_final(&reason)) {
+        let model = &route.model;
+        let said = reasons().filter(|reason| !is_final(reason) && *reason != Exclusion::Profile);
+        let message = if said.clone().count() == 0 {
+            format!("no upstream of model `{model}` has a credential for the profile of this key; tell the operator")
+        } else if said
+            .clone()
+            .all(|reason| matches!(reason, Exclusion::DailyLimit { .. } | Exclusion::Paused { .. }))
+        {
+            format!("every credential of model `{model}` is used as much as the operator allows; try again later")
+        } else {
+            format!("no upstream of model `{model}` can be used at the moment; tell the operator")
+        };
+        let fault = Fault::new(FaultKind::Unavailable, message);
+        // What the operator allows comes back at a known time; who may not wait for that asks somebody else at once.
+        let allowed_again = |reason: Exclusion| match reason {
+            Exclusion::DailyLimit { until } | Exclusion::Paused { until } => Some(until),
+            _ => None,
+        };
+        return match said.filter_map(allowed_again).min() {
+            Some(until) => fault.retry_after(until.since(now)),
+            None => fault,
+        };
     }
     incapable(plan, route).unwrap_or_else(|| other_dialect(plan, route))
 }

@@ -1,36 +1,39 @@
 //! The board's entries, behind its lock.
 
-use std::sync::Arc;
-
-use domain::snapshot::{Route, Target, Upstream};
-use domain::{CredentialId, Timestamp, UpstreamId};
+use domain::declaration::Strategy;
+use domain::snapshot::{Credential, Route, Target, Upstream};
+use domain::{CredentialId, Forced, Timestamp, UpstreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::credential::CredentialEntry;
 use super::{CredentialStatus, Probed, UpstreamStatus};
-use crate::breaker::{Breaker, BreakerState, Forced};
-use crate::cooldown::{Cooldown, Rest};
-use crate::plan::{Choice, Exclusion};
+use crate::breaker::{Breaker, BreakerState};
+use crate::events::{Change, CredentialEvent, Notes, Subject};
+use crate::plan::{Choice, Exclusion, barred};
+use crate::retry_budget::RetryBudget;
+use crate::strategy::{Latency, Load, Uses};
 
 /// Routes whose rotation is remembered. Names of routes may come from clients (globs), so they must not grow without
 /// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
 pub(super) const ROUTES_MAX: usize = 4_096;
-/// Models of one credential that rest by themselves, for the same reason; of more, the one that would end first goes.
-pub(super) const RESTING_MODELS_MAX: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Entries {
     upstreams: HashMap<UpstreamId, UpstreamEntry>,
     credentials: HashMap<CredentialId, CredentialEntry>,
-    /// When each target of a route was last chosen, by the route's name. Kept per route and not per upstream: a route
+    /// What is known of each target of a route, by the route's name. Kept per route and not per upstream: a route
     /// may name an upstream twice with different models.
-    routes: HashMap<String, SmallVec<[u64; 4]>>,
+    routes: HashMap<String, SmallVec<[TargetEntry; 4]>>,
     /// The latest sequence number.
     sequence: u64,
     /// Upstreams whose breaker is not simply closed. While there are none, no choice need look at any.
     troubled: usize,
-    /// When the last rest ends that was ever begun. After it no choice need look for any.
+    /// When the last rest of a credential ends that was ever begun. After it no choice need look for any.
     rests_until: Timestamp,
+    /// The same of upstreams.
+    upstreams_rest_until: Timestamp,
+    notes: Notes,
 }
 
 #[derive(Default)]
@@ -39,17 +42,36 @@ struct UpstreamEntry {
     open: u32,
     last_used: Timestamp,
     probe: Option<Probed>,
+    rest: UpstreamRest,
+    /// Of its credentials that which keeps its turn.
+    turn: Option<Turn>,
+    retries: RetryBudget,
+    /// Whether the latest outcome was a failure of its own.
+    doubted: bool,
 }
 
-#[derive(Default)]
-pub(crate) struct CredentialEntry {
-    cooldown: Cooldown,
-    /// Calls open.
-    pub(crate) open: u32,
-    last_used: Timestamp,
+/// A target of a route.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TargetEntry {
     /// When it was last chosen, as a sequence number.
-    pub(crate) used: u64,
-    resting_models: Vec<(Arc<str>, Timestamp)>,
+    used: u64,
+    uses: Uses,
+    latency: Latency,
+}
+
+/// An upstream named a time at which it will be well again.
+#[derive(Clone, Copy, Default)]
+struct UpstreamRest {
+    until: Timestamp,
+    /// When it said so.
+    at: Timestamp,
+}
+
+/// A credential whose turn is not over.
+#[derive(Clone, Copy)]
+struct Turn {
+    credential: CredentialId,
+    uses: u32,
 }
 
 impl Entries {
@@ -57,7 +79,7 @@ impl Entries {
         self.upstreams.entry(id).or_default()
     }
 
-    fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
+    pub(super) fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
         self.credentials.entry(id).or_default()
     }
 
@@ -89,17 +111,58 @@ impl Entries {
         self.upstream_mut(id).probe = Some(probed);
     }
 
-    /// Tells a cooldown something that may begin or end a rest.
-    pub(super) fn change_cooldown(&mut self, id: CredentialId, change: impl FnOnce(&mut Cooldown)) {
-        let cooldown = &mut self.credential_mut(id).cooldown;
-        change(cooldown);
-        self.rests_until = cooldown.latest().max(self.rests_until);
+    /// What an operator decides; `None` leaves it to the breaker.
+    pub(super) fn force(&mut self, id: UpstreamId, forced: Option<Forced>) {
+        if forced.is_some() || self.troubled_breaker(id).is_some() {
+            self.change_breaker(id, |breaker| breaker.force(forced));
+        }
     }
 
-    /// Lets a credential rest for one model.
-    pub(super) fn rest_model(&mut self, id: CredentialId, model: &Arc<str>, until: Timestamp, now: Timestamp) {
-        self.credential_mut(id).rest_model(model, until, now);
+    /// Something is against a credential until then, so that choices have to look.
+    pub(super) fn look_until(&mut self, until: Timestamp) {
         self.rests_until = until.max(self.rests_until);
+    }
+
+    /// Lets an upstream rest, credentials and all.
+    pub(super) fn rest_upstream(&mut self, id: UpstreamId, until: Timestamp, now: Timestamp) {
+        let rest = &mut self.upstream_mut(id).rest;
+        *rest = UpstreamRest {
+            until: until.max(rest.until),
+            at: now,
+        };
+        self.upstreams_rest_until = until.max(self.upstreams_rest_until);
+    }
+
+    /// An upstream answered a call that began at `began`.
+    pub(super) fn wake_upstream(&mut self, id: UpstreamId, began: Timestamp) {
+        if self.upstreams_rest_until > began
+            && let Some(entry) = self.upstreams.get_mut(&id)
+            && began >= entry.rest.at
+        {
+            entry.rest = UpstreamRest::default();
+        }
+    }
+
+    /// Takes note of a change of a credential's state.
+    pub(super) fn note(&mut self, upstream: UpstreamId, credential: CredentialId, change: Change, at: Timestamp) {
+        let activation = self.credentials.get(&credential).map_or(0, |entry| entry.activation);
+        let subject = Subject {
+            upstream,
+            credential,
+            activation,
+        };
+        self.notes.add(subject, change, at);
+    }
+
+    /// Hands over what was noted.
+    pub(super) fn take_notes(&mut self, now: Timestamp) -> Vec<CredentialEvent> {
+        let Self { notes, credentials, .. } = self;
+        notes.collect(now, |id, model| {
+            credentials.get(&id).is_some_and(|entry| match model {
+                Some(model) => entry.model_rest(model, now).is_some(),
+                None => entry.cooldown.rest(now).is_some(),
+            })
+        })
     }
 
     /// Whether any credential may rest now.
@@ -121,85 +184,185 @@ impl Entries {
     pub(crate) fn credential_exclusion(
         &self,
         target: &Target,
-        credential: CredentialId,
+        credential: &Credential,
         now: Timestamp,
     ) -> Option<Exclusion> {
         if !self.some_rest(now) {
             return None;
         }
-        self.credential(credential)?.exclusion(target, now)
+        self.credential(credential.id)?.exclusion(target, credential, now)
     }
 
     /// Why a candidate is not to be tried, where its upstream has a reason: the credential's instead, if the upstream's
-    /// is only a guess and the credential's is not. Else a guess would hide that its provider said to wait.
+    /// is only a guess and the credential's is not. Else a guess would hide that its provider said to wait, or that it is
+    /// another profile's.
     pub(crate) fn stricter(
         &self,
         upstreams: Exclusion,
         target: &Target,
-        credential: CredentialId,
+        credential: &Credential,
+        profile: Option<&str>,
         now: Timestamp,
     ) -> Exclusion {
-        let own = self
-            .credential_exclusion(target, credential, now)
+        let own = barred(credential, target, profile)
+            .or_else(|| self.credential_exclusion(target, credential, now))
             .filter(|own| upstreams.is_guess() && !own.is_guess());
         own.unwrap_or(upstreams)
     }
 
-    /// When each target of a route was last chosen; empty where none was.
-    pub(crate) fn rotation(&self, route: &Route) -> &[u64] {
+    /// What is known of each target of a route; empty where nothing is.
+    pub(crate) fn rotation(&self, route: &Route) -> &[TargetEntry] {
         self.routes.get(route.model.as_str()).map_or(&[], SmallVec::as_slice)
     }
 
     /// Why nothing at an upstream is to be tried; `None` where nothing is against it.
     pub(crate) fn upstream_exclusion(&self, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
-        if self.troubled == 0 {
+        let some_rest = now < self.upstreams_rest_until;
+        if self.troubled == 0 && !some_rest {
             return None;
         }
-        let breaker = &self.upstreams.get(&upstream.id)?.breaker;
-        match breaker.state(now) {
+        let entry = self.upstreams.get(&upstream.id)?;
+        let rests = some_rest && upstream.cooldown.is_some() && now < entry.rest.until;
+        let rest = rests.then_some(Exclusion::UpstreamCooldown {
+            until: entry.rest.until,
+        });
+        match entry.breaker.state(now) {
             BreakerState::Forced(Forced::Open) => Some(Exclusion::ForcedOpen),
-            _ if upstream.breaker.is_none() => None,
+            _ if upstream.breaker.is_none() => rest,
             BreakerState::Open { until } => Some(Exclusion::BreakerOpen { until }),
             BreakerState::HalfOpen { probing: true } => Some(Exclusion::Probing),
             BreakerState::HalfOpen { probing: false } | BreakerState::Closed | BreakerState::Forced(Forced::Closed) => {
-                None
+                rest
             }
         }
     }
 
     /// Marks a choice as the latest.
-    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice) {
+    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice, now: Timestamp) {
         self.sequence += 1;
         let sequence = self.sequence;
         let Some(target) = route.targets.get(choice.target) else {
             return;
         };
-        if let Some(credential) = target.upstream.credentials.get(choice.credential) {
-            self.credential_mut(credential.id).used = sequence;
+        if let Some(credential) = target.upstream.credentials.get(choice.credential)
+            && self.ends_turn(&target.upstream, credential)
+        {
+            let entry = self.credential_mut(credential.id);
+            entry.used = sequence;
+            if target.upstream.strategy == Strategy::LeastUsed {
+                entry.uses.add(now);
+            }
         }
         if route.targets.len() > 1 {
-            self.rotation_mut(route)[choice.target] = sequence;
+            let entry = &mut self.rotation_mut(route)[choice.target];
+            entry.used = sequence;
+            if route.strategy_of(target) == Strategy::LeastUsed {
+                entry.uses.add(now);
+            }
         }
     }
 
-    fn rotation_mut(&mut self, route: &Route) -> &mut [u64] {
+    /// The credential of an upstream that keeps its turn, if any does.
+    pub(crate) fn turn(&self, upstream: &Upstream) -> Option<CredentialId> {
+        if !upstream.rotates_slowly || upstream.strategy != Strategy::RoundRobin {
+            return None;
+        }
+        Some(self.upstreams.get(&upstream.id)?.turn?.credential)
+    }
+
+    /// Counts a use of a credential; tells whether its turn is over by that. A turn that another takes over is over too.
+    fn ends_turn(&mut self, upstream: &Upstream, credential: &Credential) -> bool {
+        if !upstream.rotates_slowly || upstream.strategy != Strategy::RoundRobin {
+            return true;
+        }
+        let sequence = self.sequence;
+        let turn = &mut self.upstream_mut(upstream.id).turn;
+        let before = turn.filter(|turn| turn.credential != credential.id);
+        let uses = turn.map_or(0, |turn| turn.uses) * u32::from(before.is_none()) + 1;
+        let is_over = uses >= credential.rotate_after;
+        *turn = (!is_over).then_some(Turn {
+            credential: credential.id,
+            uses,
+        });
+        if let Some(before) = before {
+            self.credential_mut(before.credential).used = sequence;
+        }
+        is_over
+    }
+
+    /// Counts a use of a credential that has a limit a day; `false` where none is left.
+    pub(super) fn take(&mut self, upstream: UpstreamId, credential: &Credential, limit: u64, now: Timestamp) -> bool {
+        let daily = &mut self.credential_mut(credential.id).daily;
+        let left = daily.uses(now) < limit;
+        let reached = !left || daily.count(now) >= limit;
+        if reached {
+            let until = now.next_midnight();
+            self.look_until(until);
+            if left {
+                self.note(upstream, credential.id, Change::DailyLimitReached { limit, until }, now);
+            }
+        }
+        left
+    }
+
+    /// Takes note of how long a candidate took to its first content, or to its failure, where the choice looks at that.
+    pub(super) fn timed(&mut self, route: &Route, choice: Choice, note: impl Fn(&mut Latency)) {
+        let Some(target) = route.targets.get(choice.target) else {
+            return;
+        };
+        if route.targets.len() > 1 && route.strategy_of(target) == Strategy::LowestLatency {
+            note(&mut self.rotation_mut(route)[choice.target].latency);
+        }
+        let credentials = &target.upstream.credentials;
+        if let (Strategy::LowestLatency, Some(credential)) =
+            (target.upstream.strategy, credentials.get(choice.credential))
+        {
+            note(&mut self.credential_mut(credential.id).latency);
+        }
+    }
+
+    /// Notes whether the latest outcome was a failure.
+    pub(super) fn doubt(&mut self, upstream: UpstreamId, doubted: bool) {
+        self.upstream_mut(upstream).doubted = doubted;
+    }
+
+    pub(super) fn is_doubted(&self, upstream: UpstreamId) -> bool {
+        self.upstreams.get(&upstream).is_some_and(|entry| entry.doubted)
+    }
+
+    /// The budget for further tries at an upstream.
+    pub(super) fn retries(&mut self, upstream: UpstreamId) -> &mut RetryBudget {
+        &mut self.upstream_mut(upstream).retries
+    }
+
+    fn rotation_mut(&mut self, route: &Route) -> &mut [TargetEntry] {
         let name = route.model.as_str();
         if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(name) {
             self.routes.clear();
         }
         let rotation = self.routes.entry_ref(name).or_default();
         // A route whose targets were changed keeps the places of those before the change.
-        rotation.resize(route.targets.len(), 0);
+        rotation.resize(route.targets.len(), TargetEntry::default());
         rotation
     }
 
-    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: CredentialId, now: Timestamp) {
+    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: &Credential, now: Timestamp) {
         let entry = self.upstream_mut(upstream);
         entry.open += 1;
         entry.last_used = now;
-        let entry = self.credential_mut(credential);
+        entry.retries.tried(now);
+        let entry = self.credential_mut(credential.id);
         entry.open += 1;
         entry.last_used = now;
+        if credential.daily_limit.is_none() {
+            // With a limit it was counted when it was taken.
+            entry.daily.count(now);
+        }
+        if entry.cooldown.is_out_of_credit() {
+            entry.cooldown.look(now);
+            let until = entry.cooldown.latest();
+            self.look_until(until);
+        }
     }
 
     pub(super) fn end(&mut self, upstream: UpstreamId, credential: CredentialId) {
@@ -215,6 +378,11 @@ impl Entries {
     pub(super) fn retain(&mut self, upstreams: &[UpstreamId], credentials: &[CredentialId]) {
         self.upstreams
             .retain(|id, entry| entry.open > 0 || upstreams.binary_search(id).is_ok());
+        self.troubled = self
+            .upstreams
+            .values()
+            .filter(|entry| !entry.breaker.is_closed())
+            .count();
         self.credentials
             .retain(|id, entry| entry.open > 0 || credentials.binary_search(id).is_ok());
     }
@@ -233,8 +401,12 @@ impl Entries {
         self.credentials.iter().map(move |(id, entry)| CredentialStatus {
             credential: *id,
             rest: entry.cooldown.rest(now),
+            resting_models: entry.resting_models(now).collect(),
             open_calls: entry.open,
             last_used: entry.last_used,
+            uses_today: entry.daily.uses(now),
+            refusals: entry.refusals(),
+            windows: entry.windows,
         })
     }
 
@@ -244,49 +416,30 @@ impl Entries {
     }
 }
 
-impl CredentialEntry {
-    /// Why the credential is not to be used for a target; `None` where nothing is against it.
-    pub(crate) fn exclusion(&self, target: &Target, now: Timestamp) -> Option<Exclusion> {
-        target.upstream.cooldown?;
-        let named = |until| Exclusion::Cooldown {
-            until,
-            named_by_provider: true,
-        };
-        let for_this_model = self.model_rest(&target.model, now).map(named);
-        match self.cooldown.rest(now) {
-            Some(Rest::OutOfCredit(until)) => Some(Exclusion::OutOfCredit { until }),
-            Some(Rest::Named(until)) => for_this_model.or(Some(named(until))),
-            Some(Rest::Guessed(until)) => for_this_model.or(Some(Exclusion::Cooldown {
-                until,
-                named_by_provider: false,
-            })),
-            None => for_this_model,
+impl TargetEntry {
+    /// What a strategy looks at, as far as it is known of the target by itself.
+    pub(crate) fn load(&self, strategy: Strategy, now: Timestamp) -> Load {
+        Load {
+            used: self.used,
+            uses: uses(&self.uses, strategy, now),
+            latency: latency(&self.latency, strategy, now),
+            ..Load::default()
         }
     }
+}
 
-    /// Until when a model rests.
-    fn model_rest(&self, model: &str, now: Timestamp) -> Option<Timestamp> {
-        let resting = self.resting_models.iter().find(|(name, _)| **name == *model)?;
-        (resting.1 > now).then_some(resting.1)
+pub(super) fn uses(uses: &Uses, strategy: Strategy, now: Timestamp) -> f32 {
+    if strategy == Strategy::LeastUsed {
+        uses.now(now)
+    } else {
+        0.0
     }
+}
 
-    /// Lets one model rest; never shorter than it would have anyway.
-    fn rest_model(&mut self, model: &Arc<str>, until: Timestamp, now: Timestamp) {
-        if let Some((_, longest)) = self.resting_models.iter_mut().find(|(name, _)| **name == **model) {
-            *longest = until.max(*longest);
-            return;
-        }
-        self.resting_models.retain(|(_, until)| *until > now);
-        if self.resting_models.len() >= RESTING_MODELS_MAX {
-            let soonest = self
-                .resting_models
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, (_, until))| *until);
-            if let Some(soonest) = soonest.map(|(index, _)| index) {
-                self.resting_models.swap_remove(soonest);
-            }
-        }
-        self.resting_models.push((Arc::clone(model), until));
+pub(super) fn latency(latency: &Latency, strategy: Strategy, now: Timestamp) -> f32 {
+    if strategy == Strategy::LowestLatency {
+        latency.now(now)
+    } else {
+        0.0
     }
 }

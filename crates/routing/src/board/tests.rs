@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::entries::{RESTING_MODELS_MAX, ROUTES_MAX};
+use super::credential::RESTING_MODELS_MAX;
+use super::entries::ROUTES_MAX;
 use super::*;
-use crate::testing::{CHAT, START, at, rng, route};
+use crate::testing::{CHAT, START, rest_model, rng, route};
 
 #[test]
 fn names_made_up_by_clients_do_not_pile_up() {
@@ -18,6 +19,9 @@ fn names_made_up_by_clients_do_not_pile_up() {
             price: None,
             system_prompt: None,
             bounds: route.bounds,
+            fallbacks: Vec::new(),
+            fallback_on: Vec::new(),
+            group: None,
         };
         crate::plan(&named, CHAT, &board, START, &mut rng(1));
         assert!(board.lock().routes_remembered() <= ROUTES_MAX);
@@ -31,13 +35,7 @@ fn of_too_many_resting_models_the_soonest_goes() {
     let upstream = &route.targets[0].upstream;
     let board = Board::new();
     for n in 0..=RESTING_MODELS_MAX as u64 {
-        board.rest_model(
-            upstream,
-            upstream.credentials[0].id,
-            &format!("m{n}").into(),
-            at(1_000 + n),
-            START,
-        );
+        rest_model(&route, &board, (0, 0), &format!("m{n}"), 1_000 + n);
     }
     let rests = |model: &str| {
         let target = Target {

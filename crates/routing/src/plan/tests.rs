@@ -5,20 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use domain::declaration::Strategy;
-use domain::{Dialect, FailureClass, Operation, Surface};
+use domain::{Dialect, FailureClass, Forced, Operation, Surface};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::breaker::Forced;
-use crate::testing::{CHAT, START, after, at, failure, rng, route, snapshot, status};
+use crate::testing::{self, CHAT, START, after, at, failure, rng, route, snapshot, status};
 
-const STRATEGIES: [Strategy; 4] = [
+const STRATEGIES: [Strategy; 8] = [
     Strategy::RoundRobin,
     Strategy::Random,
     Strategy::Weighted,
     Strategy::LeastConnections,
+    Strategy::LeastUsed,
+    Strategy::LowestLatency,
+    Strategy::Cheapest,
+    Strategy::Sticky,
 ];
 
 fn planned(route: &Route, board: &Board, seed: u64) -> Plan {
@@ -37,16 +40,8 @@ fn firsts(route: &Route, board: &Board, calls: u64) -> BTreeMap<(usize, usize), 
 }
 
 fn fail(route: &Route, board: &Board, choice: (usize, usize), failure: &domain::Failure, times: usize) {
-    let upstream = &route.targets[choice.0].upstream;
     for _ in 0..times {
-        board.failed(
-            upstream,
-            &upstream.credentials[choice.1],
-            failure,
-            None,
-            START,
-            &mut rng(1),
-        );
+        testing::fail(route, board, choice, failure, START);
     }
 }
 
@@ -195,6 +190,7 @@ fn round_robin_turns_between_models_of_one_upstream() {
             origin: domain::snapshot::Origin::Operator,
             decl: serde_json::from_value(json!({"name": "u1", "provider": "openai"})).unwrap(),
             credentials: Vec::new(),
+            forced: None,
         }],
         ..domain::snapshot::Resources::default()
     });
@@ -461,8 +457,7 @@ fn a_rest_takes_one_credential_away() {
 fn one_model_may_rest_by_itself() {
     let route = route(Strategy::RoundRobin, &[json!({"keys": 2})]);
     let board = Board::new();
-    let upstream = &route.targets[0].upstream;
-    let rest = |model: &str, ms| board.rest_model(upstream, upstream.credentials[0].id, &model.into(), at(ms), START);
+    let rest = |model: &str, ms| testing::rest_model(&route, &board, (0, 0), model, ms);
     rest("other", 9_000);
     assert_eq!(planned(&route, &board, 1).order.len(), 2);
     rest("m", 5_000);
@@ -542,7 +537,7 @@ fn what_is_switched_off_sets_nothing_aside() {
     let route = route(Strategy::RoundRobin, &[json!({"breaker": "off", "cooldown": "off"})]);
     let board = Board::new();
     for failure in [status(500), after(status(429), 60_000), status(402), status(401)] {
-        fail(&route, &board, (0, 0), &failure, 9);
+        fail(&route, &board, (0, 0), &failure, 4);
     }
     assert!(planned(&route, &board, 1).excluded.is_empty());
     board.force(route.targets[0].upstream.id, Some(Forced::Open));
@@ -571,10 +566,10 @@ fn what_is_gone_is_forgotten() {
     };
     let open = begin(1);
     drop(begin(0));
-    board.retain(&snapshot(Strategy::RoundRobin, &decls[..1]));
+    board.follow(&snapshot(Strategy::RoundRobin, &decls[..1]));
     assert_eq!(board.upstreams(START).len(), 2, "calls are still open at the second");
     drop(open);
-    board.retain(&snapshot(Strategy::RoundRobin, &decls[..1]));
+    board.follow(&snapshot(Strategy::RoundRobin, &decls[..1]));
     let left = board.upstreams(START);
     assert_eq!((left.len(), left[0].upstream.0, left[0].last_used), (1, 1, at(1_000)));
     assert_eq!(board.credentials(START).len(), 1);

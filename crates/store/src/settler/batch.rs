@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::{CallId, Money, UserId};
+use domain::{CallId, CredentialId, Money, UserId};
 
 use super::entry::{self, Entry, Sums};
 use crate::journal::Stretch;
@@ -32,6 +32,8 @@ pub(super) struct Effects {
     pub users: BTreeMap<UserId, i64>,
     /// By user, day and model.
     pub days: BTreeMap<(UserId, i64, String), Sums>,
+    /// By credential and day: requests sent with it.
+    pub uses: BTreeMap<(CredentialId, i64), i64>,
 }
 
 impl<'a> Batch<'a> {
@@ -94,6 +96,9 @@ impl<'a> Batch<'a> {
             days.entry((entry.user, entry.day(), &entry.model))
                 .or_default()
                 .add(&entry.sums);
+            for used in &entry.uses {
+                *effects.uses.entry(*used).or_default() += 1;
+            }
         }
         effects.days = days
             .into_iter()

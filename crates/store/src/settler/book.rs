@@ -1,7 +1,7 @@
 //! The one transaction that books a batch.
 //!
 //! Each statement is a message to another thread (SQLite) or another machine (PostgreSQL), which at low rates costs more
-//! than the work in it, so there are nine of them, however large the batch. Receipts are bound as parameters of one
+//! than the work in it, so there are ten of them, however large the batch. Receipts are bound as parameters of one
 //! multi-row INSERT per 256, filled up to a power of two with repeats that the database ignores, so that a handful of
 //! prepared statements serve every batch. What they add up to is worked out here and bound as one small JSON array each.
 //! (Binding the receipts themselves as JSON would make SQLite render and parse each body again, three passes over it.) Whether a receipt is new is decided by the database; usually all are, and then nothing has to be
@@ -84,6 +84,7 @@ pub(super) async fn run(store: &Store, booking: &Booking<'_>) -> Result<Booked, 
         insert_batch(&tx, booking, &effects, sequence).await?;
         insert_movements(&tx, &effects, sequence).await?;
         add_days(&tx, &effects).await?;
+        add_uses(&tx, &effects).await?;
     }
     let balances = move_balances(&tx, batch, &effects, sequence).await?;
     tx.commit().await?;
@@ -234,6 +235,28 @@ async fn add_days(tx: &Tx<'_>, effects: &Effects) -> Result<(), Refusal> {
     };
     let days: Vec<Vec<serde_json::Value>> = effects.days.iter().map(flat).collect();
     tx.exec(&upsert, values![to_json(&days)?]).await?;
+    Ok(())
+}
+
+async fn add_uses(tx: &Tx<'_>, effects: &Effects) -> Result<(), Refusal> {
+    if effects.uses.is_empty() {
+        return Ok(());
+    }
+    let rows = Elements::of(tx.backend());
+    let upsert = format!(
+        "INSERT INTO credential_days (credential_id, day, uses) SELECT {credential}, {day}, {uses} FROM {source} WHERE TRUE \
+         ON CONFLICT (credential_id, day) DO UPDATE SET uses = credential_days.uses + excluded.uses",
+        credential = rows.integer(0),
+        day = rows.integer(1),
+        uses = rows.integer(2),
+        source = rows.source,
+    );
+    let uses: Vec<_> = effects
+        .uses
+        .iter()
+        .map(|((credential, day), uses)| (credential, day, uses))
+        .collect();
+    tx.exec(&upsert, values![to_json(&uses)?]).await?;
     Ok(())
 }
 

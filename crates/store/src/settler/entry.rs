@@ -3,7 +3,11 @@
 
 use std::borrow::Cow;
 
-use domain::{CallId, Ending, KeyId, Money, Operation, Timestamp, Usage, UsageSource, UserId};
+use std::time::Duration;
+
+use domain::{
+    CallId, CredentialId, Ending, FailureClass, KeyId, Money, Operation, Timestamp, Usage, UsageSource, UserId,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -23,8 +27,12 @@ pub(super) struct Entry<'a> {
     pub model: Cow<'a, str>,
     pub flag: Flag,
     pub sums: Sums,
+    pub uses: Uses,
     pub body: &'a str,
 }
+
+/// Requests that were sent with credentials, and on which day: one per request.
+pub(super) type Uses = Vec<(CredentialId, i64)>;
 
 /// What statistics add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +121,8 @@ impl Entry<'_> {
 #[derive(Deserialize)]
 struct Fields<'a> {
     call: CallId,
+    #[serde(default)]
+    started_at: Timestamp,
     finished_at: Timestamp,
     user: UserId,
     key: KeyId,
@@ -133,7 +143,50 @@ struct Fields<'a> {
     #[serde(default)]
     uncollected: i64,
     #[serde(default)]
-    attempts: Vec<IgnoredAny>,
+    attempts: Vec<Attempt>,
+}
+
+/// The fields of an attempt that are read. Its names are those of `domain::AttemptRecord`.
+#[derive(Deserialize)]
+struct Attempt {
+    #[serde(default = "no_credential")]
+    credential: CredentialId,
+    #[serde(default)]
+    failure: Option<FailureClass>,
+    #[serde(default)]
+    started_ms: u32,
+}
+
+const fn no_credential() -> CredentialId {
+    CredentialId(0)
+}
+
+/// The requests of these attempts: what was not sent is none, as routing does not count it either.
+fn uses(started_at: Timestamp, attempts: &[Attempt]) -> Uses {
+    let sent = |attempt: &&Attempt| {
+        attempt.credential.0 > 0
+            && !matches!(
+                attempt.failure,
+                Some(FailureClass::Connect | FailureClass::Untranslatable)
+            )
+    };
+    let used = |attempt: &Attempt| {
+        let at = started_at + Duration::from_millis(attempt.started_ms.into());
+        (attempt.credential, at.day())
+    };
+    attempts.iter().filter(sent).map(used).collect()
+}
+
+/// The requests that a record tells of, if that much of it can be read.
+pub(super) fn sent(record: &[u8]) -> Uses {
+    #[derive(Deserialize)]
+    struct Sent {
+        #[serde(default)]
+        started_at: Timestamp,
+        #[serde(default)]
+        attempts: Vec<Attempt>,
+    }
+    serde_json::from_slice(record).map_or_else(|_| Uses::new(), |sent: Sent| uses(sent.started_at, &sent.attempts))
 }
 
 /// Reads a record; says why it cannot be booked.
@@ -163,6 +216,7 @@ pub(super) fn read(record: &[u8]) -> Result<Entry<'_>, String> {
         },
         flag,
         sums,
+        uses: uses(fields.started_at, &fields.attempts),
         body,
     })
 }
@@ -280,6 +334,20 @@ mod tests {
         assert_eq!(entry.sums, expected);
         assert_eq!(entry.model, "gpt-4o");
         assert_eq!(owed(record.as_bytes()), Some((UserId(7), Money::from_nanos(10))));
+    }
+
+    #[test]
+    fn requests_count_for_the_day_on_which_they_were_sent() {
+        // Started a second before the third day; the first attempt found no connection, and the demo has no credential.
+        let record = receipt(
+            r#","attempts":[{"credential":5,"failure":"connect","started_ms":1},{"credential":5,"failure":"server",
+            "started_ms":2},{"credential":5,"started_ms":1500},{"credential":-1,"started_ms":1600}]"#,
+        );
+        let record = record.replace(r#""started_at":1,"#, r#""started_at":172799000000,"#);
+        let expected = vec![(CredentialId(5), 1), (CredentialId(5), 2)];
+        assert_eq!(read(record.as_bytes()).unwrap().uses, expected);
+        assert_eq!(sent(record.as_bytes()), expected);
+        assert_eq!(sent(b"{"), []);
     }
 
     #[test]

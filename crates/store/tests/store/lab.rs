@@ -52,6 +52,21 @@ pub(crate) struct Lab {
     server: Option<String>,
 }
 
+/// What undoes each step of the schema after the first.
+const UNDONE: &[&[&str]] = &[
+    &["DROP TABLE pins", "DROP TABLE turns"],
+    &[
+        "DROP TABLE credential_states",
+        "DROP TABLE credential_days",
+        "ALTER TABLE credentials DROP COLUMN terms",
+    ],
+    &[
+        "DROP TABLE oauth_accounts",
+        "DROP TABLE oauth_logins",
+        "ALTER TABLE credentials DROP COLUMN kind",
+    ],
+];
+
 impl Lab {
     pub(crate) fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -116,6 +131,14 @@ impl Lab {
         let raw = self.raw().await;
         raw.execute_unprepared(sql).await.unwrap();
         raw.close().await.unwrap();
+    }
+
+    /// Makes the schema that of this version again. The store must be closed.
+    pub(crate) async fn age(&self, version: usize) {
+        for undo in UNDONE[version - 1..].iter().rev().copied().flatten() {
+            self.exec(undo).await;
+        }
+        self.exec(&format!("UPDATE meta SET schema = {version}")).await;
     }
 
     pub(crate) fn journal_options(&self) -> JournalOptions {

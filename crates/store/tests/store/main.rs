@@ -9,9 +9,12 @@
 
 mod accounts;
 mod file;
+mod forced;
 mod lab;
 mod ledger;
+mod oauth;
 mod outage;
 mod pins;
+mod pools;
 mod resources;
 mod whole;

@@ -148,9 +148,7 @@ on_both! {
         let store = lab.store().await;
         let alice = user(&store, "alice", 7).await;
         store.close().await;
-        lab.exec("DROP TABLE pins").await;
-        lab.exec("DROP TABLE turns").await;
-        lab.exec("UPDATE meta SET schema = 1").await;
+        lab.age(1).await;
         let store = lab.store().await;
         assert_eq!(store.users().list().await.unwrap()[0].id, alice);
         assert_eq!(store.balances().show(alice).await.unwrap().balance, Money::from_dollars(7));

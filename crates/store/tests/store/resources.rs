@@ -14,11 +14,7 @@ pub(crate) fn upstream(name: &str, keys: &[(&str, &str)]) -> UpstreamDecl {
 }
 
 pub(crate) fn credential(name: &str, key: &str) -> CredentialDecl {
-    CredentialDecl {
-        name: name.to_owned(),
-        key: Secret::new(key),
-        weight: 1,
-    }
+    CredentialDecl::new(name, Secret::new(key))
 }
 
 pub(crate) fn inline_model(name: &str, key: &str) -> ModelDecl {
@@ -115,7 +111,7 @@ on_both! {
 
         store.credentials().add("main", &credential("k3", "sk-three"), Origin::Cli).await.unwrap();
         assert!(store.credentials().add("main", &credential("K3", "x"), Origin::Cli).await.is_err());
-        let change = CredentialChange { key: Some(Secret::new("sk-changed")), weight: Some(4) };
+        let change = CredentialChange { key: Some(Secret::new("sk-changed")), weight: Some(4), terms: None };
         store.credentials().edit("main", "k2", change).await.unwrap();
         store.credentials().remove("main", "k1").await.unwrap();
         assert!(bumped(&store, &mut revision).await);

@@ -1,5 +1,6 @@
 //! `tollgate check`: is the configuration right, and what does it mean?
 
+use domain::account::AccountMode;
 use domain::catalog;
 use domain::declaration::{ModelDecl, UpstreamDecl};
 use domain::system_prompt::{self, SYSTEM_PROMPT_CHARS_MAX};
@@ -220,12 +221,22 @@ fn cut_prompts(config: &Config) -> Vec<String> {
     process.into_iter().chain(models).collect()
 }
 
+/// Whether accounts may log in for an upstream: then it needs no key.
+fn has_accounts(config: &Config, decl: &UpstreamDecl) -> bool {
+    let (modes, _) = AccountMode::all(&config.accounts);
+    let fits = |mode: &AccountMode| {
+        let provider = decl.provider.as_deref().unwrap_or_default();
+        mode.client_id.is_some() && mode.provider.eq_ignore_ascii_case(provider)
+    };
+    modes.iter().any(|mode| fits(mode))
+}
+
 /// What is allowed and may still not be what was meant.
 fn doubts(config: &Config) -> Vec<String> {
     let upstreams = config.declared.upstreams.as_ref().unwrap_or(&config.found);
     let keyless = upstreams
         .iter()
-        .filter(|decl| decl.credentials.is_empty())
+        .filter(|decl| decl.credentials.is_empty() && !has_accounts(config, decl))
         .filter_map(|decl| {
             let provider = catalog::provider(decl.provider.as_deref()?)?;
             let needs_key = decl.base_url.is_none() && !provider.free && !provider.builtin;
@@ -246,5 +257,16 @@ fn doubts(config: &Config) -> Vec<String> {
             (!known).then(|| format!("no price is known for `{name}` of model `{}`; its calls cost nothing, and policy hard refuses them: add `price` or `free: true`", model.name))
         })
     });
-    keyless.chain(unpriced).chain(cut_prompts(config)).collect()
+    let nobody = config.groups.0.keys().filter(|group| {
+        let in_it = |decl: &&UpstreamDecl| decl.group.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(group));
+        !upstreams.iter().any(|decl| in_it(&decl))
+    });
+    let nobody = nobody.map(|group| {
+        format!("no upstream of this file is in the group `{group}`; without one its models go nowhere: add `group: {group}` to those that serve them")
+    });
+    keyless
+        .chain(unpriced)
+        .chain(nobody)
+        .chain(cut_prompts(config))
+        .collect()
 }

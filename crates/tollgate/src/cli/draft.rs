@@ -10,6 +10,9 @@ use crate::config::mistake::Mistakes;
 use crate::config::tree::{Entry, Node, Place, Scalar, Value};
 use crate::config::{Listed, read};
 
+/// The value of a flag that takes its key out.
+pub(super) const NONE: &str = "none";
+
 /// A resource being declared.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -36,6 +39,14 @@ impl Draft {
         if let Some(value) = value {
             let path: Vec<&str> = key.split('.').collect();
             self.node.set(&path, Node::of_text(place(flag), value.to_string()));
+        }
+    }
+
+    /// Sets a key, if the flag was given; takes it out where its value is `none`.
+    pub(crate) fn set_or_remove(&mut self, key: &str, flag: &str, value: Option<&str>) {
+        match value {
+            Some(NONE) => self.remove(key),
+            value => self.set(key, flag, value),
         }
     }
 

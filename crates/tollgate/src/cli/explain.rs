@@ -5,10 +5,9 @@
 //! answer is made here from what is declared, and says so.
 
 use admin::explain::{Candidate, Explanation, needs, surface};
-use domain::{Snapshot, Timestamp};
-use routing::{Board, preview};
+use domain::{Forced, Snapshot, Timestamp};
+use routing::{Asked, Board, preview};
 use serde_json::json;
-use store::Journal;
 
 use super::context::Context;
 use super::local;
@@ -21,7 +20,7 @@ pub(crate) struct Explain {
     /// The model's name, as a client would send it
     #[arg(long)]
     model: String,
-    /// The name of a key: may it use the model?
+    /// The name of a key: may it use the model, and with which credentials?
     #[arg(long)]
     key: Option<String>,
     /// The client's format: openai_chat, openai_responses, anthropic_messages or gemini
@@ -46,6 +45,7 @@ impl Explain {
         let store = context.store().await?;
         let snapshot = crate::serve::world::snapshot(&store, &config).await?;
         let route = snapshot.route(&self.model).ok_or_else(|| self.unknown(&snapshot))?;
+        let mut profile = None;
         if let Some(name) = &self.key {
             let record = store.keys().get(name).await?;
             let key = snapshot.keys.get(&record.hash);
@@ -56,13 +56,20 @@ impl Explain {
                 "key `{name}` may not use `{}`; add it: tollgate key edit {name} --model …",
                 self.model
             );
+            profile.clone_from(&key.profile);
         }
         let (explanation, running) = match self.ask(&config).await {
             Ok(explanation) => (explanation, Ok(local::address(&config.server.listen))),
             Err(why) => {
                 let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-                let asked = routing::Asked { surface, needs };
-                let plan = preview(&route, asked, &Board::new(), now, &mut rand::rng());
+                let asked = Asked {
+                    needs,
+                    profile: profile.as_deref(),
+                    ..surface.into()
+                };
+                let board = Board::new();
+                board.follow(&snapshot);
+                let plan = preview(&route, asked, &board, now, &mut rand::rng());
                 (Explanation::of(&route, &plan), Err(why))
             }
         };
@@ -76,14 +83,9 @@ impl Explain {
         context.say(&format!("{}\n\n{source}", text(&explanation)), &value)
     }
 
-    /// Asks the running server. The token goes to nobody else: only a server that has our data open is asked.
+    /// Asks the running server.
     async fn ask(&self, config: &Config) -> anyhow::Result<Explanation> {
-        let journal = &config.storage.journal.dir;
-        anyhow::ensure!(Journal::holder(journal).is_some(), "no server runs on this data");
-        let token = config.security.admin_token.as_ref();
-        let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
-        let address = local::address(&config.server.listen);
-        let path = format!(
+        let mut path = format!(
             "/api/explain?model={}&operation={}&dialect={}&needs={}&tokens={}",
             local::encoded(&self.model),
             self.operation,
@@ -91,14 +93,11 @@ impl Explain {
             local::encoded(&self.needs),
             self.tokens
         );
-        let answer = local::get(&address, &path, Some(token)).await?;
-        anyhow::ensure!(
-            answer.status == 200,
-            "{address} says {}: {}",
-            answer.status,
-            answer.body
-        );
-        Ok(serde_json::from_str(&answer.body)?)
+        if let Some(key) = &self.key {
+            path.push_str("&key=");
+            path.push_str(&local::encoded(key));
+        }
+        Ok(serde_json::from_str(&local::ask_server(config, &path).await?)?)
     }
 
     fn unknown(&self, snapshot: &Snapshot) -> anyhow::Error {
@@ -120,11 +119,15 @@ fn text(explanation: &Explanation) -> String {
         model,
         surface,
         strategy,
+        group,
         order,
         excluded,
         last_resort,
     } = explanation;
-    let mut text = format!("{model} as {surface}, strategy {}\n\n", word(strategy));
+    let by_group = group
+        .as_ref()
+        .map_or_else(String::new, |group| format!(", by the group {group}"));
+    let mut text = format!("{model} as {surface}, strategy {}{by_group}\n\n", word(strategy));
     let mut table = Table::new([
         "TRY",
         "UPSTREAM",
@@ -141,7 +144,7 @@ fn text(explanation: &Explanation) -> String {
             (index + 1).to_string(),
             one.upstream.clone(),
             one.credential.clone(),
-            one.model.clone(),
+            model_there(one),
             one.priority.to_string(),
             one.weight.to_string(),
             price(one),
@@ -154,6 +157,12 @@ fn text(explanation: &Explanation) -> String {
     } else {
         table.render()
     });
+    let mut closed: Vec<&str> = forced_closed(order).collect();
+    closed.dedup();
+    if !closed.is_empty() {
+        let names = closed.join(", ");
+        text.extend(["forced closed, so asked whatever they do: ", &names, "\n"]);
+    }
     if *last_resort {
         text.push_str("tried although it is in trouble, because there is no other\n");
     }
@@ -163,7 +172,7 @@ fn text(explanation: &Explanation) -> String {
             table.row([
                 one.upstream.clone(),
                 one.credential.clone(),
-                one.model.clone(),
+                model_there(one),
                 because(one, surface),
             ]);
         }
@@ -173,11 +182,37 @@ fn text(explanation: &Explanation) -> String {
     text.trim_end().to_owned()
 }
 
+/// A fallback's targets are the only ones that belong to another model.
+fn model_there(one: &Candidate) -> String {
+    match &one.fallback {
+        Some(fallback) => format!("{} (fallback {fallback})", one.model),
+        None => one.model.clone(),
+    }
+}
+
+fn forced_closed(order: &[Candidate]) -> impl Iterator<Item = &str> {
+    let is_closed = |one: &&Candidate| one.forced == Some(Forced::Closed);
+    order.iter().filter(is_closed).map(|one| one.upstream.as_str())
+}
+
 fn because(excluded: &Candidate, surface: &str) -> String {
     let reason = excluded.reason.as_deref().unwrap_or_default();
     match (reason, &excluded.until) {
+        ("forced_open", _) => {
+            "forced_open: an operator says so; `tollgate upstream edit NAME --breaker auto` ends it".to_owned()
+        }
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
         ("capability", _) => format!("capability: {}", excluded.lacks.as_deref().unwrap_or_default()),
+        ("profile", _) => "profile: its credential is for keys of another profile".to_owned(),
+        ("deactivated", _) => format!(
+            "deactivated: tollgate credential edit {}/{} --activate",
+            excluded.upstream, excluded.credential
+        ),
+        ("plan", _) => "plan: the account's plan does not have the model".to_owned(),
+        ("needs_login", _) => {
+            let (upstream, name) = (&excluded.upstream, &excluded.credential);
+            format!("needs_login: log it in with `tollgate account login {upstream}/{name}`")
+        }
         (reason, Some(until)) => format!("{reason} until {until}"),
         (reason, None) => reason.to_owned(),
     }

@@ -72,8 +72,14 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
             .collect();
-        let variables =
-            ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ALICE_KEY", "MASTER_KEY"].map(|name| (name, "sk-x-0123456789"));
+        let variables = [
+            "OPENAI_API_KEY",
+            "ANTHROPIC_API_KEY",
+            "ALICE_KEY",
+            "MASTER_KEY",
+            "OAUTH_CLIENT_ID",
+        ]
+        .map(|name| (name, "sk-x-0123456789"));
         let key = environment.get("ENCRYPTION_KEY").unwrap();
         let environment = Environment::of(
             variables

@@ -5,12 +5,12 @@ use serde_json::json;
 use store::{KeyChange, KeyRecord, Keys, NewKey, Origin};
 
 use super::context::Context;
-use super::draft::Draft;
+use super::draft::{Draft, NONE, place};
 use super::output::{joined, moment};
 use super::resource::{self, Name};
 use super::secret_input::SecretInput;
-use crate::config::check;
 use crate::config::file::KeyEntry;
+use crate::config::{Mistake, Mistakes, check};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Key {
@@ -84,6 +84,9 @@ pub(crate) struct Terms {
     /// Whether it may use provider paths beyond the metered operations: they see your whole account there
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     passthrough: Option<String>,
+    /// The profile whose credentials it uses, and no others; none
+    #[arg(long)]
+    profile: Option<String>,
 }
 
 impl Terms {
@@ -98,6 +101,7 @@ impl Terms {
         }
         draft.set_list("addresses", "--address", &self.addresses);
         draft.set("passthrough", "--passthrough", self.passthrough.as_ref());
+        draft.set_or_remove("profile", "--profile", self.profile.as_deref());
     }
 }
 
@@ -129,6 +133,7 @@ impl Add {
         draft.set("key", "--key", Some(key.expose()));
         self.terms.put(&mut draft);
         let decl = finish(&draft, &self.user)?;
+        known_profile(context, self.terms.profile.as_deref()).await?;
         let new = NewKey {
             name: decl.name,
             user: decl.user,
@@ -162,6 +167,7 @@ impl Edit {
         draft.set("key", "--key", Some("unchanged"));
         self.terms.put(&mut draft);
         let decl = finish(&draft, user)?;
+        known_profile(context, self.terms.profile.as_deref()).await?;
         let change = KeyChange {
             name: self.new_name,
             user: self.user,
@@ -176,6 +182,27 @@ impl Edit {
 fn finish(draft: &Draft, user: &str) -> anyhow::Result<KeyDecl> {
     let entry = draft.finish::<KeyEntry>(|listed, mistakes| check::keys(listed, &[user], mistakes))?;
     Ok(entry.into())
+}
+
+/// Refuses a profile that nobody speaks of: it would leave the key without any credential. Known are those that the file
+/// lists and those that a credential has.
+async fn known_profile(context: &Context, profile: Option<&str>) -> anyhow::Result<()> {
+    let Some(profile) = profile.filter(|profile| *profile != NONE) else {
+        return Ok(());
+    };
+    let mut known = context.config()?.profiles;
+    for upstream in context.store().await?.upstreams().list().await? {
+        known.extend(
+            upstream
+                .credentials
+                .into_iter()
+                .filter_map(|credential| credential.terms.profile),
+        );
+    }
+    match check::unknown_profile(profile, &known) {
+        Some(problem) => Err(Mistakes::from(Mistake::of(place("--profile"), "profile", problem)).into()),
+        None => Ok(()),
+    }
 }
 
 async fn list(context: &Context, user: Option<String>) -> anyhow::Result<()> {
@@ -233,6 +260,7 @@ async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
         ("expires", expires(&key)),
         ("addresses", joined_or(&terms.addresses, "any")),
         ("passthrough", terms.passthrough.to_string()),
+        ("profile", terms.profile.clone().unwrap_or_else(|| NONE.to_owned())),
         ("origin", key.origin.name().to_owned()),
         ("created", moment(key.created_at)),
     ];

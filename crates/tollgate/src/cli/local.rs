@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::Secret;
+use store::Journal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::config::Config;
 
 /// A server that needs longer is not healthy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,6 +54,23 @@ async fn request(
         status: status.unwrap_or(0),
         body: body.to_owned(),
     })
+}
+
+/// Asks the server that has this configuration's data open. The token goes to nobody else.
+pub(super) async fn ask_server(config: &Config, path: &str) -> anyhow::Result<String> {
+    let journal = &config.storage.journal.dir;
+    anyhow::ensure!(Journal::holder(journal).is_some(), "no server runs on this data");
+    let token = config.security.admin_token.as_ref();
+    let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
+    let address = address(&config.server.listen);
+    let answer = get(&address, path, Some(token)).await?;
+    anyhow::ensure!(
+        answer.status == 200,
+        "{address} says {}: {}",
+        answer.status,
+        answer.body
+    );
+    Ok(answer.body)
 }
 
 async fn ask(address: &str, method: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<String> {

@@ -54,9 +54,15 @@ pub(crate) struct Settings {
     /// A further name; repeatable
     #[arg(long = "alias", value_name = "NAME")]
     aliases: Vec<String>,
-    /// Among its targets: round_robin, random, weighted or least_connections
+    /// Among its targets: round_robin, random, weighted, least_connections, least_used, lowest_latency, cheapest or sticky
     #[arg(long)]
     strategy: Option<String>,
+    /// A model to turn to when no target answers; repeatable, in this order
+    #[arg(long = "fallback", value_name = "MODEL")]
+    fallbacks: Vec<String>,
+    /// A refusal that makes a call turn to them too: context_length (the default) or content_policy; repeatable
+    #[arg(long, value_name = "CAUSE")]
+    fallback_on: Vec<String>,
     /// Prices in $ per million tokens, as input=2.50,output=10.00,cache_read=1.25,cache_write_5m=…
     #[arg(long, value_name = "PRICES")]
     price: Option<String>,
@@ -97,6 +103,8 @@ impl Settings {
             );
         }
         draft.set_list("aliases", "--alias", &self.aliases);
+        draft.set_list("fallbacks", "--fallback", &self.fallbacks);
+        draft.set_list("fallback_on", "--fallback-on", &self.fallback_on);
         for (key, flag, value) in [
             ("strategy", "--strategy", &self.strategy),
             ("free", "--free", &self.free),
@@ -218,7 +226,16 @@ async fn finish(draft: &Draft, store: &Store, stored: Option<&ModelDecl>) -> any
         .filter_map(|target| target.upstream.clone());
     upstreams.extend(had);
     let known: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    Ok(draft.finish(|listed, mistakes| check::models(listed, &known, mistakes))?)
+    let others = store.models().list().await?;
+    let others: Vec<&ModelDecl> = others.iter().map(|record| &record.decl).collect();
+    let others: Vec<&ModelDecl> = others
+        .into_iter()
+        .filter(|other| stored.is_none_or(|stored| !stored.name.eq_ignore_ascii_case(&other.name)))
+        .collect();
+    Ok(draft.finish(|listed, mistakes| {
+        check::models(listed, &known, mistakes);
+        check::fallbacks(listed, &others, mistakes);
+    })?)
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
 //! `tollgate upstream`: endpoints at providers.
 
 use admin::checkup::Checkup;
-use domain::Provider;
-use domain::declaration::{CredentialDecl, UpstreamDecl};
+use domain::declaration::{CredentialDecl, Switch, UpstreamDecl};
+use domain::{Forced, Provider};
 use serde_json::json;
 use store::{Origin, Store, UpstreamRecord};
 
@@ -81,7 +81,7 @@ pub(crate) struct Settings {
     /// What the preset leaves open, as NAME=VALUE, such as region=eu-west-1; repeatable
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
     variables: Vec<(String, String)>,
-    /// A label
+    /// The group that it belongs to, see `groups` of the file; otherwise a label
     #[arg(long)]
     group: Option<String>,
     /// Lower is tried first
@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     /// Share under the strategy weighted
     #[arg(long)]
     weight: Option<String>,
-    /// Among its credentials: round_robin, random, weighted or least_connections
+    /// Among its credentials: round_robin, random, weighted, least_connections, least_used, lowest_latency or sticky
     #[arg(long)]
     strategy: Option<String>,
     /// A model it serves, or a glob; repeatable
@@ -120,8 +120,9 @@ pub(crate) struct Settings {
     /// For a whole call
     #[arg(long, value_name = "PERIOD")]
     total_timeout: Option<String>,
-    /// The breaker: on or off
-    #[arg(long, value_parser = ["on", "off"])]
+    /// The breaker: on or off; or, by hand and until further notice: open (ask it nothing), closed (ask it whatever it
+    /// does), auto (as it finds out by itself)
+    #[arg(long, value_parser = ["on", "off", "open", "closed", "auto"])]
     breaker: Option<String>,
     /// Cooldown after a 429: off, or the longest one, such as 1h
     #[arg(long, value_name = "PERIOD")]
@@ -166,6 +167,7 @@ impl Settings {
         draft.set_entries("params", "--param", &self.params);
         match self.breaker.as_deref() {
             Some("on") => draft.remove("breaker"),
+            Some("open" | "closed" | "auto") => {}
             breaker => draft.set("breaker", "--breaker", breaker),
         }
         match self.cooldown.as_deref() {
@@ -173,6 +175,18 @@ impl Settings {
             Some("on") => draft.remove("cooldown"),
             max => draft.set("cooldown.max", "--cooldown", max),
         }
+    }
+}
+
+/// What an operator decides on a breaker; nothing: it may find out by itself again.
+struct Decision(Option<Forced>);
+
+impl Settings {
+    /// What is decided on the breaker by hand, if anything is. It is state, not part of the declaration.
+    fn decided(&self) -> Option<Decision> {
+        let word = self.breaker.as_deref()?;
+        let forced = Forced::from_name(word);
+        (word == "auto" || forced.is_some()).then_some(Decision(forced))
     }
 }
 
@@ -236,13 +250,14 @@ impl Add {
         self.settings.put(&mut draft);
         let mut decl = finish(&draft, context)?;
         if let Some(key) = secret {
-            decl.credentials.push(CredentialDecl {
-                name: FIRST_CREDENTIAL.to_owned(),
-                key,
-                weight: 1,
-            });
+            decl.credentials.push(CredentialDecl::new(FIRST_CREDENTIAL, key));
         }
-        let record = context.store().await?.upstreams().add(&decl, Origin::Cli).await?;
+        let store = context.store().await?;
+        let mut record = store.upstreams().add(&decl, Origin::Cli).await?;
+        if let Some(Decision(forced)) = self.settings.decided() {
+            store.upstreams().force(&record.name, forced).await?;
+            record = store.upstreams().get(&record.name).await?;
+        }
         let next = match record.credentials.len() {
             0 => format!(
                 "; if it needs a key: tollgate credential add NAME --upstream {}",
@@ -262,7 +277,17 @@ impl Edit {
         draft.set("name", "--name", self.new_name.as_ref());
         self.settings.put(&mut draft);
         let decl = finish(&draft, context)?;
-        let record = store.upstreams().edit(&self.name, &decl).await?;
+        let decided = self.settings.decided();
+        // One of the file's may be closed off too; only its declaration is the file's.
+        let mut record = if decided.is_some() && decl == record.decl {
+            record
+        } else {
+            store.upstreams().edit(&self.name, &decl).await?
+        };
+        if let Some(Decision(forced)) = decided {
+            store.upstreams().force(&record.name, forced).await?;
+            record = store.upstreams().get(&record.name).await?;
+        }
         context.say(&format!("upstream {} is changed", record.name), &to_json(&record))
     }
 }
@@ -294,12 +319,13 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         "PRIORITY",
         "CREDENTIALS",
         "MODELS",
+        "BREAKER",
         "ORIGIN",
     ];
     resource::list(context, headings, &records, cells, to_json)
 }
 
-fn cells(record: &UpstreamRecord) -> [String; 7] {
+fn cells(record: &UpstreamRecord) -> [String; 8] {
     let decl = &record.decl;
     [
         record.name.clone(),
@@ -311,8 +337,17 @@ fn cells(record: &UpstreamRecord) -> [String; 7] {
         decl.priority.to_string(),
         record.credentials.len().to_string(),
         decl.models.as_deref().map_or_else(|| "preset".to_owned(), joined),
+        breaker(record),
         record.origin.name().to_owned(),
     ]
+}
+
+fn breaker(record: &UpstreamRecord) -> String {
+    match (record.forced, record.decl.breaker) {
+        (Some(forced), _) => format!("forced {}", forced.name()),
+        (None, Some(Switch::Off(_))) => "off".to_owned(),
+        (None, _) => "auto".to_owned(),
+    }
 }
 
 async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
@@ -336,6 +371,9 @@ fn to_json(record: &UpstreamRecord) -> serde_json::Value {
     }
     if record.decl.proxy.is_some() {
         value["proxy"] = json!(true);
+    }
+    if let Some(forced) = record.forced {
+        value["forced"] = json!(forced);
     }
     value["name"] = json!(record.name);
     value["credentials"] = record.credentials.iter().map(super::credential::to_json).collect();

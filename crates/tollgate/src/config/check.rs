@@ -2,9 +2,13 @@
 //!
 //! Everything that would be set aside or fail later is found here, with its place, while a person is looking.
 
+mod accounts;
+mod fallbacks;
+mod groups;
 mod models;
 mod people;
 mod process;
+mod profiles;
 mod upstreams;
 
 use std::collections::HashMap;
@@ -14,9 +18,13 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::join;
 use super::tree::{Node, Place};
 
+pub use accounts::accounts;
+pub use fallbacks::fallbacks;
+pub use groups::groups;
 pub use models::models;
 pub use people::{expiry, keys, users};
 pub use process::process;
+pub use profiles::{profiles, unknown as unknown_profile};
 pub use upstreams::{base_url, credentials, providers, upstreams};
 
 /// Names are shown in tables, headers and URLs.

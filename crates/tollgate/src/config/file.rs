@@ -7,9 +7,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::account::AccountDecl;
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
-use domain::{NamePattern, Provider, Secret, SystemPromptDecl};
+use domain::{Groups, NamePattern, Provider, Secret, SystemPromptDecl};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,8 +42,14 @@ pub struct File {
     pub defaults: Defaults,
     /// Text that you put into conversations.
     pub system_prompt: SystemPromptDecl,
+    /// Families of models' names by the group of upstreams that they go to: `{openai: ["gpt-*", "o*"]}`. The longest that
+    /// matches decides.
+    pub groups: Groups,
     /// Provider presets of your own; they go before the built-in ones of the same name.
     pub providers: Vec<Provider>,
+    /// Kinds of accounts that log in instead of having a key: your client id, and what else differs from the built-in
+    /// modes `console` and `max`.
+    pub accounts: Vec<AccountDecl>,
     /// Endpoints at providers. Left out: one for each provider whose key is in the environment (`OPENAI_API_KEY` …).
     pub upstreams: Option<Vec<UpstreamDecl>>,
     /// Names that clients use, beside those that upstreams serve by themselves.
@@ -51,21 +58,26 @@ pub struct File {
     pub users: Vec<UserDecl>,
     /// What clients authenticate with.
     pub keys: Vec<KeyEntry>,
+    /// Names of pools of credentials. A key of one uses only its credentials, and they serve no other key.
+    pub profiles: Vec<String>,
 }
 
 /// The keys of [`File`], for errors about a key that is none of them.
-pub const SECTIONS: [&str; 11] = [
+pub const SECTIONS: [&str; 14] = [
     "server",
     "storage",
     "security",
     "logs",
     "defaults",
     "system_prompt",
+    "groups",
     "providers",
+    "accounts",
     "upstreams",
     "models",
     "users",
     "keys",
+    "profiles",
 ];
 
 /// `server`
@@ -278,6 +290,9 @@ pub struct KeyEntry {
     /// Whether it may use provider paths beyond the metered operations.
     #[serde(default)]
     pub passthrough: bool,
+    /// One of `profiles`, whose credentials it uses, and no others; none named: credentials without a profile.
+    #[serde(default)]
+    pub profile: Option<String>,
 }
 
 impl From<KeyEntry> for KeyDecl {
@@ -291,6 +306,7 @@ impl From<KeyEntry> for KeyDecl {
             expires,
             addresses,
             passthrough,
+            profile,
         } = entry;
         Self {
             name,
@@ -302,6 +318,7 @@ impl From<KeyEntry> for KeyDecl {
                 expires,
                 addresses,
                 passthrough,
+                profile,
             },
         }
     }

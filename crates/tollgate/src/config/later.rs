@@ -8,50 +8,18 @@ use super::read::join;
 use super::tree::{Node, Value};
 
 /// A key and the feature behind it. `[]` stands for every element.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 7] = [
     ("shared", "replicas that share limits and caches do"),
     ("search", "the search tool does"),
-    ("groups", "groups of models do"),
-    ("profiles", "profiles do"),
     ("security.admin_password", "the admin login does"),
     ("security.jwt", "the login of users does"),
     ("security.registration", "the login of users does"),
     ("security.oidc", "the login of users does"),
     ("defaults.quotas", "quotas do"),
-    (
-        "upstreams[].credentials[].daily_limit",
-        "daily limits of credentials do",
-    ),
-    (
-        "upstreams[].credentials[].rotate_after",
-        "rotation after a number of uses does",
-    ),
-    ("upstreams[].credentials[].profile", "profiles do"),
-    ("models[].fallbacks", "fallbacks do"),
-    ("keys[].profile", "profiles do"),
 ];
 
 /// Values to come of keys that exist.
-const VALUES: [(&str, &[&str], &str); 4] = [
-    (
-        "defaults.strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    (
-        "upstreams[].strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    (
-        "models[].strategy",
-        &STRATEGIES,
-        "round_robin, random, weighted or least_connections",
-    ),
-    ("logs.bodies", &["on", "all", "errors", "true"], "off"),
-];
-
-const STRATEGIES: [&str; 4] = ["least_used", "lowest_latency", "cheapest", "sticky"];
+const VALUES: [(&str, &[&str], &str); 1] = [("logs.bodies", &["on", "all", "errors", "true"], "off")];
 
 /// Takes the keys of features to come out of the tree, and says so where they ask for something.
 pub fn refuse(tree: &mut Node, mistakes: &mut Mistakes) {
@@ -107,23 +75,23 @@ mod tests {
     #[test]
     fn each_key_says_just_that() {
         let mut tree = yaml::parse(
-            "profiles: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\n    strategy: sticky\n",
+            "shared: [team-a]\nsearch: {enabled: false, url: x}\nupstreams:\n  - name: u\nlogs: {bodies: errors}\n",
         )
         .unwrap();
         let mut mistakes = Mistakes::default();
         refuse(&mut tree, &mut mistakes);
         assert_eq!(
             mistakes.to_string(),
-            "1:1: `profiles`: profiles do not exist yet; remove the key\n\
-             5:15: `upstreams[0].strategy`: `sticky` does not exist yet; use round_robin, random, weighted or least_connections"
+            "1:1: `shared`: replicas that share limits and caches do not exist yet; remove the key\n\
+             5:16: `logs.bodies`: `errors` does not exist yet; use off"
         );
-        assert!(tree.get("profiles").is_none() && tree.get("search").is_none());
+        assert!(tree.get("shared").is_none() && tree.get("search").is_none());
     }
 
     #[test]
     fn a_feature_that_is_off_is_no_mistake() {
         let text =
-            "search:\nprofiles: []\nsecurity: {registration: closed}\nupstreams: [{name: u}]\nlogs: {bodies: off}\n";
+            "search:\ngroups: {}\nsecurity: {registration: closed}\nupstreams: [{name: u}]\nlogs: {bodies: off}\n";
         let mut tree = yaml::parse(text).unwrap();
         let mut mistakes = Mistakes::default();
         refuse(&mut tree, &mut mistakes);

@@ -125,6 +125,7 @@ mod tests {
             origin: Origin::Operator,
             decl: upstream_of(provider),
             credentials: Vec::new(),
+            forced: None,
         };
         let snapshot = Snapshot::build(Resources {
             upstreams: vec![row],

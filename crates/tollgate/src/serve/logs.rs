@@ -1,4 +1,5 @@
-//! Where log lines go: stdout, and files by the day.
+//! Where log lines go: stdout, and files by the day. What becomes of credentials has files of its own, so that it is still
+//! found when the others are full of calls.
 //!
 //! Lines are written by threads of their own through bounded queues, so that a slow disk or terminal never holds up a
 //! call; a line that finds its queue full is dropped rather than waited for. Accounts do not depend on logs.
@@ -8,7 +9,7 @@ use std::io::{self, IsTerminal as _};
 use anyhow::Context as _;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
@@ -20,6 +21,9 @@ use crate::secrets::private_dir;
 const LINES_MAX: usize = 4_096;
 
 const DAY: u64 = 86_400;
+
+/// The target of lines about what became of a credential.
+pub(crate) const CREDENTIAL_EVENTS: &str = "tollgate::credential";
 
 /// Writes what still waits when dropped.
 #[derive(Debug)]
@@ -51,34 +55,36 @@ pub(crate) fn start(logs: &Logs) -> anyhow::Result<Flush> {
             .boxed(),
         LogFormat::Text => fmt::layer().with_ansi(false).with_writer(stdout).boxed(),
     };
-    let to_files = match &logs.dir {
-        None => None,
-        Some(dir) => {
-            private_dir(dir)?;
-            let days = usize::try_from(logs.retention.0.as_secs().div_ceil(DAY)).unwrap_or(usize::MAX);
+    let mut to_files = Vec::new();
+    if let Some(dir) = &logs.dir {
+        private_dir(dir)?;
+        let days = usize::try_from(logs.retention.0.as_secs().div_ceil(DAY)).unwrap_or(usize::MAX);
+        let rest = filter.clone().with_target(CREDENTIAL_EVENTS, LevelFilter::OFF);
+        // All of them, whatever level of other lines is wanted: they are few.
+        let events = Targets::new().with_target(CREDENTIAL_EVENTS, LevelFilter::TRACE);
+        for (prefix, filter) in [("tollgate", rest), ("credentials", events)] {
             let files = RollingFileAppender::builder()
                 .rotation(Rotation::DAILY)
-                .filename_prefix("tollgate")
+                .filename_prefix(prefix)
                 .filename_suffix("log")
                 .max_log_files(days.max(1))
                 .build(dir)
                 .with_context(|| format!("logs cannot be written to {}", dir.display()))?;
             let (files, guard) = queue().thread_name("log-files").finish(files);
             guards.push(guard);
-            Some(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false)
-                    .with_writer(files),
-            )
+            let layer = fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .with_writer(files);
+            to_files.push(layer.with_filter(filter).boxed());
         }
-    };
+    }
+    // A list without an element would say that no line is wanted by anybody.
     tracing_subscriber::registry()
-        .with(to_stdout)
-        .with(to_files)
-        .with(filter)
+        .with((!to_files.is_empty()).then_some(to_files))
+        .with(to_stdout.with_filter(filter))
         .try_init()
         .context("logging was started twice")?;
     Ok(Flush { _guards: guards })

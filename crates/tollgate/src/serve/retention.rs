@@ -17,6 +17,9 @@ pub(crate) async fn keep_clean(store: Store, retention: Duration, shutdown: Canc
             () = shutdown.cancelled() => return,
             _ = every.tick() => {}
         }
+        if let Err(error) = store.credentials().forget_uses().await {
+            tracing::warn!(%error, "old counts of credentials were not cleaned up; the next try is in an hour");
+        }
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
         match store.requests().clear(now - retention).await {
             Ok(0) => {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::Snapshot;
+use domain::account::AccountMode;
 use domain::declaration::UpstreamDecl;
 use domain::snapshot::Problem;
 use store::{Applied, FileResources, Origin, Store, StoreError};
@@ -78,8 +79,11 @@ impl World {
 pub(crate) async fn snapshot(store: &Store, config: &Config) -> Result<Snapshot, StoreError> {
     let mut resources = store.resources(config.defaults).await?;
     resources.system_prompt.clone_from(&config.system_prompt);
+    resources.groups.clone_from(&config.groups);
     resources.request_timeout = Some(config.server.request_timeout.0);
     resources.providers.clone_from(&config.providers);
+    // What is wrong with a mode was told when the configuration was read.
+    (resources.account_modes, _) = AccountMode::all(&config.accounts);
     Ok(Snapshot::build(resources))
 }
 

@@ -13,7 +13,11 @@ fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
             name: "k".to_owned(),
             secret: Secret::new("sk-upstream"),
             weight: 1,
+            terms: CredentialTerms::default(),
+            state: CredentialState::default(),
+            account: None,
         }],
+        forced: None,
     }
 }
 

@@ -128,6 +128,9 @@ impl Meter {
                 price: declared,
                 system_prompt: None,
                 bounds: RouteBounds::default(),
+                fallbacks: Vec::new(),
+                fallback_on: Vec::new(),
+                group: None,
             }),
         }
     }

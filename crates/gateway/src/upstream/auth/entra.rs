@@ -3,8 +3,8 @@
 
 use domain::cloud::EntraClient;
 
+use super::endpoint::{Errand, FORM};
 use super::form::form;
-use super::tokens::Errand;
 
 /// What to send to get a token.
 pub(super) fn errand(client: &EntraClient<'_>, authority: &str, scope: &str) -> Errand {
@@ -20,7 +20,8 @@ pub(super) fn errand(client: &EntraClient<'_>, authority: &str, scope: &str) -> 
             authority.trim_end_matches('/'),
             client.tenant
         ),
-        form: form(&fields),
+        content_type: FORM,
+        body: form(&fields),
     }
 }
 
@@ -40,7 +41,7 @@ mod tests {
             "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token"
         );
         assert_eq!(
-            errand.form,
+            errand.body,
             "grant_type=client_credentials&client_id=app-1&client_secret=s%2Fe&scope=https%3A%2F%2Fx%2F.default"
         );
     }

@@ -1,7 +1,7 @@
 //! Bodies of token requests: `application/x-www-form-urlencoded`.
 
 /// Writes names and values.
-pub(super) fn form(fields: &[(&str, &str)]) -> String {
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (name, value) in fields {
         if !out.is_empty() {

@@ -11,8 +11,8 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 
+use super::endpoint::{Errand, FORM};
 use super::form::form;
-use super::tokens::Errand;
 
 /// For how long a claim holds: the longest that Google takes.
 const CLAIM_SECS: i64 = 3_600;
@@ -29,7 +29,8 @@ pub(super) fn errand(account: &ServiceAccount, scope: &str, now: Timestamp) -> R
     ];
     Ok(Errand {
         url: account.token_uri.clone(),
-        form: form(&fields),
+        content_type: FORM,
+        body: form(&fields),
     })
 }
 
@@ -86,7 +87,7 @@ mod tests {
         let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let errand = errand(&account(&key), "scope", Timestamp::from_secs(1_000)).unwrap();
         assert_eq!(errand.url, "http://t/");
-        let claim = errand.form.split_once("assertion=").unwrap().1;
+        let claim = errand.body.split_once("assertion=").unwrap().1;
         let parts: Vec<&str> = claim.split('.').collect();
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
         let read = |part: &str| serde_json::from_slice::<Value>(&decode(part)).unwrap();

@@ -13,33 +13,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 use domain::cloud::{EntraClient, ServiceAccount};
 use domain::provider::AuthScheme;
 use domain::snapshot::{Credential, Upstream};
 use domain::{CredentialId, Failure, FailureClass, Secret, Timestamp};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::header::HeaderValue;
 use serde_json::Value;
 
+use super::endpoint::{Errand, access_token, ask, life};
 use super::{entra, google, unusable, variable};
 use crate::gateway::Inner;
-use crate::limits::{TOKEN_BODY_MAX, TOKEN_REFUSED_FOR, TOKEN_TIMEOUT, TOKENS_MAX};
+use crate::limits::{TOKEN_REFUSED_FOR, TOKENS_MAX};
 
 /// A token this close to its end is replaced in the background; lives are an hour.
 const FRESH_MARGIN: Duration = Duration::from_mins(5);
 
+/// A token is never believed to live longer.
+const LIFE_MAX: Duration = Duration::from_hours(24);
+
 /// A token this close to its end is not sent any more.
 const GOOD_MARGIN: Duration = Duration::from_secs(20);
-
-/// What to send for a token, and where.
-#[derive(Debug)]
-pub(super) struct Errand {
-    pub(super) url: String,
-    /// Holds the secret or what it signed.
-    pub(super) form: String,
-}
 
 /// All tokens.
 #[derive(Debug, Default)]
@@ -173,10 +166,8 @@ impl Slot {
         now: Timestamp,
     ) -> Result<HeaderValue, Failure> {
         let errand = errand(upstream, credential, now)?;
-        let asked = tokio::time::timeout(TOKEN_TIMEOUT, ask(gateway, upstream, errand)).await;
-        let silence = || Failure::new(FailureClass::Silence, "the token endpoint did not answer in time");
-        let told = asked.unwrap_or_else(|_| Err(silence()));
-        match told.and_then(|(status, body)| read(status, &body, now)) {
+        let told = ask(&gateway.client, upstream, errand).await;
+        match told.and_then(|answer| read(&answer, now)) {
             Ok(token) => {
                 let header = token.header.clone();
                 self.token.store(Some(Arc::new(token)));
@@ -206,57 +197,12 @@ fn errand(upstream: &Upstream, credential: &Credential, now: Timestamp) -> Resul
     .ok_or_else(|| bad("gets no tokens"))
 }
 
-async fn ask(gateway: &Inner, upstream: &Upstream, errand: Errand) -> Result<(StatusCode, Bytes), Failure> {
-    let unsendable = |_| Failure::new(FailureClass::Auth, "the address of the token endpoint is none");
-    let request = Request::post(errand.url)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(ACCEPT, "application/json")
-        .body(Full::new(Bytes::from(errand.form)))
-        .map_err(unsendable)?;
-    let response = gateway.client.send(upstream, request).await?;
-    let (head, body) = response.into_parts();
-    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::new(
-            FailureClass::Reset,
-            format!("the token endpoint's answer broke off: {error}"),
-        )
-    };
-    let body = Limited::new(body, TOKEN_BODY_MAX).collect().await.map_err(broken)?;
-    Ok((head.status, body.to_bytes()))
-}
-
-/// Reads what a token endpoint says. An error of its own words (`invalid_grant`, `invalid_client`) means that the
-/// credential is not accepted; it is not quoted further than by that word, since its text may repeat what was sent.
-fn read(status: StatusCode, body: &[u8], now: Timestamp) -> Result<Token, Failure> {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    if !status.is_success() {
-        let class = match status.as_u16() {
-            429 => FailureClass::RateLimited,
-            400..=499 => FailureClass::Auth,
-            _ => FailureClass::Server,
-        };
-        let is_word =
-            |word: &&str| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let word = answer["error"]
-            .as_str()
-            .filter(is_word)
-            .unwrap_or("no reason that can be shown");
-        return Err(Failure {
-            status: Some(status.as_u16()),
-            ..Failure::new(class, format!("the token endpoint refused the credential: {word}"))
-        });
-    }
-    let nonsense = || Failure::new(FailureClass::Nonsense, "the token endpoint's answer has no token");
-    let text = answer["access_token"]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(nonsense)?;
-    let mut header = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| nonsense())?;
+/// Reads what a token endpoint says.
+fn read(answer: &Value, now: Timestamp) -> Result<Token, Failure> {
+    let nonsense = |_| Failure::new(FailureClass::Nonsense, "the token endpoint's answer has no token");
+    let mut header = HeaderValue::try_from(format!("Bearer {}", access_token(answer)?)).map_err(nonsense)?;
     header.set_sensitive(true);
-    // Entra's older endpoint writes the figure in quotes.
-    let life = &answer["expires_in"];
-    let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).unwrap_or(3_600);
-    let end = now + Duration::from_secs(life.min(86_400));
+    let end = now + life(answer, LIFE_MAX);
     Ok(Token {
         header,
         fresh_until: end - FRESH_MARGIN,
@@ -270,42 +216,13 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
-    fn class(status: u16, body: &str) -> FailureClass {
-        read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), NOW)
-            .unwrap_err()
-            .class
-    }
-
     #[test]
     fn a_token_is_replaced_before_its_end() {
-        let token = read(StatusCode::OK, br#"{"access_token":"t","expires_in":"3599"}"#, NOW).unwrap();
+        let token = read(&serde_json::json!({"access_token": "t", "expires_in": "3599"}), NOW).unwrap();
         assert_eq!(token.header, "Bearer t");
         assert!(token.header.is_sensitive());
         assert_eq!(token.fresh_until, Timestamp::from_secs(1_000 + 3_599 - 300));
         assert_eq!(token.good_until, Timestamp::from_secs(1_000 + 3_599 - 20));
         assert!(!format!("{token:?}").contains("Bearer"));
-    }
-
-    #[test]
-    fn refusals_are_the_credentials() {
-        assert_eq!(class(400, r#"{"error":"invalid_grant"}"#), FailureClass::Auth);
-        assert_eq!(
-            class(401, r#"{"error":"invalid_client","error_description":"secret x"}"#),
-            FailureClass::Auth
-        );
-        assert_eq!(class(429, ""), FailureClass::RateLimited);
-        assert_eq!(class(503, "<html>"), FailureClass::Server);
-        assert_eq!(class(200, "{}"), FailureClass::Nonsense);
-        assert_eq!(class(200, "{\"access_token\":\"a\\nb\"}"), FailureClass::Nonsense);
-        let failure = read(
-            StatusCode::UNAUTHORIZED,
-            br#"{"error":"invalid_client","error_description":"secret x"}"#,
-            NOW,
-        );
-        let detail = failure.unwrap_err().detail;
-        assert!(
-            detail.contains("invalid_client") && !detail.contains("secret x"),
-            "{detail}"
-        );
     }
 }

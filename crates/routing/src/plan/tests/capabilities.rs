@@ -18,17 +18,20 @@ fn blind_and_seeing() -> Route {
         targets,
         price: None,
         system_prompt: None,
+        fallbacks: Vec::new(),
+        fallback_on: Vec::new(),
+        group: None,
     }
 }
 
-fn needing(capabilities: &[Capability], tokens: u64, least_tokens: u64) -> Asked {
+fn needing(capabilities: &[Capability], tokens: u64, least_tokens: u64) -> Asked<'static> {
     Asked {
-        surface: CHAT,
         needs: Needs {
             capabilities: capabilities.iter().copied().collect(),
             tokens,
             least_tokens,
         },
+        ..CHAT.into()
     }
 }
 

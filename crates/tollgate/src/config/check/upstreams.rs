@@ -1,7 +1,7 @@
 //! Checks of providers and upstreams: where calls go and by which secrets.
 
 use domain::cloud::ServiceAccount;
-use domain::declaration::{CredentialDecl, TimeoutsDecl, UpstreamDecl};
+use domain::declaration::{CredentialDecl, Strategy, TimeoutsDecl, UpstreamDecl};
 use domain::provider::AuthScheme;
 use domain::{Dialect, Provider, catalog};
 use http::uri::Authority;
@@ -71,6 +71,10 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
                 "is 0, so that it would never be chosen; at least 1, or remove the upstream",
                 mistakes,
             );
+        }
+        if decl.strategy == Some(Strategy::Cheapest) {
+            let message = "is for the targets of models; all credentials of an upstream cost the same: use round_robin";
+            complain(upstream, "strategy", message, mistakes);
         }
         check_address(upstream, own, mistakes);
         let provider = provider_of(decl, own);
@@ -243,6 +247,14 @@ fn check_credential<T>(credential: &Listed<'_, T>, decl: &CredentialDecl, auth: 
             "is 0, so that it would never be chosen; at least 1, or remove it",
             mistakes,
         );
+    }
+    for (key, is_zero) in [
+        ("daily_limit", decl.daily_limit == Some(0)),
+        ("rotate_after", decl.rotate_after == Some(0)),
+    ] {
+        if is_zero {
+            complain(credential, key, "is 0; at least 1, or remove the key", mistakes);
+        }
     }
     if let Some(problem) = auth.problem_of(&decl.key) {
         complain(credential, "key", problem, mistakes);

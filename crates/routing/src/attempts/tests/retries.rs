@@ -1,0 +1,123 @@
+//! What the retry budget bounds, and what it leaves alone.
+
+use super::*;
+use crate::retry_budget::RETRIES_FREE_MAX;
+use crate::testing::Log;
+
+/// This many calls at the same moment, each of which the script fails.
+fn storm(route: &domain::snapshot::Route, calls: usize, script: impl Fn(usize) -> Result<(), Failure>) -> Vec<Log> {
+    let board = Board::new();
+    (0..calls)
+        .map(|call| {
+            let start = at(call as u64 * 2);
+            Call::new(route, &board)
+                .at(start)
+                .run(|_, upstream, _| script(upstream))
+        })
+        .collect()
+}
+
+#[test]
+fn an_outage_is_not_amplified() {
+    let route = route(Strategy::RoundRobin, &[json!({"breaker": "off"})]);
+    let logs = storm(&route, 1_000, |_| Err(status(503)));
+    let tries: usize = logs.iter().map(|log| log.tries.len()).sum();
+    let most = 1_000 + RETRIES_FREE_MAX as usize + 1_000 / 5;
+    assert!(tries <= most, "{tries} tries for 1,000 calls, more than {most}");
+    assert!(logs.iter().all(|log| !log.tries.is_empty() && log.status() == 503));
+    assert!(
+        logs[0].tries.len() == 4,
+        "while there is room each call has all its tries"
+    );
+}
+
+#[test]
+fn turning_to_another_upstream_is_never_bounded() {
+    let decls = [json!({"breaker": "off"}), json!({"priority": 1, "breaker": "off"})];
+    let route = route(Strategy::RoundRobin, &decls);
+    let logs = storm(
+        &route,
+        1_000,
+        |upstream| if upstream == 1 { Err(status(503)) } else { Ok(()) },
+    );
+    assert!(logs.iter().all(|log| log.status() == 200));
+}
+
+#[test]
+fn siblings_of_a_limited_credential_are_no_retries() {
+    let decl = json!({"keys": 3, "cooldown": "off"});
+    let route = route(Strategy::RoundRobin, &[decl]);
+    let board = Board::new();
+    for call in 0..500 {
+        let log = Call::new(&route, &board).at(at(call * 2)).run(|number, _, _| {
+            if number < 2 {
+                Err(after(status(429), 60_000))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!((log.status(), log.tries.len()), (200, 3), "call {call}");
+    }
+}
+
+#[test]
+fn a_provider_that_limits_all_its_credentials_does_not_use_up_the_tries() {
+    let limited = |_: usize, upstream: usize, _: usize| if upstream == 1 { Err(status(429)) } else { Ok(()) };
+    let decls = [json!({"keys": 20}), json!({"keys": 20})];
+    let peers = route(Strategy::Weighted, &decls);
+    for seed in 0..20 {
+        let board = Board::new();
+        let log = Call {
+            seed,
+            ..Call::new(&peers, &board)
+        }
+        .run(limited);
+        assert!(log.status() == 200 && log.tries.len() <= 3, "{:?}", log.upstreams());
+    }
+    let decls = [json!({"keys": 20}), json!({"priority": 1})];
+    let log = run(&route(Strategy::RoundRobin, &decls), limited);
+    assert_eq!(log.upstreams(), [1, 1, 1, 1, 2], "of a lower priority a little later");
+}
+
+#[test]
+fn a_call_probes_one_upstream() {
+    let decls = [vec![json!({}); 5], vec![json!({"priority": 1})]].concat();
+    let route = route(Strategy::RoundRobin, &decls);
+    let board = Board::new();
+    for target in 0..5 {
+        for _ in 0..5 {
+            testing::fail(&route, &board, (target, 0), &status(503), START);
+        }
+    }
+    // Five are half-open, and the sixth, which is well, is for when they are not.
+    let log = Call::new(&route, &board)
+        .at(at(30_000))
+        .run(|_, upstream, _| if upstream == 6 { Ok(()) } else { Err(status(503)) });
+    assert_eq!(log.upstreams(), [1, 6]);
+    let nobody = Call::new(&route, &board).at(at(61_000)).run(|_, _, _| Err(status(401)));
+    assert!(nobody.tries.len() > 2, "where nothing else is left it probes more");
+}
+
+#[test]
+fn what_other_calls_found_out_is_believed() {
+    let route = route(Strategy::Weighted, &vec![json!({}); 30]);
+    let board = Board::new();
+    // All but the last fail. Each is found out once, and not once by each call.
+    let mut failed = 0;
+    for call in 0..60 {
+        let log = Call {
+            seed: call,
+            ..Call::new(&route, &board)
+        }
+        .at(at(call * 20_000))
+        .run(|_, upstream, _| {
+            if upstream == 30 {
+                Ok(())
+            } else {
+                Err(failure(FailureClass::Connect))
+            }
+        });
+        failed += usize::from(log.status() != 200);
+    }
+    assert!(failed <= 3, "{failed} of 60 calls failed beside one that is well");
+}
