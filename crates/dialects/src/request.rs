@@ -32,7 +32,6 @@ pub use system::inject_system;
 /// What must be known of a request before it can be admitted and routed.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one request")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about one request")]
 pub struct RequestFacts {
     /// The model asked for; always `None` in Gemini's format, where the path names it.
     pub model: Option<String>,
