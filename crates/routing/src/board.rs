@@ -423,7 +423,9 @@ impl Board {
             return;
         }
         self.rest(tried, failure, now, rng);
-        if failure.class == FailureClass::Auth && failure.scope == Scope::Credential {
+        // Without cooldown nothing is concluded about credentials, this neither.
+        let concludes = upstream.cooldown.is_some() && failure.scope == Scope::Credential;
+        if concludes && failure.class == FailureClass::Auth {
             self.refused(tried, failure, now);
         }
     }
