@@ -85,25 +85,28 @@ fn openai(found: &mut CapabilitySet, body: &[u8]) -> Result<(), Syntax> {
             note(found, is_there, Capability::Tools);
             Ok(())
         }
-        b"response_format" => {
-            let by_schema = says(value, b"type", |kind| kind == "json_schema")?;
-            note(found, by_schema, Capability::Schema);
-            Ok(())
-        }
+        b"response_format" => format(found, value),
         // Responses
-        b"text" => value
-            .object_if(|key, member| {
-                if key == b"format" {
-                    let by_schema = says(member, b"type", |kind| kind == "json_schema")?;
-                    note(found, by_schema, Capability::Schema);
-                    Ok(())
-                } else {
-                    skip(member)
-                }
-            })
-            .map(|_| ()),
+        b"text" => format_within(found, value),
         _ => skip(value),
     })
+}
+
+/// The form that the answer shall have.
+fn format(found: &mut CapabilitySet, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+    let by_schema = says(value, b"type", |kind| kind == "json_schema")?;
+    note(found, by_schema, Capability::Schema);
+    Ok(())
+}
+
+/// The same, where it is a member `format`.
+fn format_within(found: &mut CapabilitySet, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+    value
+        .object_if(|key, member| match key {
+            b"format" => format(found, member),
+            _ => skip(member),
+        })
+        .map(|_| ())
 }
 
 /// Parts at any depth, by their `type`; their media are skipped.
@@ -147,22 +150,8 @@ fn anthropic(found: &mut CapabilitySet, body: &[u8]) -> Result<(), Syntax> {
                 })
                 .map(|_| ())
         }
-        b"output_format" => {
-            let by_schema = says(value, b"type", |kind| kind == "json_schema")?;
-            note(found, by_schema, Capability::Schema);
-            Ok(())
-        }
-        b"output_config" => value
-            .object_if(|key, member| {
-                if key == b"format" {
-                    let by_schema = says(member, b"type", |kind| kind == "json_schema")?;
-                    note(found, by_schema, Capability::Schema);
-                    Ok(())
-                } else {
-                    skip(member)
-                }
-            })
-            .map(|_| ()),
+        b"output_format" => format(found, value),
+        b"output_config" => format_within(found, value),
         _ => skip(value),
     })
 }
