@@ -5,10 +5,11 @@
 //! wake-ups per call, more than the write itself (1 µs into the page cache). What survives is chosen by [`Sync`]: a
 //! process killed at any moment loses nothing under any of them, a power cut up to 200 ms under `interval`.
 //!
-//! A write that fails is undone by cutting the file back, the journal is unhealthy, and the gateway refuses new calls
+//! A write that fails, and under `always` a flush that fails, is undone by cutting the file back, the journal is unhealthy, and the gateway refuses new calls
 //! until a probe shows that writing works again: nothing is given away unrecorded.
 
 mod append;
+mod cut;
 mod id;
 mod inspect;
 mod lock;
@@ -207,9 +208,14 @@ impl Journal {
         id::read(dir)
     }
 
-    /// Where the next record will be.
-    pub(crate) fn end(&self) -> JournalPosition {
-        self.shared.end()
+    /// Up to where records may be booked: all that is written, under [`Sync::Always`] what is durable.
+    pub(crate) fn bookable(&self) -> JournalPosition {
+        self.shared.bookable()
+    }
+
+    /// Records that were written and then taken back, because they never became durable as promised.
+    pub(crate) fn take_undone(&self) -> Vec<Vec<u8>> {
+        self.shared.take_undone()
     }
 
     /// Everything before `position` is in the database: it no longer counts as waiting, and old segments may go.
@@ -239,6 +245,17 @@ impl Journal {
     /// Bytes that wait to be booked.
     pub(crate) fn waiting_bytes(&self) -> u64 {
         self.shared.waiting_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// As if the disk had refused to keep what was written last, and had come back.
+    pub(crate) fn fail_a_flush(&self) {
+        let error = || std::io::Error::other("injected");
+        let number = self.shared.flush_failed(&error());
+        self.shared.flush.finished(number, Err(error()));
+        self.shared.forget_last_try();
     }
 }
 

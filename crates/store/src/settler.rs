@@ -144,7 +144,7 @@ impl Settler {
     /// and before the first is booked, this and what is booked is all that was used.
     pub fn uses_waiting(&mut self, day: i64) -> Result<HashMap<CredentialId, u64>> {
         let mut uses: HashMap<CredentialId, u64> = HashMap::new();
-        let end = self.journal.end();
+        let end = self.journal.bookable();
         read_between(&mut self.reader, &self.journal, self.position, end, |record| {
             for (credential, _) in entry::sent(record).into_iter().filter(|(_, used)| *used == day) {
                 *uses.entry(credential).or_default() += 1;
@@ -229,6 +229,7 @@ impl Settler {
 
     /// Books one stretch of the journal.
     async fn step(&mut self) -> Result<Step> {
+        self.forget_undone();
         if self.watch.is_failing() {
             self.resume().await?;
         }
@@ -280,6 +281,15 @@ impl Settler {
             }
             Err(Refusal::Store(error)) => Err(error),
         }
+    }
+
+    /// What was taken back out of the journal will never be booked, so it is not pending any longer.
+    fn forget_undone(&self) {
+        let undone = self.journal.take_undone();
+        for (user, charged) in undone.iter().filter_map(|record| entry::owed(record)) {
+            self.accounts.add_backlog(user, -charged);
+        }
+        self.journal.count_waiting(-(undone.len() as i64));
     }
 
     /// After an outage the database may not be what it was.
@@ -340,7 +350,7 @@ impl Settler {
     }
 
     fn count_backlog(&mut self) -> Result<()> {
-        let end = self.journal.end();
+        let end = self.journal.bookable();
         let (owed, records) = owed_between(&mut self.reader, &self.journal, self.position, end)?;
         for (user, owed) in owed {
             self.accounts.add_backlog(user, owed);
@@ -493,5 +503,49 @@ impl std::fmt::Debug for Settler {
 impl std::fmt::Debug for SettlerWatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.status().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KeyRing;
+    use crate::StoreOptions;
+    use crate::journal::{JournalOptions, Sync};
+
+    #[tokio::test]
+    async fn a_charge_that_never_became_durable_is_pending_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            url: format!("sqlite://{}", dir.path().join("tollgate.db").display()),
+            ring: KeyRing::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap(),
+            max_connections: 0,
+            migrate: true,
+        };
+        let store = Store::open(&options).await.unwrap();
+        let options = JournalOptions {
+            dir: dir.path().join("journal"),
+            sync: Sync::Always,
+            keep: Duration::from_hours(1),
+            segment_bytes: 1 << 20,
+        };
+        let journal = Arc::new(Journal::open(&options).unwrap());
+        let accounts = Arc::new(Accounts::new());
+        let settler = Settler::start(store, Arc::clone(&journal), Arc::clone(&accounts)).await;
+        let mut settler = settler.unwrap();
+        // As the gateway does: append, then the charge is pending.
+        let ticket = journal.append(br#"{"user":7,"charged":300}"#).unwrap();
+        accounts.add_backlog(UserId(7), Money::from_nanos(300));
+        assert_eq!(
+            settler.drain().await.unwrap(),
+            Drained::default(),
+            "not before it is durable"
+        );
+        journal.fail_a_flush();
+        assert!(ticket.await.is_err());
+        assert_eq!(settler.drain().await.unwrap(), Drained::default());
+        assert_eq!(accounts.pending_total(), Money::ZERO);
+        assert_eq!(settler.backlog().status().receipts_waiting, 0);
+        assert_eq!(settler.backlog().status().bytes_waiting, 0);
     }
 }

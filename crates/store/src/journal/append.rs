@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::cut::{self, Undone};
 use super::recover::{self, Recovered};
 use super::segment::{self, FIRST, HEADER};
 use super::sync::{Flush, Ticket};
@@ -46,15 +47,19 @@ pub(super) struct Shared {
     pub(super) waiting_records: AtomicI64,
     pub(super) appended: Notify,
     pub(super) flush: Flush,
+    /// What was taken back since the settler last asked.
+    undone: Mutex<Undone>,
 }
 
-struct Writer {
+pub(super) struct Writer {
     file: Arc<File>,
-    end: JournalPosition,
+    pub(super) end: JournalPosition,
+    /// Up to where the disk is known to keep what was written.
+    pub(super) durable: JournalPosition,
     /// Bytes ever appended by this process: the numbers of tickets.
     written: u64,
     /// Earlier segments and their sizes.
-    sealed: BTreeMap<u64, u64>,
+    pub(super) sealed: BTreeMap<u64, u64>,
     /// Sealed since the disk was last told to keep what was written.
     unsynced: Vec<Arc<File>>,
     acknowledged: JournalPosition,
@@ -86,6 +91,8 @@ pub(super) struct Dirty {
     pub files: Vec<Arc<File>>,
     /// The number of the last record in them.
     pub number: u64,
+    /// Where that record ends.
+    end: JournalPosition,
 }
 
 impl Shared {
@@ -93,6 +100,7 @@ impl Shared {
         let writer = Writer {
             file: Arc::new(recovered.file),
             end: recovered.end,
+            durable: recovered.end,
             written: 0,
             sealed: recovered.sealed,
             unsynced: Vec::new(),
@@ -110,6 +118,7 @@ impl Shared {
             waiting_records: AtomicI64::new(0),
             appended: Notify::new(),
             flush: Flush::default(),
+            undone: Mutex::default(),
         }
     }
 
@@ -174,8 +183,14 @@ impl Shared {
         }
     }
 
-    pub(super) fn end(&self) -> JournalPosition {
-        self.writer.lock().end
+    /// Up to where records may be booked.
+    pub(super) fn bookable(&self) -> JournalPosition {
+        cut::bookable(&self.writer.lock(), self.options.sync == Sync::Always)
+    }
+
+    /// Records that were written and then taken back, since this was last asked.
+    pub(super) fn take_undone(&self) -> Undone {
+        std::mem::take(&mut *self.undone.lock())
     }
 
     pub(super) fn acknowledge(&self, position: JournalPosition) {
@@ -217,14 +232,34 @@ impl Shared {
         Dirty {
             files,
             number: writer.written,
+            end: writer.end,
+        }
+    }
+
+    /// The disk keeps what was written.
+    pub(super) fn flushed(&self, dirty: &Dirty) {
+        self.writer.lock().durable = dirty.end;
+        if self.options.sync == Sync::Always {
+            // The settler saw that something was written, but could not read it yet.
+            self.appended.notify_one();
         }
     }
 
     /// The disk did not keep what was written: nothing more goes into these files. Returns the number of the last record
-    /// that is not known to be durable.
+    /// that is not known to be durable. Where answers wait for that, these records are taken back.
     pub(super) fn flush_failed(&self, error: &io::Error) -> u64 {
         let mut writer = self.writer.lock();
         self.fail(&mut writer, format!("fsync: {error}"), Failing::Flush);
+        if self.options.sync == Sync::Always {
+            match writer.cut_back(&self.options.dir) {
+                Ok(undone) => self.undone.lock().extend(undone),
+                Err(error) => {
+                    tracing::error!(%error, "receipts of answers that were refused stay in the journal and may be booked");
+                }
+            }
+            self.waiting_bytes.store(writer.waiting_bytes(), Ordering::Relaxed);
+            self.appended.notify_one();
+        }
         writer.written
     }
 

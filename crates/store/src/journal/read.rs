@@ -68,7 +68,7 @@ impl Reader {
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Option<Stretch<'_>>, JournalError> {
-        let end = journal.end();
+        let end = journal.bookable();
         let Some((from, limit)) = self.find(journal, from, end)? else {
             self.buffer.shrink_to(IDLE_CAPACITY);
             return Ok(None);

@@ -131,7 +131,7 @@ impl Flush {
         Poll::Pending
     }
 
-    fn finished(&self, number: u64, result: io::Result<()>) {
+    pub(super) fn finished(&self, number: u64, result: io::Result<()>) {
         let mut state = self.state.lock();
         match result {
             Ok(()) => state.durable = number,
@@ -209,7 +209,10 @@ fn run(shared: &Shared) {
         let dirty = shared.take_dirty();
         let result = dirty.files.iter().try_for_each(|file| file.sync_data());
         let number = match &result {
-            Ok(()) => dirty.number,
+            Ok(()) => {
+                shared.flushed(&dirty);
+                dirty.number
+            }
             Err(error) => shared.flush_failed(error),
         };
         shared.flush.finished(number, result);

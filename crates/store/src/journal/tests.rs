@@ -310,7 +310,7 @@ fn a_backlog_has_an_end() {
         .store(JOURNAL_BACKLOG_MAX, Ordering::Relaxed);
     assert_eq!(journal.append(b"y").unwrap_err(), AppendError::Backlog);
     assert!(!journal.healthy() && !journal.status().healthy);
-    journal.acknowledge(journal.end());
+    journal.acknowledge(journal.bookable());
     assert_eq!(journal.waiting_bytes(), 0);
     assert!(journal.healthy());
     append(&journal, b"y");
@@ -321,10 +321,10 @@ fn waiting_bytes_are_those_behind_the_booked_position() {
     let place = Place::new();
     let options = place.options(Sync::Os, 200);
     let journal = Journal::open(&options).unwrap();
-    let mut ends = vec![journal.end()];
+    let mut ends = vec![journal.bookable()];
     for number in 0..9_u8 {
         append(&journal, &[number; 50]);
-        ends.push(journal.end());
+        ends.push(journal.bookable());
     }
     assert_eq!(journal.waiting_bytes(), 9 * 58);
     for (booked, end) in ends.iter().enumerate().rev() {
@@ -359,7 +359,7 @@ fn looking_from_outside_counts_records() {
     let place = Place::new();
     let journal = place.open();
     append(&journal, b"one");
-    let booked = journal.end();
+    let booked = journal.bookable();
     append(&journal, b"two");
     append(&journal, b"three");
     let report = Journal::inspect(journal.dir(), Some(booked)).unwrap();
@@ -428,6 +428,33 @@ fn a_flush_that_fails_is_told_to_those_who_wait_and_heals() {
     assert!(
         matches!(late, Err(AppendError::Write(_))),
         "a later flush proves nothing"
+    );
+}
+
+#[test]
+fn what_a_failed_flush_left_in_the_dark_is_never_booked() {
+    let place = Place::new();
+    // Small segments, so that what is taken back lies in several.
+    let journal = Journal::open(&place.options(Sync::Always, 100)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(journal.append(b"kept").unwrap()), Ok(()));
+    // Nobody polls these tickets, so the thread does not flush them.
+    let refused: Vec<_> = (b'a'..b'f').map(|letter| vec![letter; 30]).collect();
+    let tickets: Vec<_> = refused.iter().map(|record| journal.append(record).unwrap()).collect();
+    assert_eq!(read_all(&journal).0, [b"kept"], "not durable, not to be booked");
+    journal.fail_a_flush();
+    for ticket in tickets {
+        assert!(matches!(runtime.block_on(ticket), Err(AppendError::Write(_))));
+    }
+    assert_eq!(journal.take_undone(), refused);
+    assert_eq!(journal.take_undone(), Vec::<Vec<u8>>::new());
+    assert_eq!(runtime.block_on(journal.append(b"after").unwrap()), Ok(()));
+    assert_eq!(read_all(&journal).0, [&b"kept"[..], b"after"]);
+    drop(journal);
+    assert_eq!(
+        read_all(&place.open()).0,
+        [&b"kept"[..], b"after"],
+        "nor by the next start"
     );
 }
 
