@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use blackbox::format::{FORMATS, Format};
-use blackbox::{CLIENT_KEY, UPSTREAM_KEY, receipt_of};
+use blackbox::{CLIENT_KEY, UPSTREAM_KEY, receipt_of, receipts, wait};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
@@ -378,5 +378,38 @@ fn a_silent_stream_gets_signs_of_life_and_can_still_fail_over() {
         assert!(text.starts_with(beat), "{format:?}: {text}");
         assert!(said(&response, OTHER) && response.is_complete(), "{format:?}: {text}");
         assert!(format.looks_complete(&text), "{format:?}: {text}");
+    }
+}
+
+/// The attempt was made: its credential was used, and who looks for where the time went finds it.
+#[test]
+fn a_call_whose_client_leaves_tells_what_was_tried() {
+    for stream in [false, true] {
+        let world = World::new(Format::Chat, true);
+        world.first.then(Behaviour::status(500));
+        world.first.always(Behaviour::stall());
+        let exchange = request(Format::Chat, stream).open(&world.gateway.url()).unwrap();
+        world.first.wait_for_calls(2);
+        exchange.leave();
+        wait::until("the receipt", || !receipts(&world.gateway).is_empty());
+        let receipt = receipts(&world.gateway).into_values().next().unwrap();
+        assert_eq!(
+            (&receipt["ending"], &receipt["status"]),
+            (&json!("client_gone"), &json!(499))
+        );
+        let attempts = receipt["attempts"].as_array().unwrap();
+        let tried: Vec<_> = attempts
+            .iter()
+            .map(|attempt| (&attempt["upstream_name"], &attempt["status"], &attempt["failure"]))
+            .collect();
+        let first = json!("first");
+        assert_eq!(
+            tried,
+            [
+                (&first, &json!(500), &json!("server")),
+                (&first, &Value::Null, &Value::Null)
+            ],
+            "{receipt}"
+        );
     }
 }

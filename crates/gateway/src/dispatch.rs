@@ -32,7 +32,7 @@ use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
 use crate::recall;
-use crate::settle::Settlement;
+use crate::settle::{Settlement, attempt_record};
 use crate::translation;
 use crate::upstream::auth;
 use crate::upstream::confidence;
@@ -118,7 +118,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
         Ok(found) => {
             let (headers, answer, open) = found.got;
             if call.surface() == recall::RESPONSES
-                && let Err(fault) = recall::note_made(&mut call, found.choice, &answer).await
+                && let Err(fault) = Box::pin(recall::note_made(&mut call, found.choice, &answer)).await
             {
                 return (call, Err(fault));
             }
@@ -189,6 +189,7 @@ async fn attempt(
     let started_ms = call.settlement.elapsed_ms();
     let route = Arc::clone(&call.route);
     let (target, credential) = chosen(&route, choice)?;
+    call.settlement.trying = Some((choice, started_ms));
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
     let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
@@ -197,7 +198,7 @@ async fn attempt(
     let (prepared, begun) = if passes_through(call, served) {
         (Ok(()), now)
     } else {
-        let prepared = translation::prepare(call, target, served.dialect, deadline.since(now)).await;
+        let prepared = Box::pin(translation::prepare(call, target, served.dialect, deadline.since(now))).await;
         (prepared, call.gateway.clock.now())
     };
     let left = deadline.since(begun);
@@ -231,6 +232,7 @@ async fn attempt(
         ..record(&call.settlement, target, credential, started_ms, outcome)
     };
     call.settlement.attempts.push(record);
+    call.settlement.trying = None;
     result.map(|(headers, answer)| {
         let open = (!matches!(answer, Answer::Refused { .. })).then_some(open);
         (headers, answer, open)
@@ -252,17 +254,9 @@ pub(crate) fn record(
         );
     }
     AttemptRecord {
-        upstream: target.upstream.id,
-        upstream_name: target.upstream.name.clone(),
-        credential: credential.id,
-        credential_name: credential.name.clone(),
-        model: target.model.to_string(),
         status: outcome.map_or_else(|failure| failure.status, Some),
         failure: outcome.err().map(|failure| failure.class),
-        started_ms,
-        took_ms: settlement.elapsed_ms() - started_ms,
-        dialect: None,
-        losses: Vec::new(),
+        ..attempt_record(target, credential, started_ms, settlement.elapsed_ms() - started_ms)
     }
 }
 
@@ -289,7 +283,7 @@ async fn exchange(
     losses: &mut Vec<String>,
 ) -> Result<(HeaderMap, Answer), Failure> {
     if target.upstream.provider.builtin {
-        return demonstrate(call, target, served).await;
+        return Box::pin(demonstrate(call, target, served)).await;
     }
     let readied = auth::ready(&call.gateway, &target.upstream, credential).await?;
     let request = if passes_through(call, served) {

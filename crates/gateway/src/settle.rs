@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dialects::{Report, UsageReport};
-use domain::snapshot::{Key, Route, Target, User};
+use domain::snapshot::{Credential, Key, Route, Target, User};
 use domain::{
     AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, Job, KeyId, Money, Operation, Policy, Receipt,
     Surface, Timestamp, Units, UsageSource,
@@ -16,8 +16,10 @@ use domain::{
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
 use metering::{Hold, Permit};
+use routing::Choice;
 use store::Ticket;
 
+use crate::dispatch::chosen;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::recall::RESPONSES;
@@ -47,6 +49,8 @@ pub(crate) struct Settlement {
     bill_abandoned: bool,
     hold_ran_out: bool,
     pub(crate) attempts: Vec<AttemptRecord>,
+    /// The attempt that is under way, and when it began.
+    pub(crate) trying: Option<(Choice, u32)>,
     open: bool,
 }
 
@@ -125,6 +129,7 @@ impl Settlement {
             bill_abandoned: true,
             hold_ran_out: false,
             attempts: Vec::new(),
+            trying: None,
             open: true,
         }
     }
@@ -198,6 +203,7 @@ impl Settlement {
             bill_abandoned: self.bill_abandoned,
             hold_ran_out: self.hold_ran_out,
             attempts: std::mem::take(&mut self.attempts),
+            trying: None,
             open: false,
         }
     }
@@ -227,6 +233,7 @@ impl Settlement {
             bill_abandoned: true,
             hold_ran_out: false,
             attempts: Vec::new(),
+            trying: None,
             open: false,
         }
     }
@@ -432,6 +439,23 @@ impl Settlement {
     }
 }
 
+/// What is kept of an attempt, before anything is known of how it ended.
+pub(crate) fn attempt_record(target: &Target, credential: &Credential, started_ms: u32, took_ms: u32) -> AttemptRecord {
+    AttemptRecord {
+        upstream: target.upstream.id,
+        upstream_name: target.upstream.name.clone(),
+        credential: credential.id,
+        credential_name: credential.name.clone(),
+        model: target.model.to_string(),
+        status: None,
+        failure: None,
+        started_ms,
+        took_ms,
+        dialect: None,
+        losses: Vec::new(),
+    }
+}
+
 /// The refusal of an answer whose receipt cannot be written.
 pub(crate) fn unrecorded() -> Fault {
     Fault::new(
@@ -471,6 +495,13 @@ impl Drop for Settlement {
     /// The client went away before there was an answer: nothing was consumed that it could pay for.
     fn drop(&mut self) {
         if self.open {
+            if let Some((choice, started_ms)) = self.trying
+                && let Ok((target, credential)) = chosen(&self.route, choice)
+            {
+                let took_ms = self.elapsed_ms().saturating_sub(started_ms);
+                self.attempts
+                    .push(attempt_record(target, credential, started_ms, took_ms));
+            }
             let operation: Operation = self.surface.operation;
             let outcome = Outcome {
                 ending: Ending::ClientGone,
