@@ -225,7 +225,7 @@ pub(crate) async fn admit(
     let own = (path.surface == recall::RESPONSES).then(|| body.bytes.clone());
     let mut recalled = None;
     if facts.references.is_some() {
-        (recalled, facts) = look_up(gateway, &key, &snapshot, path.surface, &mut body, facts).await?;
+        (recalled, facts) = Box::pin(look_up(gateway, &key, &snapshot, path.surface, &mut body, facts)).await?;
     }
     let model = path.model.as_deref().or(facts.model.as_deref());
     let model = model.or(path.surface.operation.default_model());

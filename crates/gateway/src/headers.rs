@@ -2,6 +2,8 @@
 //!
 //! The names are parsed when the gateway is built, not with every answer.
 
+use std::time::Duration;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use metering::LimitState;
 
@@ -40,19 +42,35 @@ pub(crate) fn add_limits(state: &LimitState, headers: &mut HeaderMap) {
     ];
     for (dimension, [limit, remaining, reset]) in dimensions {
         let Some(dimension) = dimension else { continue };
-        headers.insert(limit, HeaderValue::from(dimension.limit));
-        headers.insert(remaining, HeaderValue::from(dimension.remaining));
-        if let Ok(value) = HeaderValue::try_from(format!("{}ms", dimension.reset.as_millis())) {
-            headers.insert(reset, value);
-        }
+        headers.insert(limit, number(dimension.limit.into()));
+        headers.insert(remaining, number(dimension.remaining.into()));
+        headers.insert(reset, milliseconds(dimension.reset));
     }
+}
+
+/// A number, in one allocation: `HeaderValue::from` makes two.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    let mut buffer = itoa::Buffer::new();
+    HeaderValue::from_str(buffer.format(number)).unwrap_or(HeaderValue::from_static("0"))
+}
+
+/// `2520ms`.
+fn milliseconds(duration: Duration) -> HeaderValue {
+    let mut text = [0; 24];
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer
+        .format(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        .as_bytes();
+    let end = digits.len();
+    text[..end].copy_from_slice(digits);
+    text[end..end + 2].copy_from_slice(b"ms");
+    HeaderValue::from_bytes(&text[..end + 2]).unwrap_or(HeaderValue::from_static("0ms"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use metering::DimensionState;
-    use std::time::Duration;
 
     #[test]
     fn limits_are_told_in_openais_names() {

@@ -97,7 +97,7 @@ async fn call(
     let body = admit::read_body(gateway, &head, body).await?;
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {
-        Ok(call) if count::is_to_be_estimated(&call) => count::estimate(call).await,
+        Ok(call) if count::is_to_be_estimated(&call) => Box::pin(count::estimate(call)).await,
         Ok(call) if call.stream => stream(call).await,
         Ok(call) => {
             let (call, result) = dispatch(call).await;
@@ -149,7 +149,7 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
     };
     let mut headers = std::mem::take(&mut exchange.headers);
     headers.insert(&headers::REQUEST_ID, request_id(call.settlement.call));
-    headers.insert(&headers::ATTEMPTS, HeaderValue::from(exchange.tries));
+    headers.insert(&headers::ATTEMPTS, headers::number(exchange.tries.into()));
     if let Ok(name) = HeaderValue::try_from(&target.upstream.name) {
         headers.insert(&headers::UPSTREAM, name);
     }

@@ -199,7 +199,9 @@ impl Db {
         if let Some(pools) = self.current()? {
             return Ok(pools);
         }
-        let pools = Arc::new(self.connect().await?);
+        // Opening is rare, and its future so large that whoever reads or writes would carry it along.
+        let pools = Box::pin(self.connect()).await?;
+        let pools = Arc::new(pools);
         self.check_identity(&pools).await?;
         *self.pools.write() = Some(Arc::clone(&pools));
         Ok(pools)

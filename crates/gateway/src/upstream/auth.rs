@@ -46,7 +46,7 @@ pub(crate) async fn ready(
 ) -> Result<Readied, Failure> {
     if let Some(account) = credential.account.as_deref() {
         let token = accounts::token(gateway, upstream, credential, account);
-        return token.await.map(Readied::Token);
+        return Box::pin(token).await.map(Readied::Token);
     }
     let now = gateway.clock.now();
     let secret = &credential.secret;
@@ -61,7 +61,7 @@ pub(crate) async fn ready(
     if !wants_token {
         return Ok(Readied::Plain);
     }
-    tokens::token(gateway, upstream, credential, now)
+    Box::pin(tokens::token(gateway, upstream, credential, now))
         .await
         .map(Readied::Token)
 }

@@ -93,13 +93,21 @@ impl Window {
 
     /// How long until the window is empty.
     fn reset(&self, limit: u64, now: Timestamp) -> Duration {
+        if self.debt == 0 {
+            return self.emptied(now);
+        }
         let mut later = self.clone();
         later.skip_debt(limit);
         while later.debt > 0 {
             later.advance(later.head + 1, limit);
         }
-        let newest = (0..SPAN).find(|age| later.slices[index(later.head - age)] > 0);
-        newest.map_or(Duration::ZERO, |age| until(later.head - age + SPAN, now))
+        later.emptied(now)
+    }
+
+    /// How long until what is in the slices has left them.
+    fn emptied(&self, now: Timestamp) -> Duration {
+        let newest = (0..SPAN).find(|age| self.slices[index(self.head - age)] > 0);
+        newest.map_or(Duration::ZERO, |age| until(self.head - age + SPAN, now))
     }
 
     const fn fits(&self, count: u64, limit: u32) -> bool {
