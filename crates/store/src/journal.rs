@@ -5,8 +5,8 @@
 //! wake-ups per call, more than the write itself (1 µs into the page cache). What survives is chosen by [`Sync`]: a
 //! process killed at any moment loses nothing under any of them, a power cut up to 200 ms under `interval`.
 //!
-//! A write that fails, and under `always` a flush that fails, is undone by cutting the file back, the journal is unhealthy, and the gateway refuses new calls
-//! until a probe shows that writing works again: nothing is given away unrecorded.
+//! A write that fails, and under `always` a flush that fails, is undone by cutting the file back, the journal is unhealthy,
+//! and the gateway refuses new calls until a probe shows that writing works again: nothing is given away unrecorded.
 
 mod append;
 mod cut;
