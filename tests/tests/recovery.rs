@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use blackbox::format::{FORMATS, Format};
 use blackbox::{CLIENT_KEY, UPSTREAM_KEY, audit, receipt_of, receipts};
 use serde_json::{Value, json};
-use testkit::client::Response;
+use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
 use testkit::upstream::{Answer, At, Behaviour, Gate, How, Received, Refusal, Upstream};
 
@@ -22,6 +22,8 @@ const NO_PREFILL: &str =
     "This model does not support assistant message prefill. The conversation must end with a user message.";
 /// What the spare model's answer costs at a dollar per million tokens: the scripted upstream reports 12 and 7.
 const SPARE_NANOS: i64 = 19_000;
+
+const ADMIN: &str = "admin-token-of-the-recovery-tests";
 
 /// What a target says of itself.
 const TAKES: &str = ", capabilities: {prefill: true}";
@@ -50,7 +52,8 @@ impl World {
         }
         let [first, second, third] = all;
         let config = format!(
-            "defaults: {{retries: 3, retry_delay: 100ms, first_byte_timeout: 1s, idle_timeout: 1s}}
+            "security: {{admin_token: {ADMIN}}}
+defaults: {{retries: 3, retry_delay: 100ms, first_byte_timeout: 1s, idle_timeout: 1s}}
 upstreams:
 {}{}{}models:
   - {{name: main, recovery: true, targets: [{{upstream: main, model: big{main}}}], fallbacks: [spare, third], price: {{input: 10.00, output: 10.00}}}}
@@ -442,6 +445,27 @@ fn a_client_that_leaves_meanwhile_pays_nothing() {
     world.assert_healthy();
 }
 
+/// The provider has half of it: the conversation goes on with what the client was told.
+#[test]
+fn a_response_that_was_gone_on_with_can_be_continued() {
+    let world = World::new(Format::Responses, Format::Responses, "", [TAKES, ""]);
+    world.main.then(whole().cut(At::Events(40), How::Reset));
+    let (response, _) = world.ask();
+    world.assert_all_tokens(&response);
+    let id = events(&response).last().expect("an end")["response"]["id"].clone();
+    let next = json!({"model": "main", "input": "and then?", "previous_response_id": id});
+    let request = Request::post("/v1/responses", &next).bearer(CLIENT_KEY);
+    let answer = request.send(&world.gateway.url());
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let asked = world.main.received().last().expect("it was asked").json();
+    let text = asked["input"].to_string();
+    assert!(
+        text.contains("t0 t1 ") && text.contains("t59 ") && text.contains("and then?"),
+        "{asked}"
+    );
+    assert!(asked["previous_response_id"].is_null(), "{asked}");
+}
+
 #[test]
 fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     let world = World::new(Format::Chat, Format::Chat, "", [TAKES, ""]);
@@ -455,4 +479,11 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
         .bearer(CLIENT_KEY)
         .send(&world.gateway.url());
     world.assert_broken(&response);
+    let metrics = || Request::get("/metrics").bearer(ADMIN).send(&world.gateway.url()).text();
+    assert!(!metrics().contains("tollgate_recoveries_total{"), "{}", metrics());
+    world.main.then(whole().cut(At::Events(40), How::Reset));
+    let (response, _) = world.ask();
+    world.assert_all_tokens(&response);
+    let counted = "tollgate_recoveries_total{code=\"continued\"} 1";
+    assert!(metrics().contains(counted), "{}", metrics());
 }

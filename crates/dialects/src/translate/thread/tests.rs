@@ -243,6 +243,36 @@ fn read(dialect: Dialect, told: &[u8]) -> String {
     text_of(&events)
 }
 
+/// Gemini without `alt=sse`: one array, with one comma between any two elements.
+#[test]
+fn an_array_goes_on_as_one_array() {
+    let reply = Reply {
+        json_array: true,
+        ..Reply::default()
+    };
+    let mut transcoder = Transcoder::recoverable(tap(Dialect::OpenaiChat), Dialect::Gemini, reply);
+    let mut out = Vec::new();
+    for event in stream_of(Dialect::OpenaiChat, speech(&["One ", "two "])).iter().take(3) {
+        transcoder.push(event.clone().into(), &mut out);
+    }
+    let mut listening = Transcoder::listening(tap(Dialect::AnthropicMessages));
+    for event in stream_of(Dialect::AnthropicMessages, speech(&[" three"])) {
+        listening.push(event.into(), &mut Vec::new());
+    }
+    // It has ended before it is known that it goes on.
+    assert!(matches!(listening.finish(true), StreamEnd::Complete { .. }));
+    let Some(StreamEnd::Complete { last }) = transcoder.resume(listening, false, &mut out) else {
+        panic!("it is whole");
+    };
+    out.push(last);
+    let elements: Vec<serde_json::Value> = serde_json::from_slice(&out.concat()).unwrap();
+    let said: String = elements
+        .iter()
+        .filter_map(|element| element["candidates"][0]["content"]["parts"][0]["text"].as_str())
+        .collect();
+    assert_eq!(said, "One two three");
+}
+
 proptest! {
     /// Any answer, cut anywhere, gone on with by a stream of any format, told to clients of any format.
     #[test]
