@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use blackbox::format::{FORMATS, Format};
-use blackbox::{CLIENT_KEY, UPSTREAM_KEY, audit, receipt_of, receipts};
+use blackbox::{CLIENT_KEY, UPSTREAM_KEY, audit, books, receipt_of, receipts};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
@@ -20,6 +20,8 @@ const TOKENS: usize = 60;
 /// What providers say who take no beginning.
 const NO_PREFILL: &str =
     "This model does not support assistant message prefill. The conversation must end with a user message.";
+/// What the user has at first, in nano-dollars.
+const OPENING: i64 = 10_000_000_000;
 /// What the spare model's answer costs at a dollar per million tokens: the scripted upstream reports 12 and 7.
 const SPARE_NANOS: i64 = 19_000;
 
@@ -59,7 +61,7 @@ upstreams:
   - {{name: main, recovery: true, targets: [{{upstream: main, model: big{main}}}], fallbacks: [spare, third], price: {{input: 10.00, output: 10.00}}}}
   - {{name: spare, targets: [{{upstream: spare, model: small{}}}], price: {{input: 1.00, output: 1.00}}}}
   - {{name: third, targets: [{{upstream: third, model: other{}}}], price: {{input: 1.00, output: 1.00}}}}
-users: [{{name: alice}}]
+users: [{{name: alice, policy: hard, opening_credit: 10.00}}]
 keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
 ",
             line("main", &first, "big"),
@@ -165,7 +167,24 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
         self.assert_all_tokens(&response);
         let receipt = receipt_of(&self.gateway, &response);
         assert_eq!(attempts(&receipt).len(), 1, "{receipt}");
-        audit(&self.gateway);
+        // What was charged has left the balance, and nothing else has.
+        books::settled(&self.gateway);
+        let receipts = receipts(&self.gateway);
+        let sum = |name: &str| {
+            receipts
+                .values()
+                .filter_map(|receipt| receipt[name].as_i64())
+                .sum::<i64>()
+        };
+        assert_eq!(
+            books::balance(&self.gateway, "alice"),
+            OPENING - sum("charged"),
+            "{:?}",
+            self.format
+        );
+        let report = audit(&self.gateway);
+        let totals = ["charged", "cost"].map(|name| books::nanos(&report[name]));
+        assert_eq!(totals, [sum("charged"), sum("cost")], "{report}");
     }
 }
 

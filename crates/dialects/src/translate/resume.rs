@@ -161,3 +161,126 @@ impl Translation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::provider::Quirks;
+    use domain::{Operation, Surface};
+    use serde_json::json;
+
+    use super::*;
+    use crate::translate::Asked;
+
+    fn question(from: Dialect, body: &Value) -> Question {
+        let asked = Asked {
+            surface: Surface::new(Operation::Chat, from),
+            model: "m",
+            stream: true,
+            json_array: false,
+            id: "7",
+            created: 1,
+        };
+        Question::read(&asked, body.to_string().as_bytes()).unwrap()
+    }
+
+    fn rest(question: &Question, to: Dialect, quirks: &Quirks) -> Value {
+        let target = Target {
+            model: "m",
+            max_output: 0,
+            thinks: Some(true),
+            include_usage: false,
+            quirks,
+        };
+        let encoded = question.encode_rest(to, &target, "The sky", 30).unwrap();
+        serde_json::from_slice(&encoded.body).unwrap()
+    }
+
+    fn anthropic(more: &Value) -> Value {
+        let mut body = json!({"model": "m", "max_tokens": 5_000, "stream": true,
+            "messages": [{"role": "user", "content": "Why is the sky blue?"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    }
+
+    #[test]
+    fn the_beginning_stands_last_in_every_format() {
+        let question = question(Dialect::AnthropicMessages, &anthropic(&json!({})));
+        let quirks = Quirks::default();
+        for (to, last, text) in [
+            (Dialect::OpenaiChat, "/messages/1", "/content"),
+            (Dialect::OpenaiResponses, "/input/1", "/content"),
+            (Dialect::AnthropicMessages, "/messages/1", "/content/0/text"),
+            (Dialect::Gemini, "/contents/1", "/parts/0/text"),
+            (Dialect::BedrockConverse, "/messages/1", "/content/0/text"),
+        ] {
+            let body = rest(&question, to, &quirks);
+            let last = body.pointer(last).unwrap_or_else(|| panic!("{to}: {body}"));
+            assert!(
+                matches!(last["role"].as_str(), Some("assistant" | "model")),
+                "{to}: {body}"
+            );
+            assert_eq!(
+                last.pointer(text).and_then(Value::as_str),
+                Some("The sky"),
+                "{to}: {body}"
+            );
+            assert!(last.get("prefix").is_none(), "{to}: {body}");
+        }
+    }
+
+    #[test]
+    fn a_provider_that_wants_a_mark_gets_it() {
+        let quirks = Quirks {
+            prefill_mark: "prefix".to_owned(),
+            ..Quirks::default()
+        };
+        let question = question(Dialect::AnthropicMessages, &anthropic(&json!({})));
+        let body = rest(&question, Dialect::OpenaiChat, &quirks);
+        assert_eq!(body["messages"][1]["prefix"], true, "{body}");
+        assert!(body["messages"][0].get("prefix").is_none(), "{body}");
+    }
+
+    #[test]
+    fn the_model_does_not_think_again_and_has_the_rest_of_the_bound() {
+        let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2_000}});
+        let question = question(Dialect::AnthropicMessages, &anthropic(&thinking));
+        let body = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
+        assert!(
+            body.get("thinking")
+                .is_none_or(|thinking| thinking["type"] == "disabled"),
+            "{body}"
+        );
+        assert_eq!(body["max_tokens"], 4_970, "{body}");
+    }
+
+    #[test]
+    fn a_beginning_of_the_clients_own_grows() {
+        let begun =
+            json!({"messages": [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "Well: "}]});
+        let question = question(Dialect::AnthropicMessages, &anthropic(&begun));
+        let body = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
+        let messages = body["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), 2, "{body}");
+        assert_eq!(messages[1]["content"][0]["text"], "Well: The sky", "{body}");
+    }
+
+    #[test]
+    fn what_must_have_a_form_is_not_gone_on_with() {
+        let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
+        let tool = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+        for (more, is_free) in [
+            (json!({}), true),
+            (json!({"tools": tool, "tool_choice": {"type": "auto"}}), true),
+            (json!({"tools": tool, "tool_choice": {"type": "any"}}), false),
+            (
+                json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}),
+                false,
+            ),
+        ] {
+            let question = question(Dialect::AnthropicMessages, &anthropic(&more));
+            assert_eq!(question.forbids_prefill().is_none(), is_free, "{more}");
+        }
+        let two = json!({"model": "m", "n": 2, "messages": [{"role": "user", "content": "hi"}]});
+        assert!(question(Dialect::OpenaiChat, &two).forbids_prefill().is_some());
+    }
+}
