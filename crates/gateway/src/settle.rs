@@ -302,7 +302,7 @@ impl Settlement {
             class = failure.class.name(), detail = failure.detail, "an answer broke off; it may be gone on with"
         );
         last.failure = Some(failure.class);
-        last.took_ms = elapsed_ms - last.started_ms;
+        last.took_ms = elapsed_ms.saturating_sub(last.started_ms);
         last.broke = Some(Box::new(Broke {
             usage: charge.usage,
             usage_source: charge.source,

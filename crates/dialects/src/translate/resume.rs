@@ -50,7 +50,11 @@ impl Question {
         };
         let mut losses = Losses::default();
         let mut rest = self.filled(request, dialect, target);
-        rest.reasoning = None;
+        losses.note_if(
+            rest.reasoning.take().is_some(),
+            "reasoning",
+            "a model that goes on with a text does not think again",
+        );
         rest.max_output = rest.max_output.map(|bound| bound.saturating_sub(told_tokens).max(1));
         let mark = Some(&*target.quirks.prefill_mark).filter(|mark| dialect == Dialect::OpenaiChat && !mark.is_empty());
         begin_with(&mut rest, told, mark);
@@ -183,7 +187,7 @@ mod tests {
         Question::read(&asked, body.to_string().as_bytes()).unwrap()
     }
 
-    fn rest(question: &Question, to: Dialect, quirks: &Quirks) -> Value {
+    fn rest(question: &Question, to: Dialect, quirks: &Quirks) -> (Value, usize) {
         let target = Target {
             model: "m",
             max_output: 0,
@@ -192,7 +196,7 @@ mod tests {
             quirks,
         };
         let encoded = question.encode_rest(to, &target, "The sky", 30).unwrap();
-        serde_json::from_slice(&encoded.body).unwrap()
+        (serde_json::from_slice(&encoded.body).unwrap(), encoded.losses.len())
     }
 
     fn anthropic(more: &Value) -> Value {
@@ -213,7 +217,7 @@ mod tests {
             (Dialect::Gemini, "/contents/1", "/parts/0/text"),
             (Dialect::BedrockConverse, "/messages/1", "/content/0/text"),
         ] {
-            let body = rest(&question, to, &quirks);
+            let (body, _) = rest(&question, to, &quirks);
             let last = body.pointer(last).unwrap_or_else(|| panic!("{to}: {body}"));
             assert!(
                 matches!(last["role"].as_str(), Some("assistant" | "model")),
@@ -235,7 +239,7 @@ mod tests {
             ..Quirks::default()
         };
         let question = question(Dialect::AnthropicMessages, &anthropic(&json!({})));
-        let body = rest(&question, Dialect::OpenaiChat, &quirks);
+        let (body, _) = rest(&question, Dialect::OpenaiChat, &quirks);
         assert_eq!(body["messages"][1]["prefix"], true, "{body}");
         assert!(body["messages"][0].get("prefix").is_none(), "{body}");
     }
@@ -244,13 +248,14 @@ mod tests {
     fn the_model_does_not_think_again_and_has_the_rest_of_the_bound() {
         let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2_000}});
         let question = question(Dialect::AnthropicMessages, &anthropic(&thinking));
-        let body = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
+        let (body, losses) = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
         assert!(
             body.get("thinking")
                 .is_none_or(|thinking| thinking["type"] == "disabled"),
             "{body}"
         );
         assert_eq!(body["max_tokens"], 4_970, "{body}");
+        assert_eq!(losses, 1, "and that is told");
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
         let begun =
             json!({"messages": [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "Well: "}]});
         let question = question(Dialect::AnthropicMessages, &anthropic(&begun));
-        let body = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
+        let (body, _) = rest(&question, Dialect::AnthropicMessages, &Quirks::default());
         let messages = body["messages"].as_array().unwrap();
         assert_eq!(messages.len(), 2, "{body}");
         assert_eq!(messages[1]["content"][0]["text"], "Well: The sky", "{body}");
