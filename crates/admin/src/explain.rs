@@ -35,6 +35,9 @@ pub struct Explanation {
     pub excluded: Vec<Candidate>,
     /// Whether `order` holds one that is tried only because there is no other.
     pub last_resort: bool,
+    /// Whether a stream that breaks off is gone on with: of those in `order` that can `prefill`, by the next one.
+    #[serde(default)]
+    pub recovery: bool,
 }
 
 /// A target with a credential.
@@ -111,6 +114,7 @@ impl Explanation {
                 .collect(),
             excluded: excluded.collect(),
             last_resort: plan.last_resort,
+            recovery: route.recovery,
         }
     }
 }

@@ -49,4 +49,6 @@ pub use refusal::{Rendered, heartbeat, in_band, in_band_opening, refusal, retell
 pub use request::{Edits, References, RequestFacts, ScanError, inject_system, needs, scan, scan_form};
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};
 pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
-pub use translate::{Asked, Encoded, Fetched, Question, Reply, Target, Transcoder, Wanted, WrongType, count_answer};
+pub use translate::{
+    Asked, Encoded, Fetched, Question, Reply, Standing, Target, Transcoder, Wanted, WrongType, count_answer,
+};

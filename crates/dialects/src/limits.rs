@@ -54,6 +54,14 @@ pub(crate) const PARTS_MAX: usize = 4_096;
 /// Bytes of parts that wait for their turn in a format that tells one after the other.
 pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes of text of an answer that are kept so that another model can go on with it: some 64,000 tokens, longer than almost
+/// any answer.
+pub(crate) const PREFILL_MAX: usize = 256 * 1024;
+
+/// Bytes that a model must repeat of what it was given as the beginning of its answer before that is taken for an echo,
+/// where nobody knows that it repeats: shorter ones may be meant ("ha" after "ha").
+pub(crate) const ECHO_MIN: usize = 64;
+
 /// Texts of one request for embeddings: OpenAI takes 2,048.
 pub(crate) const EMBEDDED_MAX: usize = 2_048;
 

@@ -20,11 +20,15 @@ mod coder;
 mod count;
 mod embeddings;
 mod fit;
+mod resume;
+mod thread;
 mod wanted;
 
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+pub use thread::Standing;
+use thread::Thread;
 pub use wanted::{Fetched, Wanted, WrongType};
 
 /// What an encoder must know of the target.
@@ -344,30 +348,24 @@ pub struct Translation {
     /// Cuts chunks into events, so that what is told does not depend on how the bytes came.
     framing: Framing,
     decoder: StreamDecoder,
-    encoder: StreamEncoder,
+    /// `None`: what is heard is kept in `events` until it is known that it will be told, and behind what.
+    encoder: Option<StreamEncoder>,
+    /// Where the answer may be taken up by another stream: what was told of it.
+    thread: Option<Box<Thread>>,
     usage: Option<Usage>,
     tier: Option<String>,
     released: Vec<Bytes>,
     events: Vec<Event>,
     losses: Losses,
     fault: Option<StreamFault>,
+    /// It ended before it was told to anybody.
+    has_ended: bool,
 }
 
 impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
-        Self::Translate(Box::new(Translation {
-            framing: tap.framing(),
-            decoder: StreamDecoder::new(tap.surface().dialect),
-            encoder: StreamEncoder::new(to, reply),
-            tap,
-            usage: None,
-            tier: None,
-            released: Vec::new(),
-            events: Vec::new(),
-            losses: Losses::default(),
-            fault: None,
-        }))
+        Self::Translate(Box::new(Translation::new(tap, Some(StreamEncoder::new(to, reply)))))
     }
 
     /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now. See [`StreamTap::push`].
@@ -392,7 +390,7 @@ impl Transcoder {
     pub fn take_kept(&mut self) -> Option<String> {
         match self {
             Self::Passthrough(_) | Self::Sound(_) => None,
-            Self::Translate(translation) => translation.encoder.take_kept(),
+            Self::Translate(translation) => translation.encoder.as_mut()?.take_kept(),
         }
     }
 
@@ -460,6 +458,23 @@ impl Transcoder {
 }
 
 impl Translation {
+    fn new(tap: StreamTap, encoder: Option<StreamEncoder>) -> Self {
+        Self {
+            framing: tap.framing(),
+            decoder: StreamDecoder::new(tap.surface().dialect),
+            encoder,
+            thread: None,
+            tap,
+            usage: None,
+            tier: None,
+            released: Vec::new(),
+            events: Vec::new(),
+            losses: Losses::default(),
+            fault: None,
+            has_ended: false,
+        }
+    }
+
     fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> TapState {
         let (mut told, mut state, mut at) = (Vec::new(), TapState::Open, 0);
         let mut is_open = false;
@@ -513,11 +528,28 @@ impl Translation {
         };
         let mut told = Vec::new();
         self.retell(&last, &mut told);
+        if let Some(why) = self.fault.take() {
+            if !told.is_empty() {
+                self.lose("its end was held back");
+            }
+            return StreamEnd::Incomplete { why };
+        }
         self.decoder.finish(&mut self.events);
+        self.has_ended = true;
+        self.end(told)
+    }
+
+    /// Tells the end of a whole stream.
+    fn end(&mut self, mut told: Vec<u8>) -> StreamEnd {
         self.tell(&mut told);
-        self.encoder.finish(&mut told, &mut self.losses);
+        if let Some(encoder) = &mut self.encoder {
+            encoder.finish(&mut told, &mut self.losses);
+        }
         match self.fault.take() {
-            Some(why) => StreamEnd::Incomplete { why },
+            Some(why) => {
+                self.lose("its end was told");
+                StreamEnd::Incomplete { why }
+            }
             None => StreamEnd::Complete { last: told.into() },
         }
     }
@@ -576,13 +608,23 @@ impl Translation {
     }
 
     fn tell(&mut self, told: &mut Vec<u8>) {
+        let Some(encoder) = &mut self.encoder else { return };
         let mut events = std::mem::take(&mut self.events);
+        if let Some(thread) = &mut self.thread {
+            let heard = std::mem::take(&mut events);
+            for event in heard {
+                thread.push(event, &mut events);
+            }
+        }
         for event in events.drain(..) {
-            if !self.encoder.event(event, told, &mut self.losses) {
+            if !encoder.event(event, told, &mut self.losses) {
                 self.fault = Some(StreamFault::TooLong);
             }
         }
         self.events = events;
+        if self.fault == Some(StreamFault::TooLong) {
+            self.lose("the format has to keep too much of it back");
+        }
     }
 
     /// What is billed is what is told: usage and tier come from the tap, not from the decoders.

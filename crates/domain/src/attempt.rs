@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialId, Dialect, FailureClass, UpstreamId};
+use crate::money::nanos;
+use crate::{CredentialId, Dialect, FailureClass, Money, UpstreamId, Usage, UsageSource};
 
 /// One try at one target with one credential, as receipts and the request log keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,4 +34,42 @@ pub struct AttemptRecord {
     /// What one of the two formats cannot say and therefore did not arrive: `what: why not`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
+    /// How it went on with an answer that the one before it broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<Recovered>,
+    /// What it used before it broke off and another went on with its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke: Option<Box<Broke>>,
+}
+
+/// How an answer that broke off is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovered {
+    /// From its beginning: the client had seen nothing of it.
+    Restarted,
+    /// From where it broke off: the model was given what had been said.
+    Continued,
+}
+
+impl Recovered {
+    /// The word in JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Continued => "continued",
+        }
+    }
+}
+
+/// What an answer used that broke off. Nobody is charged for it; what it cost is part of the receipt's cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broke {
+    /// What it used.
+    pub usage: Usage,
+    /// Where `usage` comes from.
+    pub usage_source: UsageSource,
+    /// What that is worth.
+    #[serde(with = "nanos")]
+    pub cost: Money,
 }

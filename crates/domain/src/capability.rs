@@ -26,11 +26,13 @@ pub enum Capability {
     Video,
     /// Thinks before it answers.
     Thinking,
+    /// Goes on with a text that stands as its own last message, instead of answering it.
+    Prefill,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tools,
         Self::ParallelTools,
         Self::Schema,
@@ -39,6 +41,7 @@ impl Capability {
         Self::Document,
         Self::Video,
         Self::Thinking,
+        Self::Prefill,
     ];
 
     /// The word in configuration, tables and JSON.
@@ -52,6 +55,7 @@ impl Capability {
             Self::Document => "document",
             Self::Video => "video",
             Self::Thinking => "thinking",
+            Self::Prefill => "prefill",
         }
     }
 
@@ -66,13 +70,14 @@ impl Capability {
             Self::Document => "PDF documents",
             Self::Video => "video",
             Self::Thinking => "thinking",
+            Self::Prefill => "prefilled answers",
         }
     }
 }
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CapabilitySet(u8);
+pub struct CapabilitySet(u16);
 
 impl CapabilitySet {
     /// Nothing.
@@ -187,6 +192,9 @@ pub struct CapabilitiesDecl {
     /// Thinks before it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,
+    /// Goes on with a text that stands as its own last message, which recovery needs of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<bool>,
 }
 
 impl CapabilitiesDecl {
@@ -201,6 +209,7 @@ impl CapabilitiesDecl {
             Capability::Document => self.document,
             Capability::Video => self.video,
             Capability::Thinking => self.thinking,
+            Capability::Prefill => self.prefill,
         }
     }
 

@@ -324,6 +324,10 @@ pub struct ModelDecl {
     /// Refusals that make a call turn to them too, beside failures; default: `[context_length]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_on: Option<Vec<RefusalCause>>,
+    /// Whether a streamed answer that breaks off is gone on with at the next target that can (capability `prefill`), instead
+    /// of ending in an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovery: bool,
     /// Its price, instead of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceDecl>,

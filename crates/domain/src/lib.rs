@@ -34,7 +34,7 @@ pub mod units;
 pub mod usage;
 pub mod windows;
 
-pub use attempt::AttemptRecord;
+pub use attempt::{AttemptRecord, Broke, Recovered};
 pub use capability::{Capabilities, Capability, CapabilitySet, Lack, Needs};
 pub use dialect::{Dialect, Surface};
 pub use failure::{Failure, FailureClass, Scope};

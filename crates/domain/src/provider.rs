@@ -180,6 +180,10 @@ pub struct Quirks {
     pub tool_id_length: usize,
     /// Chat: documents stand in parts of type `document_url`, as addresses or data.
     pub document_url: bool,
+    /// Chat: the member that marks the last message as the beginning of the answer (`prefix`); empty: none is needed.
+    pub prefill_mark: String,
+    /// What it was given as the beginning of its answer it says once more.
+    pub repeats_prefill: bool,
 }
 
 const fn yes() -> bool {

@@ -311,6 +311,8 @@ pub struct Route {
     pub fallbacks: Vec<Fallback>,
     /// Refusals that make a call turn to them too.
     pub fallback_on: Vec<RefusalCause>,
+    /// Whether its streams that break off are gone on with elsewhere.
+    pub recovery: bool,
     /// The group that its name belongs to, where that decided its targets.
     pub group: Option<String>,
     /// What its targets, those of fallbacks too, are known not to take. Where that is nothing, nobody looks what a request

@@ -28,6 +28,7 @@ use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX, MODEL_NAME_MAX};
 use crate::recall::{self, Recalled};
+use crate::recovery::{self, Resumption};
 use crate::settle::Settlement;
 
 /// A call that may run. Owns everything that it needs to its end.
@@ -54,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) recalled: Option<Box<Recalled>>,
     /// The response in the background that the upstream works on.
     pub(crate) job: Option<Arc<Pin>>,
+    /// What an answer has told already that broke off, where another attempt is to go on with it.
+    pub(crate) resumption: Option<Box<Resumption>>,
     /// Why a file of the request could not be fetched: it is not tried again for the next target.
     pub(crate) unfetched: Option<Failure>,
     pub(crate) share: Share,
@@ -68,6 +71,10 @@ impl Call {
     /// keep the connection's read buffer alive.
     pub(crate) fn forget_request(&mut self) {
         self.body = Bytes::new();
+        // Unless it may be asked again: then it is kept as it was read, and counts as it came.
+        if self.question.is_some() && recovery::is_on(self) {
+            return;
+        }
         self.question = None;
         self.head = http::Request::new(()).into_parts().0;
         self.share.shrink();
@@ -235,7 +242,8 @@ pub(crate) async fn admit(
         recalled.check(&route, path.surface)?;
     }
     if let Some(own) = own.filter(|_| facts.keep) {
-        recalled = recall::set_input_aside(gateway, recalled, &route, &own)?;
+        let is_retold = route.recovery && facts.stream;
+        recalled = recall::set_input_aside(gateway, recalled, &route, is_retold, &own)?;
     }
     let mut model = Cow::Borrowed(model);
     if let Some(prompt) = &route.system_prompt {
@@ -299,6 +307,7 @@ pub(crate) async fn admit(
         question: None,
         recalled,
         job: None,
+        resumption: None,
         unfetched: None,
         share: body.share,
     })

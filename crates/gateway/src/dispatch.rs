@@ -23,7 +23,7 @@ pub(crate) use begin::failure_of;
 use begin::{begin, failed_answer, first_content};
 pub(crate) use outgoing::completed;
 use outgoing::{outgoing, translated, wants_usage};
-pub(crate) use seek::{Seeker, seek};
+pub(crate) use seek::{Seeker, deadline, seek, seek_on};
 pub(crate) use source::{Overflow, Source, collect};
 
 use crate::admit::{self, Call};
@@ -32,6 +32,7 @@ use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
 use crate::recall;
+use crate::recovery;
 use crate::settle::{Settlement, attempt_record};
 use crate::translation;
 use crate::upstream::auth;
@@ -54,7 +55,22 @@ pub(crate) struct Exchange {
     /// When the first content was here.
     pub(crate) first_content: Timestamp,
     /// None for a refusal, which is read to its end.
-    _open: Option<InFlight>,
+    open: Option<InFlight>,
+}
+
+/// What a try gives: headers for the client, the answer, and the load that it is.
+pub(crate) type Got = (HeaderMap, Answer, Option<InFlight>);
+
+impl Exchange {
+    /// Its answer is over: it is no load any more.
+    pub(crate) fn release(&mut self) {
+        self.open = None;
+    }
+
+    /// It goes on with another answer.
+    pub(crate) fn go_on(&mut self, choice: Choice, open: Option<InFlight>) {
+        (self.choice, self.open) = (choice, open);
+    }
 }
 
 /// The three shapes of an answer.
@@ -129,7 +145,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
                 headers,
                 answer,
                 first_content: found.at,
-                _open: open,
+                open,
             };
             (call, Ok(exchange))
         }
@@ -138,7 +154,7 @@ pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
 }
 
 impl Seeker for Call {
-    type Got = (HeaderMap, Answer, Option<InFlight>);
+    type Got = Got;
 
     fn gateway(&self) -> &Arc<Inner> {
         &self.gateway
@@ -181,11 +197,7 @@ impl Seeker for Call {
 }
 
 /// One try. Its record is kept whatever comes of it.
-async fn attempt(
-    call: &mut Call,
-    choice: Choice,
-    deadline: Timestamp,
-) -> Result<(HeaderMap, Answer, Option<InFlight>), Failure> {
+pub(crate) async fn attempt(call: &mut Call, choice: Choice, deadline: Timestamp) -> Result<Got, Failure> {
     let started_ms = call.settlement.elapsed_ms();
     let route = Arc::clone(&call.route);
     let (target, credential) = chosen(&route, choice)?;
@@ -196,6 +208,7 @@ async fn attempt(
     let mut losses = Vec::new();
     // What is fetched for the caller takes nothing of the time that the upstream has.
     let (prepared, begun) = if passes_through(call, served) {
+        recovery::get_ready(call);
         (Ok(()), now)
     } else {
         let prepared = Box::pin(translation::prepare(call, target, served.dialect, deadline.since(now))).await;
@@ -271,7 +284,7 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
 /// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
 /// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
 fn passes_through(call: &Call, served: Surface) -> bool {
-    served == call.surface() && !call.facts.has_foreign_seals()
+    served == call.surface() && !call.facts.has_foreign_seals() && call.resumption.is_none()
 }
 
 /// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.

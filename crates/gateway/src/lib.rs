@@ -30,6 +30,7 @@ mod passthrough;
 mod pipeline;
 mod realtime;
 mod recall;
+mod recovery;
 mod refuse;
 mod relay;
 mod selfwake;

@@ -30,6 +30,10 @@ pub(crate) const ERROR_BODY_MAX: usize = 256 * 1024;
 /// still possible, up to here; then it is relayed as it comes.
 pub(crate) const PRELUDE_MAX: usize = 256 * 1024;
 
+/// How often the answer of one call is gone on with by another attempt: whoever breaks off again and again is not the
+/// upstream's accident any more, and each one is paid for.
+pub(crate) const RECOVERIES_MAX: u32 = 3;
+
 /// After the terminal event, how long the end of the answer waits for what may trail it: providers send both at once.
 pub(crate) const TRAIL_TIMEOUT: Duration = Duration::from_millis(100);
 

@@ -86,6 +86,7 @@ pub(crate) struct Metrics {
     tokens: Family<TokenLabels, Counter>,
     usage: Family<CodeLabels, Counter>,
     refusals: Family<CodeLabels, Counter>,
+    recoveries: Family<CodeLabels, Counter>,
     charged_nanos: Counter,
     uncollected_nanos: Counter,
     duration: Histogram,
@@ -128,6 +129,7 @@ impl Metrics {
             tokens: Family::default(),
             usage: Family::default(),
             refusals: Family::default(),
+            recoveries: Family::default(),
             charged_nanos: Counter::default(),
             uncollected_nanos: Counter::default(),
             duration: Histogram::new(DURATION_BUCKETS),
@@ -153,6 +155,11 @@ impl Metrics {
             "refusals",
             "Requests refused by the gateway itself",
             metrics.refusals.clone(),
+        );
+        registry.register(
+            "recoveries",
+            "Answers that broke off, by what came of going on with them",
+            metrics.recoveries.clone(),
         );
         registry.register("charged_nanodollars", "Money charged", metrics.charged_nanos.clone());
         registry.register(
@@ -282,6 +289,11 @@ impl Metrics {
     /// Counts a refusal that never became a call, or that ended one.
     pub(crate) fn refused(&self, kind: FaultKind) {
         self.refusals.get_or_create(&CodeLabels { code: kind.code() }).inc();
+    }
+
+    /// Counts an answer that broke off and was, or could not be, gone on with.
+    pub(crate) fn recovered(&self, code: &'static str) {
+        self.recoveries.get_or_create(&CodeLabels { code }).inc();
     }
 
     /// The text for Prometheus, with the gauges that are read at this moment.

@@ -51,6 +51,8 @@ fn looked_for(call: &Call) -> CapabilitySet {
     // A model that does not think answers all the same, and one that calls one tool at a time too.
     lacking.remove(Capability::Thinking);
     lacking.remove(Capability::ParallelTools);
+    // No request needs it; recovery asks each target for it.
+    lacking.remove(Capability::Prefill);
     if lacking.is_empty() {
         return lacking;
     }

@@ -8,6 +8,8 @@
 //! heartbeat's length, status 200 is sent and the search goes on in here; failing over stays possible, because no
 //! content has gone out.
 
+mod recovering;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialects::{StreamEnd, StreamFault, TapState};
+use domain::snapshot::Route;
 use domain::{Ending, Failure, FailureClass, Fault, FaultKind};
 use http_body::Frame;
 use tokio::time::Sleep;
@@ -26,7 +29,10 @@ use crate::body::BodyError;
 use crate::dispatch::{Answer, Dispatched, Exchange, Streamed, chosen, failure_of};
 use crate::limits::{TERMINATOR_TIMEOUT, TRAIL_TIMEOUT, USAGE_TIMEOUT};
 use crate::recall;
+use crate::recovery::Searched;
 use crate::settle::{Outcome, Served, Settled, unrecorded};
+
+use recovering::{Meanwhile, Recovering};
 
 type Dispatching = Pin<Box<dyn Future<Output = Dispatched> + Send>>;
 
@@ -46,6 +52,8 @@ enum State {
     },
     /// Relaying.
     Streaming(Box<Streaming>),
+    /// The upstream broke off, and somebody is sought who goes on.
+    Recovering(Box<Recovering>),
     /// Everything is settled; these go out when the receipt is durable.
     Closing {
         settled: Option<Settled>,
@@ -78,6 +86,10 @@ struct Streaming {
     awaiting: bool,
     /// How long the client left lying what was there for it: the upstream is not to blame for that time.
     unread: Duration,
+    /// How often its answer was gone on with.
+    recoveries: u32,
+    /// The break was counted against the upstream.
+    blamed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -181,6 +193,10 @@ impl Relay {
                         }
                     }
                 }
+                State::Recovering(recovering) => match ready!(recovering.poll(cx, self.alarm.as_mut())) {
+                    Meanwhile::Data(bytes) => return data(bytes),
+                    Meanwhile::Over(searched) => self.go_on(*searched),
+                },
                 State::Streaming(streaming) => {
                     if let Some(bytes) = streaming.ready.pop_front() {
                         return data(bytes);
@@ -248,9 +264,34 @@ impl Relay {
         };
     }
 
+    /// The search for somebody who goes on has ended.
+    fn go_on(&mut self, (call, exchange, found): Searched) {
+        let State::Recovering(recovering) = std::mem::replace(&mut self.state, State::Done) else {
+            return;
+        };
+        let (streaming, end) = recovering.rest.go_on(call, exchange, found);
+        self.alarm
+            .as_mut()
+            .reset(streaming.timing.next(streaming.heard, streaming.spoke).into());
+        self.state = State::Streaming(streaming);
+        if let Some(end) = end {
+            self.close(end);
+        }
+    }
+
     fn close(&mut self, end: End) {
         let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
             return;
+        };
+        let (streaming, end) = match streaming.recover(end) {
+            Ok(recovering) => {
+                self.alarm
+                    .as_mut()
+                    .reset((Instant::now() + recovering.heartbeat).into());
+                self.state = State::Recovering(recovering);
+                return;
+            }
+            Err(ended) => ended,
         };
         let is_sound = !streaming.streamed.tap.between_events();
         let Closed {
@@ -358,6 +399,8 @@ impl Streaming {
             whole_by: None,
             awaiting: false,
             unread: Duration::ZERO,
+            recoveries: 0,
+            blamed: false,
         }
     }
 
@@ -566,6 +609,9 @@ impl Streaming {
 
     /// Counts the break against the upstream.
     fn blame(&mut self) {
+        if std::mem::replace(&mut self.blamed, true) {
+            return;
+        }
         let now = self.call.gateway.clock.now();
         self.exchange
             .attempts
@@ -586,18 +632,22 @@ impl Streaming {
         None
     }
 
+    /// What the upstream delivered.
+    fn served<'a>(&self, route: &'a Route) -> Option<Served<'a>> {
+        let (target, credential) = chosen(route, self.exchange.choice).ok()?;
+        Some(Served {
+            target,
+            credential: credential.id,
+            report: self.streamed.tap.report(),
+            relayed: self.streamed.tap.has_content(),
+            sound_tokens: 0,
+        })
+    }
+
     fn settle(&mut self, ending: Ending, error: Option<String>) -> Result<Settled, Fault> {
         self.call.settlement.lost(self.streamed.tap.losses());
         let route = std::sync::Arc::clone(&self.call.route);
-        let served = chosen(&route, self.exchange.choice)
-            .ok()
-            .map(|(target, credential)| Served {
-                target,
-                credential: credential.id,
-                report: self.streamed.tap.report(),
-                relayed: self.streamed.tap.has_content(),
-                sound_tokens: 0,
-            });
+        let served = self.served(&route);
         self.call.settlement.finish(&Outcome {
             ending,
             status: 200,

@@ -10,8 +10,8 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Credential, Key, Route, Target, User};
 use domain::{
-    AttemptRecord, CallId, CredentialId, Ending, Fault, FaultKind, Job, KeyId, Money, Operation, Policy, Receipt,
-    Surface, Timestamp, Units, UsageSource,
+    AttemptRecord, Broke, CallId, CredentialId, Ending, Failure, Fault, FaultKind, Job, KeyId, Money, Operation,
+    Policy, Receipt, Surface, Timestamp, Units, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
@@ -51,6 +51,8 @@ pub(crate) struct Settlement {
     pub(crate) attempts: Vec<AttemptRecord>,
     /// The attempt that is under way, and when it began.
     pub(crate) trying: Option<(Choice, u32)>,
+    /// What those of them cost that broke off and were gone on with.
+    broke: Vec<Money>,
     open: bool,
 }
 
@@ -130,6 +132,7 @@ impl Settlement {
             hold_ran_out: false,
             attempts: Vec::new(),
             trying: None,
+            broke: Vec::new(),
             open: true,
         }
     }
@@ -204,6 +207,7 @@ impl Settlement {
             hold_ran_out: self.hold_ran_out,
             attempts: std::mem::take(&mut self.attempts),
             trying: None,
+            broke: std::mem::take(&mut self.broke),
             open: false,
         }
     }
@@ -234,6 +238,7 @@ impl Settlement {
             hold_ran_out: false,
             attempts: Vec::new(),
             trying: None,
+            broke: Vec::new(),
             open: false,
         }
     }
@@ -286,6 +291,41 @@ impl Settlement {
         }
     }
 
+    /// The attempt that served broke off, and another is sought to go on with its answer. What it used is recorded with it;
+    /// nobody is charged for it.
+    pub(crate) fn broke_off(&mut self, served: Served<'_>, failure: &Failure) {
+        let charge = self.charge(&Outcome {
+            ending: Ending::UpstreamGone,
+            status: 200,
+            served: Some(served),
+            first_content: None,
+            error: None,
+        });
+        self.broke.push(charge.cost);
+        let elapsed_ms = self.elapsed_ms();
+        let Some(last) = self.attempts.last_mut() else { return };
+        tracing::warn!(
+            call = %self.call, upstream = last.upstream_name, credential = last.credential_name,
+            class = failure.class.name(), detail = failure.detail, "an answer broke off; it may be gone on with"
+        );
+        last.failure = Some(failure.class);
+        last.took_ms = elapsed_ms.saturating_sub(last.started_ms);
+        last.broke = Some(Box::new(Broke {
+            usage: charge.usage,
+            usage_source: charge.source,
+            cost: charge.cost,
+        }));
+    }
+
+    /// Nobody went on with it: the call ends with the attempt that broke off, and is the record of what it used.
+    pub(crate) fn broke_off_for_good(&mut self) {
+        self.broke.pop();
+        let last = self.attempts.iter_mut().rev().find(|attempt| attempt.broke.is_some());
+        if let Some(last) = last {
+            last.broke = None;
+        }
+    }
+
     /// Milliseconds since the call began.
     pub(crate) fn elapsed_ms(&self) -> u32 {
         u32::try_from(self.started_instant.elapsed().as_millis()).unwrap_or(u32::MAX)
@@ -298,7 +338,8 @@ impl Settlement {
         let finished_at = self.gateway.clock.now();
         let took_ms = self.elapsed_ms();
         self.cover_reported(outcome);
-        let charge = self.charge(outcome);
+        let mut charge = self.charge(outcome);
+        charge.cost = self.broke.iter().fold(charge.cost, |sum, cost| sum + *cost);
         let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
         let appended = self.gateway.journal.append(&receipt.to_json());
         self.gateway.metrics.call_ended(
@@ -453,6 +494,8 @@ pub(crate) fn attempt_record(target: &Target, credential: &Credential, started_m
         took_ms,
         dialect: None,
         losses: Vec::new(),
+        recovered: None,
+        broke: None,
     }
 }
 
@@ -503,9 +546,10 @@ impl Drop for Settlement {
                     .push(attempt_record(target, credential, started_ms, took_ms));
             }
             let operation: Operation = self.surface.operation;
+            let is_answered = !self.broke.is_empty();
             let outcome = Outcome {
                 ending: Ending::ClientGone,
-                status: 499,
+                status: if is_answered { 200 } else { 499 },
                 served: None,
                 first_content: None,
                 error: Some(format!("the client went away before the {operation} was answered")),

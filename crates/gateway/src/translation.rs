@@ -11,15 +11,17 @@ use dialects::{Asked, Encoded, Loss, Question, Reply};
 use domain::snapshot::Target;
 use domain::{Dialect, Failure, FailureClass, Surface};
 use http::HeaderMap;
+use metering::estimate;
 
 use crate::admit::Call;
 use crate::fetch;
+use crate::recovery::Resumption;
 
 /// How headers begin that belong to one provider's API or SDK: another provider would not know them, or take them amiss.
 const FOREIGN_HEADERS: [&str; 5] = ["anthropic-", "openai-", "x-goog-", "x-stainless-", "x-app"];
 
 /// Reads the call's request into the common vocabulary, unless that was done for an earlier attempt.
-fn read(call: &mut Call) -> Result<(), Failure> {
+pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
     if call.question.is_some() {
         return Ok(());
     }
@@ -64,7 +66,17 @@ pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Enc
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
-    let told = question.encode(dialect, &described(target));
+    let told = match call
+        .resumption
+        .as_deref()
+        .filter(|resumption| !resumption.told.is_empty())
+    {
+        None => question.encode(dialect, &described(target)),
+        Some(Resumption { told }) => {
+            let tokens = estimate::output_tokens(told.len() as u64);
+            question.encode_rest(dialect, &described(target), told, tokens)
+        }
+    };
     told.map_err(|error| untranslatable(&error))
 }
 

@@ -22,6 +22,7 @@
 //! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
 
 mod accounts;
+mod broke;
 mod verdict;
 
 use std::sync::Arc;
@@ -213,8 +214,26 @@ impl Attempts {
         };
         board.failed(tried, failure, canary.as_ref(), now, rng);
         drop(canary);
+        self.phase = self.after_failure(route, upstream, choice, failure, board, now, rng);
+    }
+
+    /// What is next after a failure.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a failure is judged by; both ways to fail end here"
+    )]
+    fn after_failure(
+        &mut self,
+        route: &Route,
+        upstream: &Upstream,
+        choice: Choice,
+        failure: &Failure,
+        board: &Board,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Phase {
         self.verdict.note(failure);
-        self.phase = match failure.class {
+        match failure.class {
             FailureClass::Auth
             | FailureClass::OutOfCredit
             | FailureClass::CreditShort
@@ -235,7 +254,7 @@ impl Attempts {
             FailureClass::Connect | FailureClass::Reset | FailureClass::Server | FailureClass::Overloaded => {
                 self.after_trouble(route, choice, failure, board, now, rng)
             }
-        };
+        }
     }
 
     /// The running try was answered: its first content, or the whole of its answer, arrived. An answer that is the
@@ -273,13 +292,6 @@ impl Attempts {
         self.phase = Phase::Choosing;
         self.refused = true;
         !self.untried.is_empty()
-    }
-
-    /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
-    pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
-        if let Some((upstream, _)) = find(route, choice) {
-            board.broke(upstream, None, now);
-        }
     }
 
     /// Tries so far, the running one included.

@@ -333,7 +333,7 @@ fn block(provider: &str, name: &str, entry: &Entry, source: &Source) -> anyhow::
     if entry.raw("supports_reasoning") == Some("true") {
         writeln!(text, "thinks = true")?;
     }
-    capabilities::write(&mut text, entry)?;
+    capabilities::write(&mut text, provider, entry)?;
     if let Some(price) = Price::of(entry)? {
         write_price(&mut text, &price)?;
     }

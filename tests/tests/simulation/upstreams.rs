@@ -188,6 +188,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             bounds: domain::snapshot::RouteBounds::default(),
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
+            recovery: false,
             group: None,
         },
         natures,

@@ -5,7 +5,7 @@
 //! end of its answer is released. A property holds the two equal, and the compiler lists a field that is forgotten.
 
 use super::Receipt;
-use crate::{AttemptRecord, Money, Rates, Usage};
+use crate::{AttemptRecord, Broke, Money, Rates, Usage};
 
 /// Room for an ordinary receipt.
 const ORDINARY_BYTES: usize = 1_024;
@@ -70,7 +70,7 @@ impl Text {
         self.string_if(",\"answered_model\":", answered_model.as_deref());
         self.number(",\"status\":", *status);
         self.word(",\"ending\":", ending.name());
-        self.usage(usage);
+        self.usage(",\"usage\":{", usage);
         self.word(",\"usage_source\":", usage_source.name());
         self.string_if(",\"usage_raw\":", usage_raw.as_deref());
         if let Some(rates) = rates {
@@ -91,7 +91,7 @@ impl Text {
         self.plain("}");
     }
 
-    fn usage(&mut self, usage: &Usage) {
+    fn usage(&mut self, key: &'static str, usage: &Usage) {
         let Usage {
             input,
             cache_read,
@@ -111,7 +111,7 @@ impl Text {
             characters,
             reranks,
         } = *usage;
-        self.plain(",\"usage\":{");
+        self.plain(key);
         let start = self.0.len();
         for (key, count) in [
             (",\"input\":", input),
@@ -197,6 +197,8 @@ impl Text {
             took_ms,
             dialect,
             losses,
+            recovered,
+            broke,
         } = attempt;
         self.number("{\"upstream\":", upstream.0);
         self.string(",\"upstream_name\":", upstream_name);
@@ -215,7 +217,27 @@ impl Text {
         for (index, loss) in losses.iter().enumerate() {
             self.string(if index == 0 { ",\"losses\":[" } else { "," }, loss);
         }
-        self.plain(if losses.is_empty() { "}" } else { "]}" });
+        self.plain(if losses.is_empty() { "" } else { "]" });
+        if let Some(recovered) = recovered {
+            self.word(",\"recovered\":", recovered.name());
+        }
+        if let Some(broke) = broke {
+            self.broke(broke);
+        }
+        self.plain("}");
+    }
+
+    fn broke(&mut self, broke: &Broke) {
+        let Broke {
+            usage,
+            usage_source,
+            cost,
+        } = broke;
+        self.plain(",\"broke\":{");
+        self.usage("\"usage\":{", usage);
+        self.word(",\"usage_source\":", usage_source.name());
+        self.money(",\"cost\":", *cost);
+        self.plain("}");
     }
 
     fn plain(&mut self, text: &str) {
@@ -273,8 +295,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        CallId, CredentialId, Dialect, Ending, FailureClass, KeyId, Operation, Timestamp, UpstreamId, UsageSource,
-        UserId,
+        CallId, CredentialId, Dialect, Ending, FailureClass, KeyId, Operation, Recovered, Timestamp, UpstreamId,
+        UsageSource, UserId,
     };
 
     fn usage() -> impl Strategy<Value = Usage> {
@@ -350,6 +372,11 @@ mod tests {
             prop::option::of(prop::sample::select(Dialect::ALL.to_vec())),
             prop::collection::vec(any::<String>(), 0..3),
         );
+        let broke = (usage(), any::<i64>()).prop_map(|(usage, cost)| Broke {
+            usage,
+            usage_source: UsageSource::Estimated,
+            cost: Money::from_nanos(cost),
+        });
         let fields = (
             any::<[i64; 2]>(),
             any::<[String; 3]>(),
@@ -357,9 +384,21 @@ mod tests {
             failure,
             any::<[u32; 2]>(),
             translated,
+            (
+                prop::option::of(prop::sample::select(vec![Recovered::Restarted, Recovered::Continued])),
+                prop::option::of(broke),
+            ),
         );
         fields.prop_map(
-            |([upstream, credential], [upstream_name, credential_name, model], status, failure, times, translated)| {
+            |(
+                [upstream, credential],
+                [upstream_name, credential_name, model],
+                status,
+                failure,
+                times,
+                translated,
+                (recovered, broke),
+            )| {
                 AttemptRecord {
                     upstream: UpstreamId(upstream),
                     upstream_name,
@@ -372,6 +411,8 @@ mod tests {
                     took_ms: times[1],
                     dialect: translated.0,
                     losses: translated.1,
+                    recovered,
+                    broke: broke.map(Box::new),
                 }
             },
         )

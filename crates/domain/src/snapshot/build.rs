@@ -338,6 +338,7 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], proc
         system_prompt: SystemPrompt::in_force(process.system_prompt, None),
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
     }
 }
@@ -384,6 +385,7 @@ pub(super) fn declared_route(
                 .fallback_on
                 .clone()
                 .unwrap_or_else(|| RefusalCause::DEFAULT.to_vec()),
+            recovery: row.decl.recovery,
             group: None,
         }),
         problems,

@@ -96,6 +96,7 @@ fn alone(route: &Route) -> Route {
         system_prompt: route.system_prompt.clone(),
         fallbacks: Vec::new(),
         fallback_on: route.fallback_on.clone(),
+        recovery: route.recovery,
         group: route.group.clone(),
     }
 }

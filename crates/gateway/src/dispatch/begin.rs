@@ -11,17 +11,23 @@ use super::source::Source;
 use super::{Answer, Streamed};
 use crate::admit::Call;
 use crate::limits::PRELUDE_MAX;
+use crate::recovery;
 use crate::translation;
 
 /// Reads a stream up to its first content.
 pub(super) async fn begin(call: &Call, target: &Target, served: Surface, source: Source) -> Result<Answer, Failure> {
     let is_same = served == call.surface();
+    let is_recoverable = call.question.is_some() && recovery::is_on(call);
     let tap = StreamTap::new(TapOptions {
         surface: served,
-        hide_usage_chunk: is_same && wants_usage(call, target),
+        hide_usage_chunk: is_same && !is_recoverable && wants_usage(call, target),
         json_array: is_same && call.json_array,
     });
-    let tap = if is_same {
+    let tap = if call.resumption.is_some() {
+        Transcoder::listening(tap)
+    } else if is_recoverable {
+        Transcoder::recoverable(tap, call.dialect(), translation::reply(call)?.clone())
+    } else if is_same {
         Transcoder::Passthrough(tap)
     } else {
         Transcoder::translate(tap, call.dialect(), translation::reply(call)?.clone())

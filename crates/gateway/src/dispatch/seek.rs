@@ -54,7 +54,7 @@ pub(crate) struct Found<T> {
     pub(crate) got: T,
 }
 
-/// The loop.
+/// Seeks what answers, from the beginning.
 pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fault> {
     let gateway = Arc::clone(seeker.gateway());
     let route = Arc::clone(seeker.route());
@@ -65,33 +65,46 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
             Some(pinned) => routing::plan_pinned(&route, seeker.asked(), pinned, board, now, rng),
         }
     };
-    let total = route
-        .targets
-        .iter()
-        .map(|target| target.upstream.timeouts.total)
-        .max()
-        .unwrap_or_default();
-    let deadline = seeker.started() + total;
+    let deadline = deadline(seeker);
     let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
     let mut tries = 0;
+    let (choice, at, got) = seek_on(seeker, &mut attempts, &mut tries, deadline).await?;
+    Ok(Found {
+        choice,
+        attempts,
+        tries,
+        at,
+        got,
+    })
+}
+
+/// When all of it must be over.
+pub(crate) fn deadline<S: Seeker>(seeker: &S) -> Timestamp {
+    let targets = seeker.route().targets.iter();
+    let total = targets.map(|target| target.upstream.timeouts.total).max();
+    seeker.started() + total.unwrap_or_default()
+}
+
+/// The loop: tries what `attempts` says, until there is something.
+pub(crate) async fn seek_on<S: Seeker>(
+    seeker: &mut S,
+    attempts: &mut Attempts,
+    tries: &mut u32,
+    deadline: Timestamp,
+) -> Result<(Choice, Timestamp, S::Got), Fault> {
+    let gateway = Arc::clone(seeker.gateway());
+    let route = Arc::clone(seeker.route());
     // The first refusal is that of the model which was asked for: the answer, if no fallback does better.
     let mut refused: Option<Box<(Choice, Timestamp, S::Got)>> = None;
     loop {
         let step = attempts.next(&route, &gateway.board, gateway.clock.now());
         match step {
             Step::GiveUp(fault) => {
-                let (choice, at, got) = *refused.ok_or(fault)?;
-                return Ok(Found {
-                    choice,
-                    attempts,
-                    tries,
-                    at,
-                    got,
-                });
+                return Ok(*refused.ok_or(fault)?);
             }
             Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
             Step::Try(choice) => {
-                tries += 1;
+                *tries += 1;
                 match seeker.attempt(choice, deadline).await {
                     Ok(got) => {
                         let at = gateway.clock.now();
@@ -100,13 +113,7 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
                             refused.get_or_insert_with(|| Box::new((choice, at, got)));
                             continue;
                         }
-                        return Ok(Found {
-                            choice,
-                            attempts,
-                            tries,
-                            at,
-                            got,
-                        });
+                        return Ok((choice, at, got));
                     }
                     Err(failure) => {
                         let now = gateway.clock.now();

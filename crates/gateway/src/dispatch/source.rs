@@ -19,6 +19,8 @@ pub(crate) enum Source {
     Wrapped(Box<Self>, Unwrapper),
     /// The built-in demonstration.
     Demo(demo::Script),
+    /// Nothing: it broke off, and another is sought.
+    Over,
 }
 
 impl Source {
@@ -45,6 +47,7 @@ impl Source {
         use std::pin::Pin;
         use std::task::{Poll, ready};
         match self {
+            Self::Over => Poll::Ready(None),
             Self::Demo(script) => script.poll_next(cx).map(|next| next.map(Ok)),
             Self::Wrapped(inner, unwrapper) => unwrapped::poll_next(inner, unwrapper, cx),
             Self::Upstream(_, ahead) if ahead.is_some() => Poll::Ready(ahead.take().map(Ok)),

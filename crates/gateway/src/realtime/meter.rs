@@ -441,6 +441,8 @@ impl Meter {
                 took_ms: 0,
                 dialect: None,
                 losses: Vec::new(),
+                recovered: None,
+                broke: None,
             });
         }
         settlement

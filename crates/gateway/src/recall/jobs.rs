@@ -227,6 +227,7 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         bounds: RouteBounds::default(),
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
     })
 }

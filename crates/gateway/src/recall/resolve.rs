@@ -166,11 +166,12 @@ pub(crate) fn set_input_aside(
     gateway: &Inner,
     recalled: Option<Box<Recalled>>,
     route: &Route,
+    is_retold: bool,
     own: &[u8],
 ) -> Result<Option<Box<Recalled>>, Fault> {
     let is_native = |target: &Target| target.upstream.serving(RESPONSES) == Some(RESPONSES);
     let is_pinned = recalled.as_ref().is_some_and(|recalled| recalled.pinned.is_some());
-    if is_pinned || !gateway.recall.keeps_turns() || route.targets.iter().all(is_native) {
+    if is_pinned || !gateway.recall.keeps_turns() || (!is_retold && route.targets.iter().all(is_native)) {
         return Ok(recalled);
     }
     let input = conversation::own_input(own).map_err(|error| malformed(&error))?;

@@ -187,7 +187,7 @@ async fn read(mut source: Source) -> (Option<Bytes>, Source) {
     let source = match source {
         Source::Upstream(body, _) => Source::Upstream(body, Some(all.clone())),
         // Paths beyond the metered operations are neither framed nor demonstrated.
-        other @ (Source::Wrapped(..) | Source::Demo(_)) => other,
+        other @ (Source::Wrapped(..) | Source::Demo(_) | Source::Over) => other,
     };
     (is_whole.then_some(all), source)
 }

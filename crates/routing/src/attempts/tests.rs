@@ -1,5 +1,6 @@
 //! The table, row by row; then whole scenarios; then what holds whatever happens.
 
+mod broke;
 mod fallbacks;
 mod retries;
 

@@ -47,6 +47,7 @@ fn changed(route: &Route, change: impl FnOnce(&mut Vec<Credential>)) -> Route {
         system_prompt: None,
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
     }
 }
@@ -379,6 +380,7 @@ fn refusals_at_the_same_time_are_one_and_those_of_a_model_none() {
         system_prompt: None,
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
     };
     let later = at(60_000);

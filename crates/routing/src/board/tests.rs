@@ -21,6 +21,7 @@ fn names_made_up_by_clients_do_not_pile_up() {
             bounds: route.bounds,
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
+            recovery: false,
             group: None,
         };
         crate::plan(&named, CHAT, &board, START, &mut rng(1));

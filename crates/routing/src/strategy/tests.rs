@@ -201,6 +201,7 @@ fn priced(prices: &[(&str, &str)]) -> (Arc<Route>, Board) {
         system_prompt: None,
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
         bounds: domain::snapshot::RouteBounds::default(),
     };

@@ -263,6 +263,8 @@ pub(crate) fn receipt(user: UserId, nanos: i64) -> Receipt {
         took_ms: 5,
         dialect: None,
         losses: Vec::new(),
+        recovered: None,
+        broke: None,
     };
     Receipt {
         call: CallId(uuid::Uuid::now_v7()),

@@ -34,6 +34,8 @@ pub struct Answer {
     pub models: Vec<String>,
     /// Length of each embedding vector.
     pub dimensions: usize,
+    /// Whether a request that ends with the beginning of this text is answered with the rest of it.
+    pub continues: bool,
 }
 
 impl Default for Answer {
@@ -58,6 +60,7 @@ impl Answer {
             headers: Vec::new(),
             models: vec!["scripted-large".to_owned(), "scripted-small".to_owned()],
             dimensions: 8,
+            continues: false,
         }
     }
 
@@ -121,6 +124,22 @@ impl Answer {
     pub fn model(mut self, model: &str) -> Self {
         self.model = Some(model.to_owned());
         self
+    }
+
+    /// Goes on with the beginning that a request ends with.
+    pub fn continuing(mut self) -> Self {
+        self.continues = true;
+        self
+    }
+
+    /// Says only what comes after `beginning`; all of it if it does not begin so.
+    pub(crate) fn rest(&self, beginning: &str) -> Self {
+        let text = self.whole_text();
+        let rest = text.strip_prefix(beginning).unwrap_or(&text);
+        Self {
+            pieces: rest.split_inclusive(' ').map(str::to_owned).collect(),
+            ..self.clone()
+        }
     }
 
     /// Thinks before it speaks.

@@ -77,6 +77,8 @@ pub(crate) struct Asked {
     pub(crate) dimensions: Option<usize>,
     /// `response_format`, where that is a word.
     pub(crate) format: String,
+    /// The beginning of the answer that the request ends with.
+    pub(crate) prefill: Option<String>,
     /// The body is no JSON, as forms are not.
     pub(crate) is_form: bool,
 }
@@ -107,6 +109,7 @@ impl Asked {
                 .or(field("response_format"))
                 .unwrap_or_default()
                 .to_owned(),
+            prefill: prefill(&body),
             is_form,
             choices: body["n"]
                 .as_u64()
@@ -196,6 +199,32 @@ fn stream_form(dialect: Dialect, path: &str, query: &str, body: &Value) -> Optio
         });
     }
     (body["stream"] == Value::Bool(true)).then_some(StreamForm::Sse)
+}
+
+/// The text of the last message, where that is the model's own.
+fn prefill(body: &Value) -> Option<String> {
+    let messages = ["messages", "input", "contents"]
+        .into_iter()
+        .find_map(|member| body[member].as_array())?;
+    let last = messages.last()?;
+    if !matches!(last["role"].as_str()?, "assistant" | "model") {
+        return None;
+    }
+    let content = if last["parts"].is_array() {
+        &last["parts"]
+    } else {
+        &last["content"]
+    };
+    match content {
+        Value::String(text) => Some(text.clone()),
+        parts => Some(
+            parts
+                .as_array()?
+                .iter()
+                .filter_map(|part| part["text"].as_str())
+                .collect(),
+        ),
+    }
 }
 
 /// How many vectors are wanted: a list of strings or of token lists counts its members, one token list counts once.

@@ -308,7 +308,14 @@ impl Behaviour {
 
     pub(crate) fn render(&self, call: u64, asked: &Asked) -> Rendered {
         let mut rendered = match &self.reply {
-            Reply::Answer(answer) => super::answered(call, asked, answer),
+            Reply::Answer(answer) => match asked.prefill.as_deref().filter(|_| answer.continues) {
+                None => super::answered(call, asked, answer),
+                // As Anthropic does.
+                Some(beginning) if beginning.trim_end() != beginning => Refusal::status(400)
+                    .message("final assistant content cannot end with trailing whitespace")
+                    .render(call, asked),
+                Some(beginning) => super::answered(call, asked, &answer.rest(beginning)),
+            },
             Reply::Refusal(refusal) => refusal.render(call, asked),
             Reply::Raw(raw) => raw.render(asked),
             // Only to those who do not ask for one: a WebSocket is not rendered.

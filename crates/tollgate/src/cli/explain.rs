@@ -123,6 +123,7 @@ fn text(explanation: &Explanation) -> String {
         order,
         excluded,
         last_resort,
+        recovery,
     } = explanation;
     let by_group = group
         .as_ref()
@@ -166,6 +167,9 @@ fn text(explanation: &Explanation) -> String {
     if *last_resort {
         text.push_str("tried although it is in trouble, because there is no other\n");
     }
+    if *recovery {
+        text.push_str(&goes_on(order));
+    }
     if !excluded.is_empty() {
         let mut table = Table::new(["NOT", "CREDENTIAL", "MODEL THERE", "BECAUSE"]);
         for one in excluded {
@@ -180,6 +184,24 @@ fn text(explanation: &Explanation) -> String {
         text.push_str(&table.render());
     }
     text.trim_end().to_owned()
+}
+
+/// What becomes of a stream that breaks off after the client has seen text.
+fn goes_on(order: &[Candidate]) -> String {
+    let can = |one: &&Candidate| one.can.iter().any(|word| word == "prefill");
+    let mut places: Vec<String> = order
+        .iter()
+        .filter(can)
+        .map(|one| format!("{}/{}", one.upstream, one.model))
+        .collect();
+    places.dedup();
+    if places.is_empty() {
+        return "recovery: on, but none of them is known to go on with a text (capability prefill)\n".to_owned();
+    }
+    format!(
+        "recovery: a stream that breaks off is gone on with by {}\n",
+        places.join(", ")
+    )
 }
 
 /// A fallback's targets are the only ones that belong to another model.

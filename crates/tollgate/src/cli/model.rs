@@ -63,6 +63,9 @@ pub(crate) struct Settings {
     /// A refusal that makes a call turn to them too: context_length (the default) or content_policy; repeatable
     #[arg(long, value_name = "CAUSE")]
     fallback_on: Vec<String>,
+    /// Whether a streamed answer that breaks off is gone on with by the next target that can
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    recovery: Option<String>,
     /// Prices in $ per million tokens, as input=2.50,output=10.00,cache_read=1.25,cache_write_5m=…
     #[arg(long, value_name = "PRICES")]
     price: Option<String>,
@@ -76,7 +79,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TOKENS")]
     context: Option<String>,
     /// What it can do and what not, as image=false,tools=true: tools, parallel_tools, schema, image, audio, document, video,
-    /// thinking
+    /// thinking, prefill
     #[arg(long, value_name = "CAPABILITIES")]
     capabilities: Option<String>,
     /// Text for its conversations, instead of the process's; in force where `system_prompt.enabled` is true
@@ -107,6 +110,7 @@ impl Settings {
         draft.set_list("fallback_on", "--fallback-on", &self.fallback_on);
         for (key, flag, value) in [
             ("strategy", "--strategy", &self.strategy),
+            ("recovery", "--recovery", &self.recovery),
             ("free", "--free", &self.free),
             ("max_output", "--max-output", &self.max_output),
             ("context", "--context", &self.context),

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::Entry;
 
 /// Our word, the source's flag, and the word in its list of modalities.
-const KNOWN: [(&str, &str, Option<&str>); 7] = [
+const KNOWN: [(&str, &str, Option<&str>); 8] = [
     ("tools", "supports_function_calling", None),
     ("parallel_tools", "supports_parallel_function_calling", None),
     ("schema", "supports_response_schema", None),
@@ -16,14 +16,20 @@ const KNOWN: [(&str, &str, Option<&str>); 7] = [
     ("audio", "supports_audio_input", Some("audio")),
     ("document", "supports_pdf_input", None),
     ("video", "supports_video_input", Some("video")),
+    ("prefill", "supports_assistant_prefill", None),
 ];
 
+/// Providers whose models do it at another address only: DeepSeek wants `https://api.deepseek.com/beta` for it
+/// (<https://api-docs.deepseek.com/guides/chat_prefix_completion>), which is not where its preset goes.
+const ELSEWHERE: [(&str, &str); 1] = [("deepseek", "prefill")];
+
 /// Writes `can` and `cannot`, where there is something to say.
-pub(super) fn write(text: &mut String, entry: &Entry) -> std::fmt::Result {
+pub(super) fn write(text: &mut String, provider: &str, entry: &Entry) -> std::fmt::Result {
     let modalities = entry.raw("supported_modalities");
     for (field, wanted) in [("can", true), ("cannot", false)] {
         let all: Vec<String> = KNOWN
             .iter()
+            .filter(|(ours, ..)| !ELSEWHERE.contains(&(provider, *ours)))
             .filter(|(_, flag, modality)| is(entry, flag, modalities, *modality) == Some(wanted))
             .map(|(ours, ..)| format!("\"{ours}\""))
             .collect();
@@ -52,7 +58,7 @@ mod tests {
 
     fn written(entry: &str) -> String {
         let mut text = String::new();
-        write(&mut text, &serde_json::from_str(entry).unwrap()).unwrap();
+        write(&mut text, "anthropic", &serde_json::from_str(entry).unwrap()).unwrap();
         text
     }
 

@@ -130,6 +130,7 @@ impl Meter {
                 bounds: RouteBounds::default(),
                 fallbacks: Vec::new(),
                 fallback_on: Vec::new(),
+                recovery: false,
                 group: None,
             }),
         }

@@ -20,6 +20,7 @@ fn blind_and_seeing() -> Route {
         system_prompt: None,
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
+        recovery: false,
         group: None,
     }
 }

@@ -23,6 +23,8 @@ const PLAIN: Quirks = Quirks {
     function_unsupported: Vec::new(),
     tool_id_length: 0,
     document_url: false,
+    prefill_mark: String::new(),
+    repeats_prefill: false,
 };
 
 fn told_to(quirks: &Quirks, request: Request) -> (Value, Vec<String>) {

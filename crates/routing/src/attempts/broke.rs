@@ -1,0 +1,49 @@
+//! Answers that break off after their first content.
+//!
+//! They count against their upstream like every failure. What is left of the call is another matter: most of what could be
+//! tried cannot take up half an answer, and who can is for the caller to say.
+
+use domain::snapshot::{Route, Target};
+use domain::{Failure, Timestamp};
+use rand::Rng;
+
+use super::{Attempts, Phase, find};
+use crate::board::Board;
+use crate::plan::Choice;
+
+impl Attempts {
+    /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
+    pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
+        if let Some((upstream, _)) = find(route, choice) {
+            board.broke(upstream, None, now);
+        }
+    }
+
+    /// The upstream broke off after the first content, and another may take up its answer: it counts as in
+    /// [`Attempts::broke`], and of what is left only targets that `may_take` it up are tried. Ask [`Attempts::next`] for one.
+    #[expect(clippy::too_many_arguments, reason = "those of `failed`, and who may take it up")]
+    pub fn broke_off(
+        &mut self,
+        route: &Route,
+        choice: Choice,
+        failure: &Failure,
+        may_take: impl Fn(&Target) -> bool,
+        board: &Board,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        let Some((upstream, _)) = find(route, choice) else {
+            return;
+        };
+        let may_take = |choice: &Choice| route.targets.get(choice.target).is_some_and(&may_take);
+        board.broke(upstream, None, now);
+        self.refused = true;
+        self.untried.retain(|choice| may_take(choice));
+        self.resting.retain(|resting| may_take(&resting.choice));
+        self.phase = match self.after_failure(route, upstream, choice, failure, board, now, rng) {
+            Phase::Waiting { choice, .. } if !may_take(&choice) => Phase::Choosing,
+            phase => phase,
+        };
+        self.resting.retain(|resting| may_take(&resting.choice));
+    }
+}
