@@ -16,8 +16,10 @@ use domain::{
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
 use metering::{Hold, Permit};
+use routing::Trace;
 use store::Ticket;
 
+use crate::decisions;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::recall::RESPONSES;
@@ -47,6 +49,8 @@ pub(crate) struct Settlement {
     bill_abandoned: bool,
     hold_ran_out: bool,
     pub(crate) attempts: Vec<AttemptRecord>,
+    /// What the decision was made from, where it may be kept.
+    pub(crate) trace: Option<Box<Trace>>,
     open: bool,
 }
 
@@ -125,6 +129,7 @@ impl Settlement {
             bill_abandoned: true,
             hold_ran_out: false,
             attempts: Vec::new(),
+            trace: None,
             open: true,
         }
     }
@@ -198,6 +203,7 @@ impl Settlement {
             bill_abandoned: self.bill_abandoned,
             hold_ran_out: self.hold_ran_out,
             attempts: std::mem::take(&mut self.attempts),
+            trace: self.trace.take(),
             open: false,
         }
     }
@@ -227,8 +233,13 @@ impl Settlement {
             bill_abandoned: true,
             hold_ran_out: false,
             attempts: Vec::new(),
+            trace: None,
             open: false,
         }
+    }
+
+    pub(crate) const fn gateway(&self) -> &Arc<Inner> {
+        &self.gateway
     }
 
     /// Where the call goes.
@@ -400,6 +411,7 @@ impl Settlement {
             UsageReport::Impossible { raw, .. } => Some(raw.clone()),
             _ => None,
         });
+        let decision = decisions::kept(self, outcome);
         let since_start = |at: Timestamp| u32::try_from(at.since(self.started).as_millis()).unwrap_or(u32::MAX);
         Receipt {
             call: self.call,
@@ -424,6 +436,7 @@ impl Settlement {
             cost: charge.cost,
             charged: charge.charged,
             uncollected: charge.uncollected,
+            decision,
             attempts: std::mem::take(&mut self.attempts),
             first_content_ms: outcome.first_content.map(since_start),
             took_ms,

@@ -1,5 +1,7 @@
 //! The board's entries, behind its lock.
 
+mod recorded;
+
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{CredentialId, Forced, Timestamp, UpstreamId};
@@ -119,7 +121,7 @@ impl Entries {
     }
 
     /// Something is against a credential until then, so that choices have to look.
-    pub(super) fn look_until(&mut self, until: Timestamp) {
+    pub(crate) fn look_until(&mut self, until: Timestamp) {
         self.rests_until = until.max(self.rests_until);
     }
 
