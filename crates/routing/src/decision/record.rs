@@ -20,7 +20,12 @@ impl Trace {
     /// The whole record.
     pub fn told(&self, route: &Route) -> Decision {
         let (mut order, mut excluded) = (Vec::new(), Vec::new());
+        let mut target_rank = None;
         for seen in &self.seen {
+            if seen.choice.credential == 0 {
+                target_rank = seen.target_rank;
+            }
+            let seen = &Seen { target_rank, ..*seen };
             let Some(candidate) = self.candidate(route, seen) else {
                 continue;
             };
