@@ -49,7 +49,7 @@ impl Trace {
             excluded,
             last_resort: self.last_resort,
             credentials_rest: self.credentials_rest,
-            unrecorded: if self.seen.is_empty() { self.candidates } else { 0 },
+            unrecorded: if self.is_whole { 0 } else { self.candidates },
         }
     }
 

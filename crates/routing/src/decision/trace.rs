@@ -41,8 +41,12 @@ pub struct Trace {
     pub(super) last_resort: bool,
     /// By their places in the configuration; none where there are too many.
     pub(super) seen: SmallVec<[Seen; 4]>,
+    /// Where those of each target begin.
+    starts: SmallVec<[u32; 8]>,
     /// How many there are.
     pub(super) candidates: usize,
+    /// Whether they are few enough to be recorded.
+    pub(super) is_whole: bool,
 }
 
 /// A candidate, as the choice saw it.
@@ -124,16 +128,24 @@ pub fn decide<'a>(
     (now, seed): (Timestamp, u64),
     recording: Recording,
 ) -> (Plan, Option<Box<Trace>>) {
-    let asked = asked.into();
+    let (asked, dice) = (asked.into(), &mut Dice::new(seed));
+    // Room is made before the lock is taken.
+    let mut trace = match recording {
+        Recording::Off => None,
+        Recording::On => Some(Box::new(Trace::begin(
+            route,
+            &asked,
+            pinned,
+            (now, seed),
+            CANDIDATES_MAX,
+        ))),
+    };
     let mut entries = board.lock();
-    let (plan, mut trace) = match recording {
-        Recording::Off => {
-            let dice = &mut Dice::new(seed);
-            (Plan::made(route, &asked, pinned, &entries, now, dice, &mut ()), None)
-        }
-        Recording::On => {
-            let (plan, trace) = traced(route, &asked, pinned, &entries, now, seed);
-            (plan, Some(trace))
+    let plan = match trace.as_deref_mut() {
+        None => Plan::made(route, &asked, pinned, &entries, now, dice, &mut ()),
+        Some(trace) => {
+            trace.look(route, &entries);
+            Plan::made(route, &asked, pinned, &entries, now, dice, trace)
         }
     };
     if let Some(first) = plan.order.first() {
@@ -151,7 +163,7 @@ pub fn dry_run<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, no
     decided(route, &asked.into(), None, &board.lock(), (now, seed))
 }
 
-/// The record of the decision that these entries lead to.
+/// The record of the decision that these entries lead to, however many candidates there are: nobody keeps it.
 pub(super) fn decided(
     route: &Route,
     asked: &Asked<'_>,
@@ -159,57 +171,30 @@ pub(super) fn decided(
     entries: &Entries,
     (now, seed): (Timestamp, u64),
 ) -> Decision {
-    let (plan, mut trace) = traced_whole(route, asked, pinned, entries, now, seed);
+    let mut trace = Trace::begin(route, asked, pinned, (now, seed), usize::MAX);
+    trace.look(route, entries);
+    let dice = &mut Dice::new(seed);
+    let plan = Plan::made(route, asked, pinned, entries, now, dice, &mut trace);
     trace.conclude(&plan);
     trace.told(route)
 }
 
-fn traced(
-    route: &Route,
-    asked: &Asked<'_>,
-    pinned: Option<Pinned>,
-    entries: &Entries,
-    now: Timestamp,
-    seed: u64,
-) -> (Plan, Box<Trace>) {
-    let mut trace = Box::new(Trace::begin(route, asked, pinned, entries, (now, seed), CANDIDATES_MAX));
-    let plan = Plan::made(route, asked, pinned, entries, now, &mut Dice::new(seed), &mut *trace);
-    (plan, trace)
-}
-
-/// The same, however many candidates there are: nobody keeps it.
-fn traced_whole(
-    route: &Route,
-    asked: &Asked<'_>,
-    pinned: Option<Pinned>,
-    entries: &Entries,
-    now: Timestamp,
-    seed: u64,
-) -> (Plan, Trace) {
-    let mut trace = Trace::begin(route, asked, pinned, entries, (now, seed), usize::MAX);
-    let plan = Plan::made(route, asked, pinned, entries, now, &mut Dice::new(seed), &mut trace);
-    (plan, trace)
-}
-
 impl Trace {
+    /// Room for what will be seen.
     fn begin(
         route: &Route,
         asked: &Asked<'_>,
         pinned: Option<Pinned>,
-        entries: &Entries,
         (at, seed): (Timestamp, u64),
         most: usize,
     ) -> Self {
-        let candidates = route
-            .targets
-            .iter()
-            .map(|target| target.upstream.credentials.len())
-            .sum();
-        let mut found = SmallVec::new();
-        if candidates <= most {
-            found.reserve_exact(candidates);
-            entries.see(route, at, &mut found);
+        let mut candidates = 0;
+        let mut starts = SmallVec::with_capacity(route.targets.len());
+        for target in &route.targets {
+            starts.push(candidates as u32);
+            candidates += target.upstream.credentials.len();
         }
+        let room = if candidates <= most { candidates } else { 0 };
         Self {
             at,
             seed,
@@ -220,10 +205,20 @@ impl Trace {
             input_tokens: asked.input_tokens,
             output_tokens: asked.output_tokens,
             pinned,
-            credentials_rest: entries.some_rest(at),
+            credentials_rest: false,
             last_resort: false,
-            seen: found,
+            seen: SmallVec::with_capacity(room),
+            starts,
             candidates,
+            is_whole: candidates <= most,
+        }
+    }
+
+    /// Takes note of how everything stands.
+    fn look(&mut self, route: &Route, entries: &Entries) {
+        self.credentials_rest = entries.some_rest(self.at);
+        if self.is_whole {
+            entries.see(route, self.at, &mut self.seen);
         }
     }
 
@@ -254,13 +249,9 @@ impl Trace {
         self.seed
     }
 
-    /// Where every upstream has one credential, the place of the target is that of the candidate.
     fn find(&mut self, choice: Choice) -> Option<&mut Seen> {
-        let place = match self.seen.get(choice.target) {
-            Some(seen) if seen.choice == choice => choice.target,
-            _ => self.seen.binary_search_by_key(&choice, |seen| seen.choice).ok()?,
-        };
-        self.seen.get_mut(place)
+        let start = *self.starts.get(choice.target)? as usize;
+        self.seen.get_mut(start + choice.credential)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::strategy::{Latency, Uses};
 impl Entries {
     /// Adds every candidate of a route, as it stands.
     pub(crate) fn see(&self, route: &Route, now: Timestamp, seen: &mut SmallVec<[Seen; 4]>) {
-        let rotation = self.rotation(route);
+        let (rotation, some_rest) = (self.rotation(route), self.some_rest(now));
         for (place, target) in route.targets.iter().enumerate() {
             let upstream = &target.upstream;
             let mut of_target = Seen::of(Choice {
@@ -33,19 +33,22 @@ impl Entries {
             }
             let turn = self.turn(upstream);
             for (credential, known) in upstream.credentials.iter().enumerate() {
-                let mut one = of_target;
+                seen.push(of_target);
+                // Filled where it lies: it is a few cache lines long.
+                let Some(one) = seen.last_mut() else { continue };
                 one.choice.credential = credential;
                 one.has_turn = turn == Some(known.id);
                 if let Some(entry) = self.credentials.get(&known.id) {
                     one.key = used(entry.used, &entry.uses, &entry.latency, now);
                     one.key_open = entry.open;
                     one.uses_today = entry.daily.uses(now);
-                    one.rest = entry.cooldown.rest(now);
-                    one.model_rest = entry.model_rest(&target.model, now);
-                    one.paused_until = known.pause_at.and_then(|share| entry.windows.spared_until(share, now));
                     one.deactivated = entry.deactivated;
+                    if some_rest {
+                        one.rest = entry.cooldown.rest(now);
+                        one.model_rest = entry.model_rest(&target.model, now);
+                        one.paused_until = known.pause_at.and_then(|share| entry.windows.spared_until(share, now));
+                    }
                 }
-                seen.push(one);
             }
         }
     }
