@@ -10,6 +10,7 @@
 pub mod books;
 pub mod format;
 pub mod load;
+pub mod postgres;
 pub mod socks;
 pub mod tunnel;
 pub mod wait;

@@ -27,7 +27,7 @@ use axum::routing::{delete, get, post};
 use domain::snapshot::Route;
 use domain::{Secret, Snapshot};
 use metering::Accounts;
-use routing::{Asked, CredentialStatus, Plan, UpstreamStatus};
+use routing::{Asked, CredentialStatus, Decision, UpstreamStatus};
 use store::{KeyHash, KeyHasher, Store};
 
 use checkup::{Checkup, CheckupOf};
@@ -55,7 +55,7 @@ pub struct AdminOptions {
 type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// The same about a call.
-type AskPlan = Arc<dyn Fn(&Route, Asked<'_>) -> Plan + Send + Sync>;
+type AskDecision = Arc<dyn Fn(&Route, Asked<'_>) -> Decision + Send + Sync>;
 
 /// A test of the way to an upstream; `Err`: there is no such thing.
 type AskCheckup = Arc<dyn Fn(CheckupOf) -> Pin<Box<dyn Future<Output = Result<Checkup, String>> + Send>> + Send + Sync>;
@@ -68,7 +68,7 @@ pub struct Current {
     /// What routing knows of upstreams and credentials.
     pub standing: Ask<(Vec<UpstreamStatus>, Vec<CredentialStatus>)>,
     /// What routing would decide for a call, without deciding it.
-    pub plan: AskPlan,
+    pub decide: AskDecision,
     /// Tests the way to an upstream.
     pub checkup: AskCheckup,
 }
@@ -143,6 +143,7 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/admin/accounts/complete", post(logins::complete))
         .route("/api/admin/accounts/{upstream}/{name}", delete(logins::remove))
         .route("/api/requests", get(requests::list))
+        .route("/api/requests/{call}", get(requests::show))
         .route("/api/explain", get(explain::show))
         .route("/api/admin/upstreams/{name}/test", post(checkup::run))
         .fallback(error::no_such_path)

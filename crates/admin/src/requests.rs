@@ -1,15 +1,17 @@
-//! `/api/requests`: the request log, newest first, with each attempt.
+//! `/api/requests`: the request log, newest first, with each attempt; and one call in detail, with why it went where it went.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use domain::Snapshot;
+use axum::extract::{Path, Query, State};
+use domain::{CallId, Snapshot};
+use routing::decision;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::RequestRecord;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::explain::NOT_KEPT;
 use crate::{Shared, time};
 
 /// Calls shown where the question names no number.
@@ -35,6 +37,45 @@ pub(crate) async fn list(
     let records = shared.store().requests().recent(limit).await?;
     let rows: Vec<Value> = records.iter().map(|record| row(record, &snapshot)).collect();
     Ok(Json(json!({"requests": rows})))
+}
+
+/// One call, with the decision that is kept of it and whether that can be made again.
+pub(crate) async fn show(
+    State(shared): State<Shared>,
+    _: Operator,
+    Path(call): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let unknown = || {
+        ApiError::not_found(format!(
+            "there is no call `{call}`; one that just ended may be booked in a second"
+        ))
+    };
+    let id: CallId = call.parse().map_err(|_| unknown())?;
+    let found = shared.store().requests().find(id).await?;
+    let record = found.ok_or_else(unknown)?;
+    let mut detail = row(&record, &shared.snapshot());
+    let (decision, replay) = match &record.receipt.decision {
+        None => (Value::Null, json!({"same": null, "why_not": NOT_KEPT})),
+        Some(text) => (
+            serde_json::from_str(text.get()).unwrap_or_default(),
+            replayed(text.get()),
+        ),
+    };
+    detail["decision"] = decision;
+    detail["replay"] = replay;
+    Ok(Json(detail))
+}
+
+fn replayed(text: &str) -> Value {
+    let decision = decision::read(text);
+    let again = decision.and_then(|decision| Ok((decision.replay()?, decision)));
+    match again {
+        Ok((again, decision)) => {
+            let differences = decision.differences(&again);
+            json!({"same": differences.is_empty(), "differences": differences})
+        }
+        Err(why) => json!({"same": null, "why_not": why.to_string()}),
+    }
 }
 
 /// Names where they are known still, beside the identities that stay.

@@ -5,7 +5,8 @@ use domain::declaration::{KeyTerms, UserDecl};
 use domain::snapshot::UpstreamRow;
 use domain::{Money, Policy, Timestamp, UpstreamId};
 use http::{Request, StatusCode};
-use routing::{Choice, Excluded, Exclusion, Order};
+use routing::Board;
+use routing::decision::Moment;
 use serde_json::Value;
 use store::{KeyRing, NewKey, Origin, StoreOptions};
 use tower::ServiceExt as _;
@@ -77,19 +78,14 @@ async fn bench(policy: Policy) -> Bench {
         checkup: Arc::new(|of| Box::pin(async move { Err(format!("there is no upstream `{}`", of.upstream)) })),
         snapshot: Arc::new(move || Arc::clone(&snapshot)),
         standing: Arc::new(|| (Vec::new(), Vec::new())),
-        plan: Arc::new(|_, asked| Plan {
-            surface: asked.surface,
-            order: Order::new(),
-            last_resort: false,
-            excluded: vec![Excluded {
-                choice: Choice {
-                    target: 0,
-                    credential: 0,
-                },
-                reason: Exclusion::BreakerOpen {
-                    until: Timestamp::from_secs(1_798_761_600),
-                },
-            }],
+        decide: Arc::new(|route, asked| {
+            let mut decision = routing::dry_run(route, asked, &Board::new(), Timestamp::from_secs(1), 1);
+            decision.excluded.append(&mut decision.order);
+            for excluded in &mut decision.excluded {
+                excluded.reason = Some("breaker_open".to_owned());
+                excluded.until = Some(Moment(Timestamp::from_secs(1_798_761_600)));
+            }
+            decision
         }),
     };
     let router = router(AdminOptions {

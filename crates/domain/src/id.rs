@@ -55,6 +55,14 @@ impl KeyId {
 #[serde(transparent)]
 pub struct CallId(pub Uuid);
 
+impl std::str::FromStr for CallId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)

@@ -49,7 +49,7 @@ pub use pin::{Job, Pin, Turn};
 pub use policy::Policy;
 pub use price::{Price, Rates};
 pub use provider::Provider;
-pub use receipt::{Ending, Receipt, UsageSource};
+pub use receipt::{DecisionText, Ending, KeepDecisions, Receipt, UsageSource};
 pub use secret::Secret;
 pub use snapshot::Snapshot;
 pub use system_prompt::{PromptMode, SystemPrompt, SystemPromptDecl};

@@ -1,8 +1,11 @@
 //! The record of one finished call: what the journal keeps, the ledger books and `audit` proves.
 
+mod decision;
 mod text;
 
 use serde::{Deserialize, Serialize};
+
+pub use decision::{DecisionText, KeepDecisions};
 
 use crate::money::nanos;
 use crate::{
@@ -127,6 +130,9 @@ pub struct Receipt {
     /// The tries, in order.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
+    /// Why they were tried, in this order, where that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionText>,
     /// Milliseconds to the first content; absent where none came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_content_ms: Option<u32>,

@@ -17,7 +17,7 @@ use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use routing::{Attempts, Choice, InFlight};
+use routing::{Attempts, Choice, InFlight, Recording, Trace};
 
 pub(crate) use begin::failure_of;
 use begin::{begin, failed_answer, first_content};
@@ -28,6 +28,7 @@ pub(crate) use source::{Overflow, Source, collect};
 
 use crate::admit::{self, Call};
 use crate::asked;
+use crate::decisions;
 use crate::demo;
 use crate::gateway::Inner;
 use crate::limits::{ANSWER_MAX, ERROR_BODY_MAX};
@@ -182,6 +183,14 @@ impl Seeker for Call {
 
     fn pinned(&self) -> Option<routing::Pinned> {
         Self::pinned(self)
+    }
+
+    fn recording(&self) -> Recording {
+        decisions::recording(&self.gateway)
+    }
+
+    fn keep(&mut self, trace: Option<Box<Trace>>) {
+        self.settlement.trace = trace;
     }
 
     fn refusal((_, answer, _): &Self::Got) -> Option<RefusalCause> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::snapshot::Key;
-use domain::{CredentialId, KeyId, Secret, Snapshot};
+use domain::{CredentialId, KeepDecisions, KeyId, Secret, Snapshot};
 use http::HeaderValue;
 use metering::{Accounts, KeyLimiter};
 use parking_lot::RwLock;
@@ -59,6 +59,8 @@ pub struct GatewayOptions {
     pub store: Store,
     /// How long conversations are kept; zero: not at all.
     pub keep_conversations: Duration,
+    /// Of which calls it is kept why they went where they went.
+    pub keep_decisions: KeepDecisions,
     /// Receipts journalled and not yet in the ledger, for `/metrics` and `/readyz`.
     pub backlog: BacklogProbe,
     /// A day (UTC, counted from the epoch), and how often each credential was used on it before this process began.
@@ -98,6 +100,7 @@ pub(crate) struct Inner {
     pub(crate) bodies: Budget,
     pub(crate) body_limit: usize,
     pub(crate) fetches_urls: bool,
+    pub(crate) keep_decisions: KeepDecisions,
     pub(crate) master: Option<Master>,
     pub(crate) admin_token: Option<store::KeyHash>,
     pub(crate) cors_origins: Vec<HeaderValue>,
@@ -149,6 +152,7 @@ impl Gateway {
             bodies: Budget::new(options.body_budget),
             body_limit: options.body_limit,
             fetches_urls: options.fetch_urls,
+            keep_decisions: options.keep_decisions,
             master,
             admin_token,
             cors_origins,

@@ -12,6 +12,7 @@ mod budget;
 mod clock;
 mod cors;
 mod count;
+mod decisions;
 mod demo;
 mod dispatch;
 mod fetch;

@@ -53,7 +53,7 @@ pub(crate) async fn forward(
         jobs::home(&caller.snapshot, pin).filter(|(upstream, _)| is_allowed(upstream, path))
     } else {
         let upstream = choose(&caller.snapshot, dialect, path, &head.headers)?;
-        Some((upstream, credential_of(upstream, &caller.key)?))
+        Some((upstream, credential_of(gateway, upstream, &caller.key)?))
     };
     let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
     let query = head.uri.query().map(query_without_key);
@@ -77,20 +77,27 @@ pub(crate) async fn forward(
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 
-/// The first credential that is for this key.
-fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
+/// The first credential that is for this key and may be used once more today.
+fn credential_of<'a>(gateway: &Inner, upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
     let usable = |credential: &&Arc<Credential>| {
         // An account that nobody has logged in again is of no use.
         let account = credential.account.as_ref();
         let logged_in = account.is_none_or(|account| account.state.needs_login.is_none());
         credential.pool.serves(key.profile.as_deref()) && credential.state.deactivated.is_none() && logged_in
     };
-    upstream.credentials.iter().find(usable).ok_or_else(|| {
-        Fault::new(
-            FaultKind::Unavailable,
-            "no credential of the upstream can be used with this key; tell the operator",
-        )
-    })
+    let now = gateway.clock.now();
+    let mut known = upstream.credentials.iter().filter(usable).peekable();
+    let is_none = known.peek().is_none();
+    known
+        .find(|known| gateway.board.has_uses_left(known, now))
+        .ok_or_else(|| {
+            if is_none {
+                let message = "no credential of the upstream can be used with this key; tell the operator";
+                return Fault::new(FaultKind::Unavailable, message);
+            }
+            let message = "every credential of the upstream is used as much as the operator allows; try again later";
+            Fault::new(FaultKind::Unavailable, message).retry_after(now.next_midnight().since(now))
+        })
 }
 
 /// What an upstream answered, with its refusals made fit for the client.

@@ -16,9 +16,10 @@ use domain::{
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
 use metering::{Hold, Permit};
-use routing::Choice;
+use routing::{Choice, Trace};
 use store::Ticket;
 
+use crate::decisions;
 use crate::dispatch::chosen;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
@@ -53,6 +54,8 @@ pub(crate) struct Settlement {
     pub(crate) trying: Option<(Choice, u32)>,
     /// What those of them cost that broke off and were gone on with.
     broke: Vec<Money>,
+    /// What the decision was made from, where it may be kept.
+    pub(crate) trace: Option<Box<Trace>>,
     open: bool,
 }
 
@@ -133,6 +136,7 @@ impl Settlement {
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
+            trace: None,
             open: true,
         }
     }
@@ -208,6 +212,7 @@ impl Settlement {
             attempts: std::mem::take(&mut self.attempts),
             trying: None,
             broke: std::mem::take(&mut self.broke),
+            trace: self.trace.take(),
             open: false,
         }
     }
@@ -239,8 +244,13 @@ impl Settlement {
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
+            trace: None,
             open: false,
         }
+    }
+
+    pub(crate) const fn gateway(&self) -> &Arc<Inner> {
+        &self.gateway
     }
 
     /// Where the call goes.
@@ -448,6 +458,7 @@ impl Settlement {
             UsageReport::Impossible { raw, .. } => Some(raw.clone()),
             _ => None,
         });
+        let decision = decisions::kept(self, outcome);
         let since_start = |at: Timestamp| u32::try_from(at.since(self.started).as_millis()).unwrap_or(u32::MAX);
         Receipt {
             call: self.call,
@@ -472,6 +483,7 @@ impl Settlement {
             cost: charge.cost,
             charged: charge.charged,
             uncollected: charge.uncollected,
+            decision,
             attempts: std::mem::take(&mut self.attempts),
             first_content_ms: outcome.first_content.map(since_start),
             took_ms,

@@ -9,7 +9,7 @@ use domain::snapshot::{CredentialRow, ModelRow, Origin, Resources, Route, Upstre
 use domain::{CredentialId, Dialect, Operation, Secret, Snapshot, Surface, Timestamp, UpstreamId};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{Asked, Attempts, Board, Step, plan};
+use routing::{Asked, Attempts, Board, Recording, Step, decide, plan};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const SURFACE: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
@@ -78,6 +78,13 @@ fn choosing(criterion: &mut Criterion) {
             }
             criterion.bench_function(&format!("plan/{strategy:?}/{upstreams}x{credentials}"), |bencher| {
                 bencher.iter(|| plan(black_box(&route), asked, &board, NOW, &mut rng));
+            });
+            let mut seed = 0;
+            criterion.bench_function(&format!("record/{strategy:?}/{upstreams}x{credentials}"), |bencher| {
+                bencher.iter(|| {
+                    seed += 1;
+                    decide(black_box(&route), asked, None, &board, (NOW, seed), Recording::On)
+                });
             });
         }
     }

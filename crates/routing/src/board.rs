@@ -10,6 +10,7 @@
 
 mod credential;
 mod entries;
+mod uses;
 
 use std::fmt;
 use std::sync::Arc;

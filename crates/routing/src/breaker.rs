@@ -73,6 +73,31 @@ impl Breaker {
         }
     }
 
+    /// One that stands so, and knows nothing of how it came to.
+    pub(crate) const fn standing(state: BreakerState, now: Timestamp) -> Self {
+        let (opened, forced) = match state {
+            BreakerState::Closed => (None, None),
+            BreakerState::Forced(forced) => (None, Some(forced)),
+            BreakerState::Open { until } => (Some((until, None)), None),
+            BreakerState::HalfOpen { probing: true } => (Some((now, Some(Ticket(0)))), None),
+            BreakerState::HalfOpen { probing: false } => (Some((now, None)), None),
+        };
+        let opened = match opened {
+            Some((until, canary)) => Some(Opened { at: now, until, canary }),
+            None => None,
+        };
+        Self {
+            opened,
+            forced,
+            slices: [Slice {
+                number: 0,
+                failures: 0,
+                successes: 0,
+            }; SLICES],
+            last_ticket: 0,
+        }
+    }
+
     /// Whether nothing is wrong and nothing was decided: the state that needs no further look.
     pub(crate) const fn is_closed(&self) -> bool {
         self.opened.is_none() && self.forced.is_none()

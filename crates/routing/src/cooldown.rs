@@ -80,6 +80,17 @@ pub(crate) struct Cooldown {
 }
 
 impl Cooldown {
+    /// One that rests so, and knows nothing of how it came to.
+    pub(crate) fn resting(rest: Rest) -> Self {
+        let mut cooldown = Self::default();
+        match rest {
+            Rest::Named(until) => cooldown.named = until,
+            Rest::Guessed(until) => cooldown.guessed = until,
+            Rest::OutOfCredit(until) => cooldown.out_of_credit = until,
+        }
+        cooldown
+    }
+
     /// The rest at this moment; of several the one that allows least.
     pub(crate) fn rest(&self, now: Timestamp) -> Option<Rest> {
         if self.out_of_credit > now {

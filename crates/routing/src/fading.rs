@@ -27,6 +27,11 @@ pub(crate) struct Fading {
 }
 
 impl Fading {
+    /// One that is known to be this much now.
+    pub(crate) const fn known(value: f32, at: Timestamp) -> Self {
+        Self { value, at }
+    }
+
     /// What is left of it now.
     pub(crate) fn at(&self, half_life: HalfLife, now: Timestamp) -> f32 {
         halved(self.value, self.halvings(half_life, now))

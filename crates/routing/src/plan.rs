@@ -171,6 +171,27 @@ impl Exclusion {
         }
     }
 
+    /// Whether it may be over in a while, whatever is declared.
+    pub(crate) const fn is_of_the_moment(self) -> bool {
+        match self {
+            Self::BreakerOpen { .. }
+            | Self::Probing
+            | Self::UpstreamCooldown { .. }
+            | Self::Cooldown { .. }
+            | Self::OutOfCredit { .. }
+            | Self::DailyLimit { .. }
+            | Self::Paused { .. } => true,
+            Self::Dialect
+            | Self::Capability(_)
+            | Self::Profile
+            | Self::Deactivated
+            | Self::Plan
+            | Self::NeedsLogin
+            | Self::ForcedOpen
+            | Self::Pinned => false,
+        }
+    }
+
     /// Whether it is our own guess, which is broken rather than turning a call away.
     pub(crate) const fn is_guess(self) -> bool {
         self.guess(Timestamp(0)).is_some()
@@ -202,47 +223,27 @@ impl Exclusion {
     }
 }
 
-/// Decides what a call on this route may try, and marks the first choice as used.
+/// Who is told by what candidates are ordered; nobody, for most.
+pub(crate) trait Witness {
+    /// A target's rank among its peers.
+    fn target(&mut self, _place: usize, _rank: u64) {}
+    /// A credential's rank at its upstream.
+    fn credential(&mut self, _choice: Choice, _rank: u64) {}
+}
+
+impl Witness for () {}
+
+/// Decides what a call on this route may try, and marks the first choice as used: [`decide()`](crate::decide) with any
+/// chance, and without a record.
 pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let asked = asked.into();
     let mut entries = board.lock();
-    let plan = Plan::of(route, &asked, &entries, now, rng);
+    let plan = Plan::made(route, &asked, None, &entries, now, rng, &mut ());
     if let Some(first) = plan.order.first() {
         entries.stamp(route, *first, now);
     }
     drop(entries);
     plan
-}
-
-/// The same for a request that names something which lives at one upstream, for one of its credentials: nobody else knows
-/// it, so nobody else is tried, however well.
-pub fn plan_pinned<'a>(
-    route: &Route,
-    asked: impl Into<Asked<'a>>,
-    pinned: Pinned,
-    board: &Board,
-    now: Timestamp,
-    rng: &mut impl Rng,
-) -> Plan {
-    let mut entries = board.lock();
-    let mut plan = Plan::of(route, &asked.into(), &entries, now, rng);
-    plan.keep_only(route, pinned, now);
-    if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first, now);
-    }
-    drop(entries);
-    plan
-}
-
-/// What [`plan()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
-pub fn preview<'a>(
-    route: &Route,
-    asked: impl Into<Asked<'a>>,
-    board: &Board,
-    now: Timestamp,
-    rng: &mut impl Rng,
-) -> Plan {
-    Plan::of(route, &asked.into(), &board.lock(), now, rng)
 }
 
 /// Why a credential is not for a target and a key of this profile, whatever is known of its health.
@@ -257,8 +258,32 @@ pub(crate) fn barred(credential: &Credential, target: &Target, profile: Option<&
 }
 
 impl Plan {
-    fn of(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
-        let mut plan = Self::weighed(route, asked, entries, now, rng);
+    /// The decision itself. The same chance and the same entries lead to the same plan.
+    pub(crate) fn made(
+        route: &Route,
+        asked: &Asked<'_>,
+        pinned: Option<Pinned>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+        witness: &mut impl Witness,
+    ) -> Self {
+        let mut plan = Self::of(route, asked, entries, now, rng, witness);
+        if let Some(pinned) = pinned {
+            plan.keep_only(route, pinned, now);
+        }
+        plan
+    }
+
+    fn of(
+        route: &Route,
+        asked: &Asked<'_>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+        witness: &mut impl Witness,
+    ) -> Self {
+        let mut plan = Self::weighed(route, asked, entries, now, rng, witness);
         // How long a prompt is we only guess, and that must not turn a call away, nor take its failover, nor its model.
         let is_own = |choice: &Choice| route.targets[choice.target].tier == 0;
         let guessed = Exclusion::Capability(Lack::Context { certain: false });
@@ -268,7 +293,7 @@ impl Plan {
                 needs: asked.needs.certain(),
                 ..*asked
             };
-            plan = Self::weighed(route, &certain, entries, now, rng);
+            plan = Self::weighed(route, &certain, entries, now, rng, witness);
         }
         if plan.order.is_empty() {
             plan.take_last_resort(route, now);
@@ -277,7 +302,14 @@ impl Plan {
     }
 
     /// Every candidate in order, or with what is against it.
-    fn weighed(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp, rng: &mut impl Rng) -> Self {
+    fn weighed(
+        route: &Route,
+        asked: &Asked<'_>,
+        entries: &Entries,
+        now: Timestamp,
+        rng: &mut impl Rng,
+        witness: &mut impl Witness,
+    ) -> Self {
         let mut plan = Self {
             surface: asked.surface,
             order: Order::new(),
@@ -285,12 +317,12 @@ impl Plan {
             excluded: Vec::new(),
         };
         if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, asked, entries, now, rng);
+            plan.add_target(route, 0, asked, entries, now, rng, witness);
         } else {
             plan.order.reserve(route.targets.len());
             let mut ranks = Ranks::new();
             let looks = look_at_targets(route, asked, entries, now);
-            rank_targets(route, asked, &looks, entries, now, rng, &mut ranks);
+            rank_targets(route, asked, &looks, entries, now, rng, &mut ranks, witness);
             for rank in &ranks {
                 let place = unpacked(*rank);
                 if looks.get(place).is_some_and(|look| look.is_simple) {
@@ -299,7 +331,7 @@ impl Plan {
                         credential: 0,
                     });
                 } else {
-                    plan.add_target(route, place, asked, entries, now, rng);
+                    plan.add_target(route, place, asked, entries, now, rng, witness);
                 }
             }
         }
@@ -307,6 +339,10 @@ impl Plan {
     }
 
     /// Adds the candidates of one target, in order or with their reasons.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of the decision, with all that it is made from"
+    )]
     fn add_target(
         &mut self,
         route: &Route,
@@ -315,6 +351,7 @@ impl Plan {
         entries: &Entries,
         now: Timestamp,
         rng: &mut impl Rng,
+        witness: &mut impl Witness,
     ) {
         let profile = asked.profile;
         let target = &route.targets[place];
@@ -347,11 +384,12 @@ impl Plan {
                     credential: 0,
                 });
             }
-            (None, _) => self.add_pool(target, place, asked, entries, now, rng),
+            (None, _) => self.add_pool(target, place, asked, entries, now, rng, witness),
         }
     }
 
     /// Adds the candidates of a target whose upstream has several credentials.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
     fn add_pool(
         &mut self,
         target: &Target,
@@ -360,6 +398,7 @@ impl Plan {
         entries: &Entries,
         now: Timestamp,
         rng: &mut impl Rng,
+        witness: &mut impl Witness,
     ) {
         let profile = asked.profile;
         let upstream = &target.upstream;
@@ -392,12 +431,13 @@ impl Plan {
                 load.crowded = crowd.is_crowded(load.open);
             }
             let before_others = -i32::from(turn == Some(known.id));
-            ranks.push(packed(
-                0,
-                before_others,
-                rank(upstream.strategy, &load, rng),
+            let rank = rank(upstream.strategy, &load, rng);
+            let choice = Choice {
+                target: place,
                 credential,
-            ));
+            };
+            witness.credential(choice, rank);
+            ranks.push(packed(0, before_others, rank, credential));
         }
         ranks.sort_unstable();
         if upstream.strategy == Strategy::LowestLatency {
@@ -494,6 +534,10 @@ fn look_at_targets(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Tim
 }
 
 /// The targets' ranks, in order.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of the decision, with all that it is made from"
+)]
 fn rank_targets(
     route: &Route,
     asked: &Asked<'_>,
@@ -502,6 +546,7 @@ fn rank_targets(
     now: Timestamp,
     rng: &mut impl Rng,
     ranks: &mut Ranks,
+    witness: &mut impl Witness,
 ) {
     let rotation = entries.rotation(route);
     let crowd = crowd_of_targets(route, looks);
@@ -522,7 +567,9 @@ fn rank_targets(
             _ => {}
         }
         draws |= strategy == Strategy::LowestLatency;
-        ranks.push(packed(target.tier, target.priority, rank(strategy, &load, rng), place));
+        let rank = rank(strategy, &load, rng);
+        witness.target(place, rank);
+        ranks.push(packed(target.tier, target.priority, rank, place));
     }
     ranks.sort_unstable();
     if draws {

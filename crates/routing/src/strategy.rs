@@ -56,6 +56,18 @@ pub(crate) fn rank(strategy: Strategy, load: &Load, rng: &mut impl Rng) -> u64 {
     }
 }
 
+/// A rank in the strategy's own unit, for people; `None` where it is not known.
+pub(crate) fn shown(strategy: Strategy, rank: u64) -> Option<f64> {
+    let number = match strategy {
+        Strategy::RoundRobin => rank as f64,
+        Strategy::LeastConnections => least_connections::open(rank) as f64,
+        Strategy::LeastUsed | Strategy::LowestLatency => f64::from(number_of(rank)),
+        Strategy::Cheapest => f64::from(number_of(rank)) * cheapest::DOLLARS,
+        Strategy::Random | Strategy::Weighted | Strategy::Sticky => rank as f64 / u64::MAX as f64,
+    };
+    number.is_finite().then_some(number)
+}
+
 /// Whether the rank depends on use and open calls, which have to be looked up.
 pub(crate) const fn looks_at_use(strategy: Strategy) -> bool {
     match strategy {
@@ -74,6 +86,11 @@ pub(crate) const fn looks_at_use(strategy: Strategy) -> bool {
 /// broken a little less fairly for a moment.
 const fn by(number: f32, load: &Load) -> u64 {
     ((number.to_bits() as u64) << u32::BITS) | (load.used & u32::MAX as u64)
+}
+
+/// The number that a rank by one began with.
+const fn number_of(rank: u64) -> f32 {
+    f32::from_bits((rank >> u32::BITS) as u32)
 }
 
 #[cfg(test)]

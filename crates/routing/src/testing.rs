@@ -14,13 +14,24 @@ use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
 use crate::board::Tried;
-use crate::{Attempts, Board, Choice, Step, plan};
+use crate::{Asked, Attempts, Board, Choice, Pinned, Plan, Step, plan};
 
 pub(crate) const CHAT: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 pub(crate) fn at(ms: u64) -> Timestamp {
     START + Duration::from_millis(ms)
+}
+
+/// What would be planned, without marking anything.
+pub(crate) fn preview(route: &Route, board: &Board, now: Timestamp, rng: &mut SmallRng) -> Plan {
+    Plan::made(route, &Asked::from(CHAT), None, &board.lock(), now, rng, &mut ())
+}
+
+/// The same for a request that names something which lives there.
+pub(crate) fn preview_pinned(route: &Route, pinned: Pinned, board: &Board) -> Plan {
+    let asked = Asked::from(CHAT);
+    Plan::made(route, &asked, Some(pinned), &board.lock(), START, &mut rng(1), &mut ())
 }
 
 /// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`),

@@ -73,6 +73,18 @@ impl Credentials<'_> {
         Ok(rows.into_iter().map(read).collect())
     }
 
+    /// Adds requests that left no receipt: credential, day, and how many. All of them, or none.
+    pub async fn add_uses(&self, uses: &[(CredentialId, i64, u64)]) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        let upsert = "INSERT INTO credential_days (credential_id, day, uses) VALUES ($1, $2, $3) \
+                      ON CONFLICT (credential_id, day) DO UPDATE SET uses = credential_days.uses + excluded.uses";
+        for (credential, day, uses) in uses {
+            let uses = i64::try_from(*uses).unwrap_or(i64::MAX);
+            tx.exec(upsert, values![credential.0, *day, uses]).await?;
+        }
+        tx.commit().await
+    }
+
     /// Forgets the uses of days long past.
     pub async fn forget_uses(&self) -> Result<()> {
         let tx = self.0.db().write().await?;

@@ -65,30 +65,36 @@ impl Store {
     /// A name is taken by something made elsewhere, or a declaration makes no sense; then nothing was changed.
     pub async fn apply_file(&self, file: FileResources) -> Result<Applied> {
         let tx = self.db().write().await?;
-        let mut applied = Applied::default();
-        archive_gone(&tx, &file, &mut applied).await?;
-        for decl in &file.upstreams {
-            let put = put_upstream(self, &tx, decl).await?;
-            applied.note(Kind::Upstream, &decl.name, put);
-        }
-        for decl in &file.models {
-            let put = put_model(self, &tx, decl).await?;
-            applied.note(Kind::Model, &decl.name, put);
-        }
-        for decl in &file.users {
-            let put = put_user(&tx, decl).await?;
-            applied.note(Kind::User, &decl.name, put);
-        }
-        for decl in &file.keys {
-            let put = put_key(self, &tx, decl).await?;
-            applied.note(Kind::Key, &decl.name, put);
-        }
-        if !applied.is_empty() {
-            meta::bump_revision(&tx).await?;
-        }
+        let applied = apply(self, &tx, &file).await?;
         tx.commit().await?;
         Ok(applied)
     }
+}
+
+/// The same within a transaction.
+pub(crate) async fn apply(store: &Store, tx: &Tx<'_>, file: &FileResources) -> Result<Applied> {
+    let mut applied = Applied::default();
+    archive_gone(tx, file, &mut applied).await?;
+    for decl in &file.upstreams {
+        let put = put_upstream(store, tx, decl).await?;
+        applied.note(Kind::Upstream, &decl.name, put);
+    }
+    for decl in &file.models {
+        let put = put_model(store, tx, decl).await?;
+        applied.note(Kind::Model, &decl.name, put);
+    }
+    for decl in &file.users {
+        let put = put_user(tx, decl).await?;
+        applied.note(Kind::User, &decl.name, put);
+    }
+    for decl in &file.keys {
+        let put = put_key(store, tx, decl).await?;
+        applied.note(Kind::Key, &decl.name, put);
+    }
+    if !applied.is_empty() {
+        meta::bump_revision(tx).await?;
+    }
+    Ok(applied)
 }
 
 /// First, because a name that leaves one place of the file may appear in another.

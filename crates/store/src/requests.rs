@@ -44,11 +44,15 @@ impl Requests<'_> {
 
     /// One call, logged or not.
     pub async fn get(&self, call: CallId) -> Result<RequestRecord> {
-        let found = self.select("call = $1", values![call.to_string()], 1).await?;
-        found
-            .into_iter()
-            .next()
+        self.find(call)
+            .await?
             .ok_or_else(|| StoreError::not_found(Kind::Request, call.to_string()))
+    }
+
+    /// The same; `None` where no such call is booked.
+    pub async fn find(&self, call: CallId) -> Result<Option<RequestRecord>> {
+        let found = self.select("call = $1", values![call.to_string()], 1).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Calls that are booked, logged or not.
@@ -100,11 +104,11 @@ impl Requests<'_> {
 /// What of a receipt is log only: the tries with their timings, and words about failures.
 async fn clear_some(tx: &Tx<'_>, older_than: Timestamp) -> Result<u64> {
     let stripped = match tx.backend() {
-        Backend::Sqlite => "json_remove(body, '$.attempts', '$.error', '$.first_content_ms')",
+        Backend::Sqlite => "json_remove(body, '$.attempts', '$.decision', '$.error', '$.first_content_ms')",
         // PostgreSQL's JSON knows no NUL: a body with one leaves the log as it is.
         Backend::Postgres => {
             "CASE WHEN strpos(body, '\\u0000') > 0 THEN body \
-             ELSE (body::jsonb - 'attempts' - 'error' - 'first_content_ms')::text END"
+             ELSE (body::jsonb - 'attempts' - 'decision' - 'error' - 'first_content_ms')::text END"
         }
     };
     let update = format!(

@@ -9,8 +9,9 @@ use domain::declaration::Defaults;
 use domain::snapshot::{CredentialRow, KeyRow, ModelRow, Problem, Resources, UpstreamRow, UserRow};
 
 use crate::credentials::{CredentialKind, CredentialRecord};
-use crate::db::{Sql as _, values};
+use crate::db::{Sql as _, Tx, values};
 use crate::error::{Result, StoreError};
+use crate::file::{self, FileResources};
 use crate::keys::{self, KeyRecord};
 use crate::store::Store;
 use crate::upstreams::UpstreamRecord;
@@ -21,14 +22,33 @@ impl Store {
     /// Reads all resources, unsealed. `request_timeout` and `providers` are the caller's to fill in.
     pub async fn resources(&self, defaults: Defaults) -> Result<Resources> {
         let tx = self.db().snapshot().await?;
+        let resources = self.resources_in(&tx, defaults).await?;
+        tx.commit().await?;
+        Ok(resources)
+    }
+
+    /// The same, as they would be if `file` were applied. Nothing is changed.
+    ///
+    /// # Errors
+    /// It could not be applied.
+    pub async fn resources_with(&self, file: FileResources, defaults: Defaults) -> Result<Resources> {
+        let tx = self.db().write().await?;
+        file::apply(self, &tx, &file).await?;
+        let resources = self.resources_in(&tx, defaults).await?;
+        // Without a commit it never happened.
+        drop(tx);
+        Ok(resources)
+    }
+
+    async fn resources_in(&self, tx: &Tx<'_>, defaults: Defaults) -> Result<Resources> {
         let revision = tx.number("SELECT revision FROM meta", values![]).await?;
         let mut resources = Resources {
             revision: revision.unsigned_abs(),
             defaults,
             ..Resources::default()
         };
-        let mut accounts = oauth::all(&tx).await?;
-        for record in upstreams::all(&tx).await? {
+        let mut accounts = oauth::all(tx).await?;
+        for record in upstreams::all(tx).await? {
             match record {
                 Ok(record) => {
                     let row = upstream(record, self.ring(), &mut accounts, &mut resources.problems);
@@ -37,26 +57,25 @@ impl Store {
                 Err(error) => resources.problems.push(problem(error)),
             }
         }
-        for record in models::all(&tx).await? {
+        for record in models::all(tx).await? {
             match record {
                 Ok(record) => resources.models.push(ModelRow { decl: record.decl }),
                 Err(error) => resources.problems.push(problem(error)),
             }
         }
-        for user in users::all(&tx).await? {
+        for user in users::all(tx).await? {
             resources.users.push(UserRow {
                 id: user.id,
                 name: user.name,
                 policy: user.policy,
             });
         }
-        for record in keys::all(&tx).await? {
+        for record in keys::all(tx).await? {
             match record.and_then(key) {
                 Ok(row) => resources.keys.push(row),
                 Err(error) => resources.problems.push(problem(error)),
             }
         }
-        tx.commit().await?;
         Ok(resources)
     }
 }

@@ -16,6 +16,7 @@ mod check;
 mod completions;
 mod context;
 mod credential;
+mod decision;
 mod demo;
 mod draft;
 mod explain;
@@ -27,6 +28,7 @@ mod local;
 mod migrate;
 mod model;
 pub(crate) mod output;
+mod replay;
 mod resource;
 mod secret_input;
 mod serve;
@@ -77,6 +79,11 @@ enum Command {
     Check(check::Check),
     /// Says where a call would go, in which order, and why not elsewhere
     Explain(explain::Explain),
+    /// Says why a call went where it went, and whether it would go there again
+    ///
+    /// The choice is made again from its record, and with a configuration: the one in force, or a draft that is given by -c
+    /// and names the same database. `logs.decisions` says of which calls there is a record.
+    Replay(replay::Replay),
     /// Users: who owns keys and money
     #[command(subcommand)]
     User(user::User),
@@ -142,6 +149,7 @@ impl Command {
             Self::Init(command) => command.run(context),
             Self::Check(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
+            Self::Replay(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
             Self::Key(command) => command.run(context).await,
             Self::Upstream(command) => command.run(context).await,

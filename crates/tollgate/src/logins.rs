@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use admin::LoginFailure;
 use domain::account::AccountMode;
-use domain::declaration::UpstreamDecl;
+use domain::declaration::{Strategy, UpstreamDecl};
 use domain::snapshot::{Resources, Upstream, UpstreamRow};
 use domain::{Secret, Snapshot, Timestamp};
 use gateway::oauth::{Grant, Login, LoginError, Pasted, TokenClient};
@@ -223,6 +223,8 @@ impl Logins {
             Err(StoreError::NotFound { .. }) => {
                 let mut decl = upstream_of(&mode.provider);
                 name.clone_into(&mut decl.name);
+                // A plan counts over hours: who was used least in them goes first.
+                decl.strategy = Some(Strategy::LeastUsed);
                 self.store.upstreams().add(&decl, self.origin).await?;
                 Ok(())
             }

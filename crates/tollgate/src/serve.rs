@@ -253,6 +253,7 @@ impl Parts {
             trusted_proxies: config.server.trusted_proxies.clone(),
             store: self.store.clone(),
             keep_conversations: config.storage.conversations.keep.0,
+            keep_decisions: config.logs.decisions,
             backlog: BacklogProbe(Arc::new(backlog)),
             credential_uses: self.credential_uses.clone(),
         })
@@ -292,7 +293,7 @@ fn current(gateway: &Gateway) -> admin::Current {
     admin::Current {
         snapshot: Arc::new(move || one.snapshot()),
         standing: Arc::new(move || (other.board().upstreams(now()), other.board().credentials(now()))),
-        plan: Arc::new(move |route, asked| routing::preview(route, asked, third.board(), now(), &mut rand::rng())),
+        decide: Arc::new(move |route, asked| routing::dry_run(route, asked, third.board(), now(), rand::random())),
         checkup: Arc::new(move |of| {
             let gateway = fourth.clone();
             Box::pin(async move {

@@ -72,6 +72,18 @@ fn the_address_that_a_browser_ends_at_can_be_pasted_too_and_an_account_be_remove
 }
 
 #[test]
+fn an_upstream_that_is_made_with_an_account_levels_out_use() {
+    let lab = Lab::prepare();
+    let yaml = std::fs::read_to_string(lab.gateway.path("tollgate.yaml")).expect("the configuration");
+    let without = yaml.lines().filter(|line| !line.starts_with("upstreams:"));
+    let without: Vec<&str> = without.chain(["upstreams: []"]).collect();
+    lab.gateway.write_config(&without.join("\n"));
+    lab.add_ok("me", "max");
+    let made = lab.gateway.cli_json(&["upstream", "show", "anthropic", "--json"]);
+    assert!(made.to_string().contains("\"strategy\":\"least_used\""), "{made}");
+}
+
+#[test]
 fn what_cannot_become_a_login_is_told_with_the_mend() {
     let mut lab = Lab::prepare();
     let early = refusal(&lab.add("me", "max"));

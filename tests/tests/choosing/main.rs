@@ -5,6 +5,7 @@
 mod fallbacks;
 mod groups;
 mod overrides;
+mod records;
 mod sessions;
 
 use blackbox::UPSTREAM_KEY;

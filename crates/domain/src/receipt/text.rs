@@ -47,6 +47,7 @@ impl Text {
             charged,
             uncollected,
             attempts,
+            decision,
             first_content_ms,
             took_ms,
             error,
@@ -85,6 +86,10 @@ impl Text {
             self.attempt(attempt);
         }
         self.plain("]");
+        if let Some(decision) = decision {
+            self.plain(",\"decision\":");
+            self.plain(decision.get());
+        }
         self.number_if(",\"first_content_ms\":", *first_content_ms);
         self.number(",\"took_ms\":", *took_ms);
         self.string_if(",\"error\":", error.as_deref());
@@ -295,8 +300,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        CallId, CredentialId, Dialect, Ending, FailureClass, KeyId, Operation, Recovered, Timestamp, UpstreamId,
-        UsageSource, UserId,
+        CallId, CredentialId, DecisionText, Dialect, Ending, FailureClass, KeyId, Operation, Recovered, Timestamp,
+        UpstreamId, UsageSource, UserId,
     };
 
     fn usage() -> impl Strategy<Value = Usage> {
@@ -443,7 +448,14 @@ mod tests {
         );
         let texts = (any::<String>(), any::<[Option<String>; 3]>());
         let figures = (usage(), prop::option::of(rates()), any::<[i64; 3]>());
-        let rest = (any::<bool>(), any::<u16>(), any::<Option<u32>>(), any::<u32>());
+        let decision = prop::option::of(any::<(u32, String)>().prop_map(|record| DecisionText::of(&record).unwrap()));
+        let rest = (
+            any::<bool>(),
+            any::<u16>(),
+            any::<Option<u32>>(),
+            any::<u32>(),
+            decision,
+        );
         let attempts = prop::collection::vec(attempt(), 0..3);
         (ids, words, texts, figures, rest, attempts).prop_map(
             |(
@@ -451,7 +463,7 @@ mod tests {
                 (operation, dialect, ending, usage_source),
                 (model, [answered_model, usage_raw, error]),
                 (usage, rates, amounts),
-                (stream, status, first_content_ms, took_ms),
+                (stream, status, first_content_ms, took_ms, decision),
                 attempts,
             )| {
                 let [started_at, finished_at, user, key] = numbers;
@@ -480,6 +492,7 @@ mod tests {
                     charged,
                     uncollected,
                     attempts,
+                    decision,
                     first_content_ms,
                     took_ms,
                     error,

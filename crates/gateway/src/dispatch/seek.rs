@@ -5,7 +5,8 @@ use std::sync::Arc;
 use domain::declaration::RefusalCause;
 use domain::snapshot::Route;
 use domain::{Failure, Fault, Snapshot, Surface, Timestamp};
-use routing::{Attempts, Choice, Step};
+use rand::Rng as _;
+use routing::{Attempts, Choice, Recording, Step, Trace};
 
 use crate::gateway::Inner;
 
@@ -30,6 +31,14 @@ pub(crate) trait Seeker {
     fn pinned(&self) -> Option<routing::Pinned> {
         None
     }
+
+    /// Whether the decision may be kept.
+    fn recording(&self) -> Recording {
+        Recording::Off
+    }
+
+    /// Takes what the decision was made from.
+    fn keep(&mut self, _trace: Option<Box<Trace>>) {}
 
     /// Why what was got is a refusal, where another model may not share it; the caller's own mistakes are an answer.
     fn refusal(_got: &Self::Got) -> Option<RefusalCause> {
@@ -58,13 +67,12 @@ pub(crate) struct Found<T> {
 pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fault> {
     let gateway = Arc::clone(seeker.gateway());
     let route = Arc::clone(seeker.route());
-    let plan = {
-        let (now, board, rng) = (gateway.clock.now(), &gateway.board, &mut rand::rng());
-        match seeker.pinned() {
-            None => routing::plan(&route, seeker.asked(), board, now, rng),
-            Some(pinned) => routing::plan_pinned(&route, seeker.asked(), pinned, board, now, rng),
-        }
+    let (plan, trace) = {
+        let lots = (gateway.clock.now(), rand::rng().random());
+        let (pinned, recording) = (seeker.pinned(), seeker.recording());
+        routing::decide(&route, seeker.asked(), pinned, &gateway.board, lots, recording)
     };
+    seeker.keep(trace);
     let deadline = deadline(seeker);
     let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
     let mut tries = 0;

@@ -23,6 +23,7 @@ use super::meter;
 use crate::admit::{find_route, take_hold};
 use crate::authenticate::Caller;
 use crate::body::Body;
+use crate::decisions;
 use crate::dispatch::{Seeker, chosen, record};
 use crate::gateway::Inner;
 use crate::headers;
@@ -166,6 +167,14 @@ impl Seeker for Opening {
 
     fn started(&self) -> Timestamp {
         self.started
+    }
+
+    fn recording(&self) -> routing::Recording {
+        decisions::recording(&self.gateway)
+    }
+
+    fn keep(&mut self, trace: Option<Box<routing::Trace>>) {
+        self.settlement.trace = trace;
     }
 
     async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use dialects::conversation::{self, Page};
 use domain::snapshot::{Credential, Key, Snapshot, Upstream};
-use domain::{Dialect, Fault, FaultKind, Pin, Timestamp};
+use domain::{Dialect, FailureClass, Fault, FaultKind, Pin, Timestamp};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -252,10 +252,16 @@ impl Ask<'_> {
         let request = request
             .build()
             .map_err(|message| Fault::new(FaultKind::Malformed, message))?;
+        // It leaves no receipt from which it could be booked.
+        let (board, began) = (&gateway.board, gateway.clock.now());
+        board.count_beside(upstream, credential, began);
         let sent = tokio::time::timeout(upstream.timeouts.first_byte, gateway.client.send(upstream, request)).await;
         match sent {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(failure)) => {
+                if failure.class == FailureClass::Connect {
+                    board.give_back_beside(credential, began);
+                }
                 tracing::warn!(
                     upstream = upstream.name,
                     detail = failure.detail,

@@ -64,8 +64,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::testing::preview;
     use crate::testing::{CHAT, Call, START, after, rng, status};
-    use crate::{Board, plan, preview};
+    use crate::{Board, plan};
 
     /// The kind of each credential of the one upstream.
     #[derive(Clone, Copy, PartialEq)]
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn only_accounts_whose_plan_has_the_model_are_tried() {
         let route = route(&[Is::Other, Is::Allowed, Is::LoggedOut, Is::Allowed]);
-        let plan = preview(&route, CHAT, &Board::new(), START, &mut rng(1));
+        let plan = preview(&route, &Board::new(), START, &mut rng(1));
         let tried: Vec<usize> = plan.order.iter().map(|choice| choice.credential).collect();
         assert_eq!(tried, [1, 3]);
         let why: Vec<_> = plan
@@ -175,7 +176,7 @@ mod tests {
             assert_eq!((log.status(), log.tries.len()), (403, 0));
             // A breaker of ours is no reason to say otherwise, nor to try what no plan has.
             board.force(UpstreamId(1), Some(domain::Forced::Open));
-            let plan = preview(&route, CHAT, &board, START, &mut rng(1));
+            let plan = preview(&route, &board, START, &mut rng(1));
             assert!(plan.order.is_empty() && !plan.last_resort);
             assert_eq!(Call::new(&route, &board).run(|_, _, _| Ok(())).status(), 403);
         }

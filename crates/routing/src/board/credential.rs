@@ -227,6 +227,13 @@ impl Daily {
         }
     }
 
+    /// As many, if it is known to be less.
+    pub(super) const fn raise(&mut self, day: i64, uses: u64) {
+        if day > self.day || (day == self.day && uses > self.uses) {
+            *self = Self { day, uses };
+        }
+    }
+
     /// What is known from before.
     pub(super) const fn add(&mut self, day: i64, uses: u64) {
         if day > self.day {

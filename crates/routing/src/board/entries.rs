@@ -1,5 +1,7 @@
 //! The board's entries, behind its lock.
 
+mod recorded;
+
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{CredentialId, Forced, Timestamp, UpstreamId};
@@ -34,6 +36,8 @@ pub(crate) struct Entries {
     /// The same of upstreams.
     upstreams_rest_until: Timestamp,
     notes: Notes,
+    /// Requests beside the calls that are not in the books, by credential and day.
+    pub(super) beside: HashMap<(CredentialId, i64), u64>,
 }
 
 #[derive(Default)]
@@ -119,7 +123,7 @@ impl Entries {
     }
 
     /// Something is against a credential until then, so that choices have to look.
-    pub(super) fn look_until(&mut self, until: Timestamp) {
+    pub(crate) fn look_until(&mut self, until: Timestamp) {
         self.rests_until = until.max(self.rests_until);
     }
 

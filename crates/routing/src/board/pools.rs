@@ -83,7 +83,7 @@ fn served(route: &Route, board: &Board, start: u64, calls: u64) -> Vec<Option<us
 }
 
 fn reasons(route: &Route, board: &Board, now: Timestamp) -> Vec<Exclusion> {
-    let plan = crate::preview(route, CHAT, board, now, &mut rng(1));
+    let plan = crate::testing::preview(route, board, now, &mut rng(1));
     plan.excluded.iter().map(|excluded| excluded.reason).collect()
 }
 

@@ -171,7 +171,7 @@ fn a_look_says_whose_turn_it_is_and_changes_no_turn() {
     let route = route(Strategy::RoundRobin, &[json!({"keys": 2}), json!({})]);
     let board = Board::new();
     for seed in 0..6 {
-        let looked = [0, 1, 2].map(|look| preview(&route, CHAT, &board, START, &mut rng(look)).order);
+        let looked = [0, 1, 2].map(|look| testing::preview(&route, &board, START, &mut rng(look)).order);
         let turn = planned(&route, &board, seed).order;
         assert!(looked.iter().all(|order| *order == turn), "{looked:?} but {turn:?}");
     }
@@ -602,7 +602,7 @@ fn what_lives_at_one_place_goes_nowhere_else() {
         credential: 1,
     };
     let pinned = pinned_to(&route, place);
-    let asked = |board: &Board| plan_pinned(&route, CHAT, pinned, board, START, &mut rng(1));
+    let asked = |board: &Board| testing::preview_pinned(&route, pinned, board);
     let plan = asked(&board);
     assert_eq!((plan.order.as_slice(), plan.last_resort), (&[place][..], false));
     assert_eq!(plan.excluded.len(), 3);
@@ -624,13 +624,13 @@ fn what_lives_at_one_place_goes_nowhere_else() {
         credential: Some(CredentialId(999)),
         ..pinned
     };
-    let plan = plan_pinned(&route, CHAT, elsewhere, &Board::new(), START, &mut rng(1));
+    let plan = testing::preview_pinned(&route, elsewhere, &Board::new());
     assert_eq!((plan.order.len(), plan.excluded.len()), (0, 4));
     let any = Pinned {
         credential: None,
         ..pinned
     };
-    let plan = plan_pinned(&route, CHAT, any, &Board::new(), START, &mut rng(1));
+    let plan = testing::preview_pinned(&route, any, &Board::new());
     assert_eq!((plan.order.len(), plan.excluded.len()), (2, 2), "any of the upstream");
 }
 mod capabilities;

@@ -9,6 +9,9 @@ use domain::Price;
 use super::{Load, by};
 use crate::asked::Asked;
 
+/// A cost as it is compared, in dollars.
+pub(super) const DOLLARS: f64 = 1e-15;
+
 pub(super) fn rank(load: &Load) -> u64 {
     by(load.cost.unwrap_or(f32::INFINITY), load)
 }

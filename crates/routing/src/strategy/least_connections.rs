@@ -9,6 +9,11 @@ use super::Load;
 /// less fairly for a moment.
 const SEQUENCE_BITS: u32 = 40;
 
+/// The open calls in a rank.
+pub(super) const fn open(rank: u64) -> u64 {
+    rank >> SEQUENCE_BITS
+}
+
 pub(super) fn rank(load: &Load) -> u64 {
     let open = u64::from(load.open.min((1 << (u64::BITS - SEQUENCE_BITS)) - 1));
     (open << SEQUENCE_BITS) | (load.used & ((1 << SEQUENCE_BITS) - 1))

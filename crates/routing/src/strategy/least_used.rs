@@ -21,6 +21,11 @@ pub(super) const fn rank(load: &Load) -> u64 {
 pub(crate) struct Uses(Fading);
 
 impl Uses {
+    /// As many as were known then.
+    pub(crate) const fn known(uses: f32, at: Timestamp) -> Self {
+        Self(Fading::known(uses, at))
+    }
+
     /// One more.
     pub(crate) fn add(&mut self, now: Timestamp) {
         self.0.add(1.0, HALF_LIFE, now);

@@ -54,6 +54,11 @@ pub(crate) fn draw(ranks: &mut [u128], rng: &mut impl Rng) {
 pub(crate) struct Latency(Fading);
 
 impl Latency {
+    /// As it was known then.
+    pub(crate) const fn known(millis: f32, at: Timestamp) -> Self {
+        Self(Fading::known(millis, at))
+    }
+
     /// It answered after `took`.
     pub(crate) fn served(&mut self, took: Duration, now: Timestamp) {
         self.0.peak(millis(took), HALF_LIFE, now);

@@ -1,7 +1,7 @@
 //! Balances and their movements, and the request log.
 
 use domain::declaration::UserDecl;
-use domain::{Money, Policy, Timestamp};
+use domain::{DecisionText, Money, Policy, Timestamp};
 use store::{MovementKind, Origin, StoreError};
 
 use crate::lab::{Books, assert_sound, on_both, receipt, receipts, user};
@@ -55,6 +55,7 @@ on_both! {
         let mut old = receipt(alice, 10);
         old.finished_at = Timestamp::from_secs(100);
         old.error = Some("upstream said no".to_owned());
+        old.decision = DecisionText::of(&serde_json::json!({"version": 1, "model": "m\"\\"}));
         let mut new = receipt(alice, 10);
         new.finished_at = Timestamp::from_secs(200);
         let other = receipt(bob, 10);
@@ -73,6 +74,7 @@ on_both! {
         assert_eq!(calls(requests.of_user(alice, 10).await.unwrap()), [new.call]);
         let cleared = requests.get(old.call).await.unwrap().receipt;
         assert_eq!((cleared.error, cleared.attempts.len()), (None, 0), "what is log only is gone");
+        assert_eq!(cleared.decision, None);
         assert_eq!((cleared.charged, cleared.usage, cleared.rates), (old.charged, old.usage, old.rates));
         let totals = assert_sound(&books.store).await;
         assert_eq!((totals.receipts, totals.charged.nanos()), (3, 30));

@@ -78,6 +78,25 @@ on_both! {
         assert_eq!((resources.users.len(), resources.keys.len(), resources.upstreams.len(), resources.models.len()), (0, 0, 0, 0));
     }
 
+    async fn a_draft_is_looked_at_and_changes_nothing(lab) {
+        let store = lab.store().await;
+        store.apply_file(whole()).await.unwrap();
+        let revision = store.revision().await.unwrap();
+        let before = store.resources(Defaults::default()).await.unwrap();
+        let mut draft = whole();
+        draft.upstreams[0].priority = 3;
+        draft.models.clear();
+        draft.users.clear();
+        draft.keys.clear();
+        let with = store.resources_with(draft, Defaults::default()).await.unwrap();
+        let (now, then) = (&before.upstreams[0], &with.upstreams[0]);
+        assert_eq!((then.id, then.decl.priority, with.models.len(), with.keys.len()), (now.id, 3, 0, 0));
+        assert_eq!(store.revision().await.unwrap(), revision);
+        assert!(store.apply_file(whole()).await.unwrap().is_empty(), "all is as it was");
+        let after = store.resources(Defaults::default()).await.unwrap();
+        assert_eq!((after.upstreams[0].decl.priority, after.models.len()), (now.decl.priority, 1));
+    }
+
     async fn a_user_that_comes_back_has_their_account_and_no_second_credit(lab) {
         let store = lab.store().await;
         store.apply_file(whole()).await.unwrap();

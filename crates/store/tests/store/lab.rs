@@ -294,6 +294,7 @@ pub(crate) fn receipt(user: UserId, nanos: i64) -> Receipt {
         charged: Money::from_nanos(nanos),
         uncollected: Money::ZERO,
         attempts: vec![attempt],
+        decision: None,
         first_content_ms: Some(3),
         took_ms: 9,
         error: None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::account::AccountDecl;
 use domain::declaration::{Defaults, KeyDecl, KeyTerms, ModelDecl, Period, UpstreamDecl, UserDecl};
 use domain::limits::Limits;
-use domain::{Groups, NamePattern, Provider, Secret, SystemPromptDecl};
+use domain::{Groups, KeepDecisions, NamePattern, Provider, Secret, SystemPromptDecl};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -231,6 +231,9 @@ pub struct Logs {
     pub retention: Period,
     /// Prompts and answers are not logged.
     pub bodies: Bodies,
+    /// Of which calls the request log keeps why they went where they went: `notable` (tried more than once, not well ended,
+    /// something was not well at that moment; and one in sixteen of the others), `all` or `off`.
+    pub decisions: KeepDecisions,
 }
 
 impl Default for Logs {
@@ -241,6 +244,7 @@ impl Default for Logs {
             dir: None,
             retention: Period::from_secs(90 * 86_400),
             bodies: Bodies::Off,
+            decisions: KeepDecisions::Notable,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::snapshot::Deactivation;
-use domain::{Snapshot, Timestamp};
+use domain::{CredentialId, Snapshot, Timestamp};
 use gateway::Gateway;
 use routing::{Change, CredentialEvent};
 use store::{Store, StoreError};
@@ -18,6 +18,10 @@ use super::logs::CREDENTIAL_EVENTS;
 
 /// How often the notes are collected: a rest that is over is noted at most this much later.
 const COLLECT_EVERY: Duration = Duration::from_millis(200);
+
+/// How often uses are booked that left no receipt, and what all replicas have booked is read, where a credential has a
+/// limit a day: a limit may be exceeded by what the others send in this time and the settler's.
+const SHARE_EVERY: Duration = Duration::from_secs(2);
 
 /// After a database that is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -35,6 +39,8 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
         unkept: VecDeque::new(),
         retry_at: Instant::now(),
         database_away: false,
+        unbooked: Vec::new(),
+        share_at: Instant::now(),
     };
     loop {
         let stops = tokio::select! {
@@ -44,6 +50,9 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
         keeper.collect();
         if stops || Instant::now() >= keeper.retry_at {
             keeper.write().await;
+        }
+        if stops || Instant::now() >= keeper.share_at {
+            keeper.share().await;
         }
         if stops {
             return;
@@ -58,6 +67,9 @@ struct Keeper {
     unkept: VecDeque<CredentialEvent>,
     retry_at: Instant,
     database_away: bool,
+    /// Uses without a receipt that wait for the database.
+    unbooked: Vec<(CredentialId, i64, u64)>,
+    share_at: Instant,
 }
 
 impl Keeper {
@@ -75,6 +87,36 @@ impl Keeper {
             }
             self.unkept.push_back(event);
         }
+    }
+
+    /// Books the uses that left no receipt, and learns those of other replicas. What fails is tried again.
+    async fn share(&mut self) {
+        self.share_at = Instant::now() + SHARE_EVERY;
+        for (credential, day, uses) in self.gateway.board().take_uses_beside() {
+            let same = |known: &&mut (CredentialId, i64, u64)| (known.0, known.1) == (credential, day);
+            match self.unbooked.iter_mut().find(same) {
+                Some(known) => known.2 += uses,
+                None => self.unbooked.push((credential, day, uses)),
+            }
+        }
+        if let Err(error) = self.exchange_uses().await {
+            tracing::debug!(%error, "uses of credentials are neither booked nor learned; it is tried again");
+        }
+    }
+
+    async fn exchange_uses(&mut self) -> Result<(), StoreError> {
+        if !self.unbooked.is_empty() {
+            self.store.credentials().add_uses(&self.unbooked).await?;
+            self.unbooked.clear();
+        }
+        let snapshot = self.gateway.snapshot();
+        let mut all = snapshot.upstreams.iter().flat_map(|upstream| &upstream.credentials);
+        if all.any(|credential| credential.daily_limit.is_some()) {
+            let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+            let booked = self.store.credentials().uses(now.day()).await?;
+            self.gateway.board().learn_uses(&snapshot, now.day(), &booked, now);
+        }
+        Ok(())
     }
 
     async fn write(&mut self) {

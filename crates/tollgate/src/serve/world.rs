@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::Snapshot;
 use domain::account::AccountMode;
 use domain::declaration::UpstreamDecl;
-use domain::snapshot::Problem;
+use domain::snapshot::{Problem, Resources};
 use store::{Applied, FileResources, Origin, Store, StoreError};
 
 use crate::config::{Config, upstream_of};
@@ -77,31 +77,43 @@ impl World {
 
 /// Everything declared now.
 pub(crate) async fn snapshot(store: &Store, config: &Config) -> Result<Snapshot, StoreError> {
-    let mut resources = store.resources(config.defaults).await?;
+    Ok(built(store.resources(config.defaults).await?, config))
+}
+
+/// What calls would see if this configuration were in force. Nothing is changed.
+pub(crate) async fn snapshot_with(store: &Store, config: &Config) -> Result<Snapshot, StoreError> {
+    let file = file_resources(config, store).await?;
+    Ok(built(store.resources_with(file, config.defaults).await?, config))
+}
+
+fn built(mut resources: Resources, config: &Config) -> Snapshot {
     resources.system_prompt.clone_from(&config.system_prompt);
     resources.groups.clone_from(&config.groups);
     resources.request_timeout = Some(config.server.request_timeout.0);
     resources.providers.clone_from(&config.providers);
     // What is wrong with a mode was told when the configuration was read.
     (resources.account_modes, _) = AccountMode::all(&config.accounts);
-    Ok(Snapshot::build(resources))
+    Snapshot::build(resources)
 }
 
 async fn apply(config: &Config, store: &Store) -> Result<Applied, StoreError> {
+    store.apply_file(file_resources(config, store).await?).await
+}
+
+/// What belongs to the file.
+async fn file_resources(config: &Config, store: &Store) -> Result<FileResources, StoreError> {
     let declared = &config.declared;
     let upstreams = match &declared.upstreams {
         Some(upstreams) => upstreams.clone(),
         None => found(config, store).await?,
     };
     let (users, keys, models) = (declared.users.clone(), declared.keys.clone(), declared.models.clone());
-    store
-        .apply_file(FileResources {
-            users,
-            keys,
-            upstreams,
-            models,
-        })
-        .await
+    Ok(FileResources {
+        users,
+        keys,
+        upstreams,
+        models,
+    })
 }
 
 /// Upstreams where the file does not speak of them: those of the environment, unless somebody made one of that name;
