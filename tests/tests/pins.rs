@@ -208,8 +208,19 @@ fn files_and_batches_are_found_where_they_were_made() {
     let make = json!({"input_file_id": "file-two", "endpoint": "/v1/responses", "completion_window": "24h"});
     assert_eq!(world.send("POST", "/v1/batches", OTHER_KEY, Some(&make)).status(), 404);
     assert!(world.asked().is_empty());
+    // What it asks for is read to know what it may cost.
+    world.answer(
+        "/files/file-two/content",
+        &json!({"custom_id": "a", "method": "POST", "url": "/v1/responses",
+            "body": {"model": "gpt-4o", "input": "hi", "max_output_tokens": 10}}),
+    );
     assert_eq!(world.send("POST", "/v1/batches", OPEN_KEY, Some(&make)).status(), 200);
-    assert_eq!(world.place(), place);
+    let places: Vec<_> = world
+        .asked()
+        .into_iter()
+        .map(|(name, call)| (name, call.credential.unwrap()))
+        .collect();
+    assert_eq!(places, [place.clone(), place.clone()]);
     world.answer("/files/file-out/content", &json!("lines"));
     world.answer("/batches/batch_1/cancel", &batch);
     assert_eq!(

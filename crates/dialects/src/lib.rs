@@ -13,6 +13,7 @@
 
 pub mod affinity;
 pub mod answer;
+pub mod batch;
 pub mod classify;
 pub mod conversation;
 pub mod fuzz;

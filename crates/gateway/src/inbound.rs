@@ -116,6 +116,14 @@ const CALLS: [(&str, Surface); 17] = [
     ("/v2/rerank", task(Operation::Rerank)),
 ];
 
+/// What is asked at a path of the API, below its version.
+pub(crate) fn surface_at(path: &str) -> Option<Surface> {
+    CALLS
+        .iter()
+        .find(|(known, _)| *known == path)
+        .map(|(_, surface)| *surface)
+}
+
 const fn task(operation: Operation) -> Surface {
     Surface::new(operation, Dialect::OpenaiChat)
 }

@@ -2,8 +2,8 @@
 //!
 //! They see the operator's whole account, so only keys with `passthrough: true` may use them, and only the paths of
 //! the provider's allow-list. They are forwarded byte for byte to one upstream of the caller's format, and to the one that
-//! made it where they name something; nothing is metered, nothing is retried, since such a request may have done its work
-//! already.
+//! made it where they name something; nothing is retried, since such a request may have done its work already. Only batches
+//! are metered (`recall/batches`): what they cost is known when they are done.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use domain::snapshot::{Credential, Key, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admit::read_body;
@@ -23,7 +23,7 @@ use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
 use crate::recall::responses::{Ask, limited};
-use crate::recall::{Maker, jobs, things};
+use crate::recall::{Maker, batches, jobs, things};
 use crate::upstream::confidence;
 use crate::upstream::request::{query_without_key, relayed_headers};
 
@@ -56,6 +56,16 @@ pub(crate) async fn forward(
         Some((upstream, credential_of(upstream, &caller.key)?))
     };
     let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
+    if head.method == Method::DELETE {
+        batches::before_deletion(gateway, upstream.id, path).await?;
+    }
+    let batch = match batches::made_at(&head.method, dialect, path) {
+        None => None,
+        Some(made) => {
+            let place = (upstream, credential);
+            Some(Box::pin(batches::admit(gateway, &caller, made, place, &body.bytes, started)).await?)
+        }
+    };
     let query = head.uri.query().map(query_without_key);
     let ask = Ask {
         upstream,
@@ -73,6 +83,10 @@ pub(crate) async fn forward(
     );
     let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
     let source = Source::Upstream(body, None);
+    let source = match batch {
+        Some(batch) if answered.status.is_success() => batches::begin(gateway, maker, batch, source).await?,
+        _ => source,
+    };
     let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }

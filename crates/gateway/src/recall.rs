@@ -5,6 +5,7 @@
 //! something, and wait for the database only when memory has forgotten it: after a restart, or when another process made
 //! it. The usual call does neither (`docs/adr/0017-pins-and-kept-conversations.md`).
 
+pub(crate) mod batches;
 mod cache;
 pub(crate) mod jobs;
 mod keep;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use store::{CONVERSATION_TURNS_MAX, Store, StoreError};
 
 use crate::limits::CONVERSATION_BYTES_MAX;
+use batches::Batches;
 use cache::{Pins, Turns};
 use jobs::Jobs;
 pub(crate) use keep::{Maker, keep_turn, note_made};
@@ -37,6 +39,7 @@ pub(crate) struct Recall {
     turns: Mutex<Turns>,
     queue: Queue,
     pub(crate) jobs: Jobs,
+    pub(crate) batches: Batches,
 }
 
 impl fmt::Debug for Recall {
@@ -65,6 +68,7 @@ impl Recall {
             turns: Mutex::default(),
             queue: Queue::new(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
         }
     }
 

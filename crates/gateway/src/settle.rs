@@ -46,6 +46,8 @@ pub(crate) struct Settlement {
     permit: Option<Permit>,
     bill_abandoned: bool,
     hold_ran_out: bool,
+    /// Whether the hold is that of many receipts (a batch's): each takes its part.
+    is_shared: bool,
     pub(crate) attempts: Vec<AttemptRecord>,
     open: bool,
 }
@@ -124,6 +126,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: true,
             hold_ran_out: false,
+            is_shared: false,
             attempts: Vec::new(),
             open: true,
         }
@@ -169,7 +172,28 @@ impl Settlement {
             started: self.started,
             body_bytes: self.body_bytes as u64,
             hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
+            batch: None,
         }
+    }
+
+    /// Turns to the next request of a batch: an account of its own that shares the hold of the whole.
+    pub(crate) fn turn_to(&mut self, call: CallId, surface: Surface, route: Arc<Route>) {
+        if !self.is_shared {
+            self.is_shared = true;
+            self.session = Some(self.call);
+        }
+        self.gateway.metrics.call_opened();
+        (self.call, self.surface) = (call, surface);
+        self.model.clone_from(&route.model);
+        self.route = route;
+    }
+
+    /// Turns back from its requests to the batch itself.
+    pub(crate) const fn turn_back(&mut self, surface: Surface) {
+        if let Some(batch) = self.session.take() {
+            self.call = batch;
+        }
+        (self.surface, self.is_shared) = (surface, false);
     }
 
     /// Takes the account of a call along whose work goes on without its client. Dropping it writes no receipt: the work is
@@ -197,6 +221,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: self.bill_abandoned,
             hold_ran_out: self.hold_ran_out,
+            is_shared: self.is_shared,
             attempts: std::mem::take(&mut self.attempts),
             open: false,
         }
@@ -226,6 +251,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: true,
             hold_ran_out: false,
+            is_shared: false,
             attempts: Vec::new(),
             open: false,
         }
@@ -336,7 +362,9 @@ impl Settlement {
 
     /// From held to spent. Calls without a hold (free operations) spend nothing.
     fn take(&mut self, charged: Money) {
-        if let Some(hold) = self.hold.take() {
+        if let Some(hold) = self.hold.as_mut().filter(|_| self.is_shared) {
+            hold.charge(charged);
+        } else if let Some(hold) = self.hold.take() {
             hold.settle(charged);
         }
     }
