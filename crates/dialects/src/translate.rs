@@ -450,6 +450,15 @@ impl Transcoder {
         }
     }
 
+    /// The number of the event that the client could be told next, in a format that numbers them; else 0.
+    pub fn next_number(&self) -> u64 {
+        match self {
+            Self::Passthrough(tap) => tap.next_number(),
+            Self::Sound(_) => 0,
+            Self::Translate(translation) => translation.encoder.next_number(),
+        }
+    }
+
     /// What the client's format could not say so far.
     pub fn losses(&self) -> &[Loss] {
         match self {

@@ -102,7 +102,7 @@ fn read_parts<'a>(cursor: &mut Cursor<'a>, seen: &mut Observation) -> Result<Par
                 parts.delta_filled = is_filled(&mut value.clone())?;
                 parts.delta_bytes = seen.said(value)?;
             }
-            b"sequence_number" => seen.counter(value)?,
+            b"sequence_number" => seen.sequence(value)?,
             b"obfuscation" => seen.aside(value)?,
             b"text" | b"arguments" | b"refusal" | b"input" | b"code" => parts.text_filled |= is_filled(value)?,
             b"response" => parts.response = Some(value.skip()?),
