@@ -19,6 +19,7 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod coder;
 mod count;
 mod embeddings;
+mod files;
 mod fit;
 mod wanted;
 
