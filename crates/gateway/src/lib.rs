@@ -37,6 +37,7 @@ mod server;
 mod settle;
 mod translation;
 mod unwrapped;
+mod uploads;
 mod upstream;
 
 pub use authenticate::presented_key;

@@ -175,6 +175,9 @@ pub(crate) const RESPONSE_KNOWN_FOR: Duration = Duration::from_hours(31 * 24);
 /// How long the place of a file, batch and the like is remembered: they are kept until they are deleted.
 pub(crate) const THING_KNOWN_FOR: Duration = Duration::from_hours(400 * 24);
 
+/// How long an upload may take that has begun: Google forgets it after some two days.
+pub(crate) const UPLOAD_KNOWN_FOR: Duration = Duration::from_hours(48);
+
 /// Ids in the path and body of one request that are looked up.
 pub(crate) const IDS_MAX: usize = 64;
 

@@ -42,9 +42,7 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, Fault> {
     let caller = authenticate(gateway, &head, peer)?;
     if !caller.key.passthrough {
-        let message =
-            format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
-        return Err(Fault::new(FaultKind::Forbidden, message));
+        return Err(forbidden(path));
     }
     let _permit = limited(gateway, &caller.key)?;
     let body = read_body(gateway, &head, body).await?;
@@ -91,8 +89,15 @@ pub(crate) async fn forward(
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 
+/// The refusal of a key that may not.
+pub(crate) fn forbidden(path: &str) -> Fault {
+    let message =
+        format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
+    Fault::new(FaultKind::Forbidden, message)
+}
+
 /// The first credential that is for this key.
-fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
+pub(crate) fn credential_of<'a>(upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
     let usable = |credential: &&Arc<Credential>| {
         // An account that nobody has logged in again is of no use.
         let account = credential.account.as_ref();
@@ -158,7 +163,8 @@ fn signed(upstream: &Upstream, status: StatusCode, mut headers: HeaderMap, body:
     response
 }
 
-fn choose<'a>(
+/// The first upstream of the format that has the path, or the one that the client picks.
+pub(crate) fn choose<'a>(
     snapshot: &'a Snapshot,
     dialect: Dialect,
     path: &str,
@@ -183,7 +189,7 @@ fn choose<'a>(
 
 /// Whether the provider's allow-list has the path. Dot segments never pass: an upstream may resolve them to something
 /// that is not on the list.
-fn is_allowed(upstream: &Upstream, path: &str) -> bool {
+pub(crate) fn is_allowed(upstream: &Upstream, path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let dots =
         path.split('/').any(|segment| matches!(segment, "." | "..")) || lower.contains("%2e") || lower.contains("%2f");
@@ -195,6 +201,6 @@ fn is_allowed(upstream: &Upstream, path: &str) -> bool {
             .any(|allowed| allowed.matches(path))
 }
 
-fn no_upstream(path: &str) -> Fault {
+pub(crate) fn no_upstream(path: &str) -> Fault {
     Fault::new(FaultKind::NoSuchPath, format!("no configured upstream offers `{path}`"))
 }

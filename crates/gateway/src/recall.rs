@@ -98,6 +98,18 @@ impl Recall {
         }
     }
 
+    /// Where a thing lives whose name is the right to it, whosever it is.
+    pub(crate) async fn find_made(&self, id: &str, now: Timestamp) -> Result<Option<Arc<Pin>>, Fault> {
+        let known = self.pins.lock().get(id).filter(|pin| pin.expires_at > now);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let mut stored = self.store.pins().find(id, now).await.map_err(|error| away(&error))?;
+        // Of two nobody knows which is meant.
+        let only = if stored.len() == 1 { stored.pop() } else { None };
+        Ok(only.map(Arc::new))
+    }
+
     /// Remembers where a thing lives.
     pub(crate) fn pin(&self, pin: Pin) {
         let pin = Arc::new(pin);

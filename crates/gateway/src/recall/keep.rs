@@ -1,6 +1,7 @@
 //! Noting what an answer leaves behind: a response at an upstream, or a turn that is kept here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dialects::conversation;
 use domain::snapshot::{Credential, Upstream};
@@ -47,6 +48,17 @@ impl Maker {
             made_at: now,
             expires_at: now + known_for,
             job: None,
+        }
+    }
+}
+
+impl Maker {
+    /// The place of an upload that has begun.
+    pub(crate) fn upload(self, gateway: &Inner, name: &str, known_for: Duration) -> Pin {
+        let pin = self.pin(gateway, name, Kind::Thing);
+        Pin {
+            expires_at: pin.made_at + known_for,
+            ..pin
         }
     }
 }
