@@ -146,6 +146,30 @@ fn a_response_is_continued_and_asked_for_where_it_lives() {
 }
 
 #[test]
+fn items_that_are_named_are_asked_for_where_they_are() {
+    let world = World::new();
+    for turn in 0..3 {
+        let mut first = response(&format!("resp_{turn}"), "completed");
+        let item = format!("msg_{turn}");
+        first["output"] = json!([{"type": "reasoning", "id": format!("rs_{turn}"), "summary": []},
+            {"type": "message", "id": item, "role": "assistant", "status": "completed", "content": []}]);
+        world.answer("/responses", &first);
+        assert_eq!(world.create(CLIENT_KEY, &json!({})).status(), 200);
+        let place = world.place();
+        world.answer("/responses", &response(&format!("resp_{turn}_next"), "completed"));
+        let input = json!([{"type": "item_reference", "id": format!("rs_{turn}")}, {"type": "item_reference", "id": item},
+            {"role": "user", "content": "go on"}]);
+        for _ in 0..4 {
+            assert_eq!(world.create(CLIENT_KEY, &json!({"input": input})).status(), 200);
+            assert_eq!(world.place(), place);
+        }
+        // To others it says nothing: the provider judges.
+        assert_eq!(world.create(OTHER_KEY, &json!({"input": input})).status(), 200);
+        world.asked();
+    }
+}
+
+#[test]
 fn what_is_not_known_is_the_operators_own() {
     let world = World::new();
     assert_eq!(

@@ -26,6 +26,7 @@ mod metrics;
 mod needs;
 pub mod oauth;
 mod operate;
+mod own_address;
 mod passthrough;
 mod pipeline;
 mod realtime;

@@ -86,6 +86,7 @@ pub(crate) async fn forward(
         _ => source,
     };
     let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
+    let source = batches::retell(&head, path, &answered, source).await;
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 

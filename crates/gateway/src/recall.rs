@@ -26,7 +26,7 @@ use crate::limits::CONVERSATION_BYTES_MAX;
 use batches::Batches;
 use cache::{Pins, Turns};
 use jobs::Jobs;
-pub(crate) use keep::{Maker, keep_turn, note_made};
+pub(crate) use keep::{Maker, keep_turn, note_item, note_made};
 pub(crate) use resolve::{RESPONSES, Recalled, Request, recall, set_input_aside};
 use writer::{Queue, Write};
 
@@ -36,6 +36,8 @@ pub(crate) struct Recall {
     /// How long a turn of a conversation is kept; zero: none is.
     keep: Duration,
     pins: Mutex<Pins>,
+    /// The last items of responses: hints where to go on, in memory only.
+    items: Mutex<Pins>,
     turns: Mutex<Turns>,
     queue: Queue,
     pub(crate) jobs: Jobs,
@@ -65,6 +67,7 @@ impl Recall {
             store,
             keep,
             pins: Mutex::default(),
+            items: Mutex::default(),
             turns: Mutex::default(),
             queue: Queue::new(),
             jobs: Jobs::default(),
@@ -96,6 +99,17 @@ impl Recall {
             None if is_foreign => Ok(Found::Foreign),
             None => Ok(Found::Unknown),
         }
+    }
+
+    /// Where an item of a response lives, if that was seen not long ago.
+    fn item(&self, user: UserId, id: &str, now: Timestamp) -> Option<Arc<Pin>> {
+        let known = self.items.lock().get(id);
+        known.filter(|pin| pin.user == user && pin.expires_at > now)
+    }
+
+    /// Remembers where an item of a response lives.
+    fn note_item(&self, pin: Pin) {
+        self.items.lock().put(&Arc::new(pin));
     }
 
     /// Where a thing lives whose name is the right to it, whosever it is.

@@ -20,7 +20,7 @@ use store::Ticket;
 
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
-use crate::recall::RESPONSES;
+use crate::recall::{self, RESPONSES};
 
 /// The open account of a call.
 #[derive(Debug)]
@@ -314,6 +314,9 @@ impl Settlement {
     /// end of the answer must not be released.
     pub(crate) fn finish(&mut self, outcome: &Outcome<'_>) -> Result<Settled, Fault> {
         self.open = false;
+        if let Some(served) = outcome.served.as_ref().filter(|_| self.surface == RESPONSES) {
+            recall::note_item(&self.gateway, self.payer(), served);
+        }
         let finished_at = self.gateway.clock.now();
         let took_ms = self.elapsed_ms();
         self.cover_reported(outcome);

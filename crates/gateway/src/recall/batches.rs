@@ -9,6 +9,7 @@
 //! Under policy `hard` all that the requests may cost is held when the batch is made, which means reading them: they are in
 //! the body (Anthropic) or in a file at the upstream (`OpenAI`).
 
+mod address;
 mod asked;
 mod lines;
 mod results;
@@ -38,6 +39,7 @@ use crate::limits::{
 };
 use crate::settle::{Outcome, Settlement};
 
+pub(crate) use address::retell;
 pub(crate) use asked::admit;
 
 /// How soon we look first, and how seldom at last: batches take minutes at least.

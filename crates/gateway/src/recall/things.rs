@@ -164,7 +164,7 @@ fn name_of(pin: &Pin) -> &str {
     pin.id.rsplit('/').next().unwrap_or_default()
 }
 
-fn is_short_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_short_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let length = headers
         .get(CONTENT_LENGTH)
