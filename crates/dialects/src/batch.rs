@@ -1,8 +1,8 @@
 //! Batches: many requests that are handed over at once and answered hours later, in files with one JSON object a line.
 //!
 //! What is asked and what came of it are told by the same scans as in any other call; this is only the wrapping, which
-//! `OpenAI` and Anthropic have each of their own: <https://platform.openai.com/docs/api-reference/batch> and
-//! <https://docs.claude.com/en/api/creating-message-batches>. Requests that failed, expired or were cancelled are in the
+//! `OpenAI`, Anthropic and Gemini have each of their own: <https://platform.openai.com/docs/api-reference/batch>,
+//! <https://docs.claude.com/en/api/creating-message-batches>, <https://ai.google.dev/gemini-api/docs/batch-api>. Requests that failed, expired or were cancelled are in the
 //! files too, and nobody bills them.
 
 use domain::{Dialect, Operation, Surface};
@@ -10,6 +10,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::answer::{Nonsense, Report, read_answer};
+
+mod gemini;
+
+pub use gemini::inlined;
 
 /// The tier whose prices batches have, whatever their answers say: `OpenAI`'s say `default`.
 pub const TIER: &str = "batch";
@@ -25,6 +29,8 @@ pub struct State {
     pub endpoint: Option<String>,
     /// The file with the answers, where that is a file of its own.
     pub output: Option<String>,
+    /// The model of all requests, where the provider says so.
+    pub model: Option<String>,
     /// What all of it used, where the provider says so: enough where the answers are gone.
     pub total: Option<Report>,
 }
@@ -52,6 +58,9 @@ struct Object<'a> {
 
 /// Reads the object that describes a batch; `None`: it is none.
 pub fn state(dialect: Dialect, object: &[u8]) -> Option<State> {
+    if dialect == Dialect::Gemini {
+        return gemini::state(object);
+    }
     let object: Object<'_> = serde_json::from_slice(object).ok()?;
     let is_over = match dialect {
         Dialect::AnthropicMessages => object.processing_status.as_deref() == Some("ended"),
@@ -66,6 +75,7 @@ pub fn state(dialect: Dialect, object: &[u8]) -> Option<State> {
         is_over,
         endpoint: object.endpoint,
         output: object.output_file_id.filter(|id| !id.is_empty()),
+        model: None,
         total: total.and_then(|usage| summary(object.model.as_deref(), usage)),
     })
 }
@@ -112,6 +122,9 @@ pub enum Asked<'a> {
 /// # Errors
 /// If it is not one, in words for the client.
 pub fn asked(dialect: Dialect, body: &[u8]) -> Result<Asked<'_>, String> {
+    if dialect == Dialect::Gemini {
+        return gemini::asked(body);
+    }
     let creation: Creation<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if dialect == Dialect::AnthropicMessages {
         let params = creation.requests.into_iter().map(|request| request.params).collect();
@@ -124,7 +137,8 @@ pub fn asked(dialect: Dialect, body: &[u8]) -> Result<Asked<'_>, String> {
 
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(borrow)]
+    /// Gemini's word is `request`.
+    #[serde(borrow, alias = "request")]
     body: &'a RawValue,
 }
 
@@ -170,7 +184,9 @@ struct AnthropicResult<'a> {
 /// If it cannot be read.
 pub fn answered(surface: Surface, line: &[u8]) -> Result<Option<Answered>, Nonsense> {
     let not_read = |_| Nonsense::Lacks("the parts of a line of a batch's results");
-    let (custom_id, body) = if surface.dialect == Dialect::AnthropicMessages {
+    let (custom_id, body) = if surface.dialect == Dialect::Gemini {
+        gemini::line(line).map_err(not_read)?
+    } else if surface.dialect == Dialect::AnthropicMessages {
         let line: AnthropicLine<'_> = serde_json::from_slice(line).map_err(not_read)?;
         (line.custom_id, line.result.message)
     } else {

@@ -7,7 +7,7 @@
 //! the request's name in it, so however often the results are read (a crash half-way, two replicas), each is booked once.
 //!
 //! Under policy `hard` all that the requests may cost is held when the batch is made, which means reading them: they are in
-//! the body (Anthropic) or in a file at the upstream (`OpenAI`).
+//! the body (Anthropic, Gemini) or in a file at the upstream (`OpenAI`).
 
 mod address;
 mod asked;
@@ -35,7 +35,7 @@ use super::things;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::{
-    BATCH_READS_MAX, BATCH_RESULTS_TIMEOUT, BATCHES_MAX, BATCHES_OF_USER_MAX, JOB_KNOWN_FOR, MADE_MAX,
+    ANSWER_MAX, BATCH_READS_MAX, BATCH_RESULTS_TIMEOUT, BATCHES_MAX, BATCHES_OF_USER_MAX, JOB_KNOWN_FOR,
 };
 use crate::settle::{Outcome, Settlement};
 
@@ -69,13 +69,39 @@ const fn surface(dialect: Dialect) -> Surface {
     Surface::new(Operation::Passthrough, dialect)
 }
 
-/// The format of the batch that a request makes, if it makes one.
-pub(crate) fn made_at(method: &Method, dialect: Dialect, path: &str) -> Option<Dialect> {
-    match path {
-        _ if *method != Method::POST => None,
-        "/messages/batches" => Some(Dialect::AnthropicMessages),
-        "/batches" if dialect != Dialect::Gemini => Some(Dialect::OpenaiChat),
+/// A batch that a request makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// In which format.
+    dialect: Dialect,
+    /// The model of all its requests, where the path names it (Gemini).
+    model: Option<String>,
+}
+
+/// The batch that a request makes, if it makes one.
+pub(crate) fn made_at(method: &Method, dialect: Dialect, path: &str) -> Option<Made> {
+    if *method != Method::POST {
+        return None;
+    }
+    let made = |dialect, model| Some(Made { dialect, model });
+    match (dialect, path) {
+        (_, "/messages/batches") => made(Dialect::AnthropicMessages, None),
+        (Dialect::Gemini, _) => {
+            let model = path.strip_prefix("/models/")?.strip_suffix(":batchGenerateContent")?;
+            made(Dialect::Gemini, Some(model.replace("%2F", "/")))
+        }
+        (_, "/batches") => made(Dialect::OpenaiChat, None),
         _ => None,
+    }
+}
+
+/// The path of a batch at its upstream.
+fn path_of(dialect: Dialect, id: &str) -> String {
+    match dialect {
+        Dialect::AnthropicMessages => format!("/messages/batches/{id}"),
+        // Named with its collection.
+        Dialect::Gemini => format!("/{id}"),
+        _ => format!("/batches/{id}"),
     }
 }
 
@@ -232,11 +258,7 @@ async fn look(gateway: &Arc<Inner>, pin: &Pin) {
     }
     let snapshot = gateway.snapshot.load_full();
     let Some(place) = home(&snapshot, pin) else { return };
-    let collection = match dialect {
-        Dialect::AnthropicMessages => "/messages/batches",
-        _ => "/batches",
-    };
-    let Some((status, source)) = get(gateway, place, &format!("{collection}/{}", pin.id)).await else {
+    let Some((status, source)) = get(gateway, place, &path_of(dialect, &pin.id)).await else {
         return;
     };
     match status {
@@ -247,12 +269,12 @@ async fn look(gateway: &Arc<Inner>, pin: &Pin) {
         }
         _ => return,
     }
-    let Ok(text) = collect(source, MADE_MAX, Overflow::Fail).await else {
+    let Ok(text) = collect(source, ANSWER_MAX, Overflow::Fail).await else {
         return;
     };
     if let Some(state) = batch::state(dialect, &text).filter(|state| state.is_over) {
         gateway.recall.batches.saw(pin, &text);
-        let read = results::read(gateway, pin, dialect, place, state).await;
+        let read = results::read(gateway, pin, place, (state, &text)).await;
         if let Some((answered, error)) = read {
             end(gateway, pin, dialect, answered, error).await;
         } else {

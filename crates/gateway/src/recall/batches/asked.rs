@@ -14,7 +14,7 @@ use http::StatusCode;
 use uuid::Uuid;
 
 use super::lines::Lines;
-use super::{get, surface};
+use super::{Made, get, surface};
 use crate::admit::{hold_bound, take_hold};
 use crate::authenticate::Caller;
 use crate::gateway::Inner;
@@ -27,7 +27,7 @@ use crate::settle::Settlement;
 pub(crate) async fn admit(
     gateway: &Arc<Inner>,
     caller: &Caller,
-    dialect: Dialect,
+    made: Made,
     place: (&Arc<Upstream>, &Arc<Credential>),
     body: &[u8],
     started: (Timestamp, Instant),
@@ -41,12 +41,25 @@ pub(crate) async fn admit(
         let message = "too many batches are not done and billed yet";
         return Err(Fault::new(FaultKind::Saturated, message).retry_after(Duration::from_mins(1)));
     }
+    let Made { dialect, model } = made;
     let mut quote = Quote::new(&caller.snapshot, key, place.0);
+    if let Some(model) = &model {
+        // Whatever its requests are.
+        quote.know(model)?;
+        quote.model = Some(model.clone());
+    }
     match batch::asked(dialect, body).map_err(|why| malformed("the request body", &why))? {
         batch::Asked::Here(requests) => {
             let surface = Surface::new(Operation::Chat, dialect);
             for request in requests {
                 quote.add(surface, request.get())?;
+            }
+        }
+        batch::Asked::File { .. } if dialect == Dialect::Gemini => {
+            // google-genai: "files created by `upload` can't be downloaded" (`files.py`).
+            if key.user.policy == Policy::Hard {
+                let why = "this account pays in advance, and what a file asks for cannot be seen; send the requests themselves";
+                return Err(malformed("the batch", why));
             }
         }
         batch::Asked::File { id, endpoint } => {
@@ -129,6 +142,8 @@ struct Quote<'a> {
     /// The models seen so far, at the prices of batches.
     models: HashMap<String, Route>,
     first: Option<String>,
+    /// The model of all requests, where these name none.
+    model: Option<String>,
     requests: usize,
     amount: Money,
 }
@@ -141,6 +156,7 @@ impl<'a> Quote<'a> {
             upstream,
             models: HashMap::new(),
             first: None,
+            model: None,
             requests: 0,
             amount: Money::ZERO,
         }
@@ -159,23 +175,31 @@ impl<'a> Quote<'a> {
         let facts = dialects::scan(surface, request.as_bytes());
         let facts =
             facts.map_err(|error| malformed(&format!("request {} of the batch", self.requests), &error.to_string()))?;
-        let named = facts.model.as_deref().or(surface.operation.default_model());
+        let of_all = self.model.clone();
+        let named = of_all.as_deref().or(facts.model.as_deref());
+        let named = named.or(surface.operation.default_model());
         let Some(model) = named else {
             return Err(malformed(
                 &format!("request {} of the batch", self.requests),
                 "it names no `model`",
             ));
         };
-        if !self.models.contains_key(model) {
-            let route = self.route(model)?;
-            self.first.get_or_insert_with(|| route.model.clone());
-            self.models.insert(model.to_owned(), route);
-        }
+        self.know(model)?;
         if self.key.user.policy == Policy::Hard
             && surface.operation.is_billed()
             && let Some(route) = self.models.get(model)
         {
             self.amount += hold_bound(route, &facts, surface, request.len())?.amount;
+        }
+        Ok(())
+    }
+
+    /// Looks a model up, once.
+    fn know(&mut self, model: &str) -> Result<(), Fault> {
+        if !self.models.contains_key(model) {
+            let route = self.route(model)?;
+            self.first.get_or_insert_with(|| route.model.clone());
+            self.models.insert(model.to_owned(), route);
         }
         Ok(())
     }

@@ -34,22 +34,29 @@ pub(super) struct Billable {
 pub(super) async fn read(
     gateway: &Arc<Inner>,
     pin: &Pin,
-    dialect: Dialect,
     place: (&Arc<Upstream>, &Arc<Credential>),
-    state: batch::State,
+    (state, object): (batch::State, &[u8]),
 ) -> Option<(Vec<Billable>, Option<String>)> {
+    let job = pin.job.as_ref()?;
+    let dialect = job.batch?;
     let surface = match state.endpoint.as_deref() {
         Some(endpoint) => billed_at(endpoint).ok()?,
         None => Surface::new(Operation::Chat, dialect),
     };
+    let mut found = Found::new(job.call, surface, state.model);
     let path = match (dialect, &state.output) {
         (Dialect::AnthropicMessages, _) => format!("/messages/batches/{}/results", pin.id),
+        (Dialect::Gemini, Some(output)) => format!("/{output}:download?alt=media"),
         (_, Some(output)) => format!("/files/{output}/content"),
-        // Nothing was answered.
-        (_, None) => return Some((Vec::new(), None)),
+        // Nothing was answered, or all of it is here.
+        (_, None) => {
+            for line in batch::inlined(object) {
+                found.read(line.get().as_bytes());
+            }
+            return Some((found.billable, found.error));
+        }
     };
     let (status, source) = get(gateway, place, &path).await?;
-    let mut found = Found::new(pin.job.as_ref()?.call, surface);
     match status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -82,16 +89,19 @@ pub(super) async fn read(
 struct Found {
     batch: CallId,
     surface: Surface,
+    /// Whose answers they are that do not say so.
+    model: Option<String>,
     calls: HashSet<CallId>,
     billable: Vec<Billable>,
     error: Option<String>,
 }
 
 impl Found {
-    fn new(batch: CallId, surface: Surface) -> Self {
+    fn new(batch: CallId, surface: Surface, model: Option<String>) -> Self {
         Self {
             batch,
             surface,
+            model,
             calls: HashSet::new(),
             billable: Vec::new(),
             error: None,
@@ -118,6 +128,10 @@ impl Found {
                 break call;
             }
             again += 1;
+        };
+        let report = Report {
+            model: report.model.or_else(|| self.model.clone()),
+            ..report
         };
         self.billable.push(Billable {
             call,
@@ -217,6 +231,7 @@ mod tests {
         let mut found = Found::new(
             CallId(Uuid::now_v7()),
             Surface::new(Operation::Chat, Dialect::OpenaiChat),
+            None,
         );
         let line = br#"{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","choices":[]}}}"#;
         found.read(line);
