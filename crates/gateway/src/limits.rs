@@ -198,6 +198,9 @@ pub(crate) const BATCHES_MAX: usize = 1_000;
 /// See [`BATCHES_MAX`].
 pub(crate) const BATCHES_OF_USER_MAX: usize = 100;
 
+/// How long a batch may take before it is given up: they take up to two days, and an upstream may be away after that.
+pub(crate) const BATCH_KNOWN_FOR: Duration = Duration::from_hours(7 * 24);
+
 /// Requests of one batch: Anthropic takes 100,000, `OpenAI` 50,000.
 pub(crate) const BATCH_REQUESTS_MAX: usize = 100_000;
 

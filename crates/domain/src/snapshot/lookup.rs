@@ -63,8 +63,9 @@ impl Snapshot {
         };
         let routes = self.routes.values().filter(|route| serves(route));
         // Of several names the first in the alphabet, so that it is always the same.
+        let is_dated = |route: &Route| !route.own_targets().any(|target| same_name(&target.model, answered));
         let listed = routes
-            .min_by_key(|route| (route.price.is_none(), &route.model))
+            .min_by_key(|route| (route.price.is_none(), is_dated(route), &route.model))
             .cloned();
         if listed.as_ref().is_some_and(|route| route.price.is_some()) {
             return listed;
@@ -165,13 +166,20 @@ impl Route {
     }
 }
 
+/// Digits that a version begins with at least.
+const VERSION_MIN: usize = 3;
+
 /// Whether a name is that of a model, or of a dated version of it.
 fn is_version(answered: &str, model: &str) -> bool {
     let Some((start, rest)) = answered.split_at_checked(model.len()) else {
         return false;
     };
-    let is_date = |rest: &str| rest.len() > 1 && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    start.eq_ignore_ascii_case(model) && (rest.is_empty() || (rest.starts_with('-') && is_date(rest)))
+    // `-0613`, `-001`, `-2024-08-06`; but `claude-opus-4-1` is another model than `claude-opus-4`.
+    let is_date = |rest: &str| {
+        let first = rest.split('-').next().unwrap_or_default();
+        first.len() >= VERSION_MIN && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
+    start.eq_ignore_ascii_case(model) && (rest.is_empty() || rest.strip_prefix('-').is_some_and(is_date))
 }
 
 #[cfg(test)]
@@ -184,6 +192,10 @@ mod tests {
             ("gpt-4o", "GPT-4o", true),
             ("gpt-4o-2024-08-06", "gpt-4o", true),
             ("claude-haiku-4-5-20251001", "claude-haiku-4-5", true),
+            ("gpt-4-0613", "gpt-4", true),
+            ("gemini-2.0-flash-001", "gemini-2.0-flash", true),
+            ("claude-opus-4-1", "claude-opus-4", false),
+            ("gpt-4-", "gpt-4", false),
             ("gpt-4o-mini", "gpt-4o", false),
             ("gpt-4o-mini-2024-07-18", "gpt-4o", false),
             ("gpt-4", "gpt-4o", false),

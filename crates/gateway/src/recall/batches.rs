@@ -35,7 +35,7 @@ use super::things;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::{
-    ANSWER_MAX, BATCH_READS_MAX, BATCH_RESULTS_TIMEOUT, BATCHES_MAX, BATCHES_OF_USER_MAX, JOB_KNOWN_FOR,
+    ANSWER_MAX, BATCH_KNOWN_FOR, BATCH_READS_MAX, BATCH_RESULTS_TIMEOUT, BATCHES_MAX, BATCHES_OF_USER_MAX,
 };
 use crate::settle::{Outcome, Settlement};
 
@@ -246,7 +246,7 @@ async fn look_in_time(gateway: &Arc<Inner>, pin: Arc<Pin>) {
 /// Asks the upstream how far the batch is, and bills it if it is over.
 async fn look(gateway: &Arc<Inner>, pin: &Pin) {
     let Some(dialect) = dialect(pin) else { return };
-    if gateway.clock.now().since(pin.made_at) > JOB_KNOWN_FOR {
+    if gateway.clock.now().since(pin.made_at) > BATCH_KNOWN_FOR {
         return end(
             gateway,
             pin,

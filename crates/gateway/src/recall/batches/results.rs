@@ -195,7 +195,8 @@ pub(super) async fn bill(
         };
         match settlement.finish(&outcome) {
             Ok(settled) => tickets.push(settled.ticket),
-            Err(_) => is_durable = false,
+            // What follows would find no hold any more. The rest is billed after a restart, with all of it.
+            Err(_) => return false,
         }
         if tickets.len() >= BATCH_RECEIPTS_MAX {
             is_durable &= wait(&mut tickets).await;
