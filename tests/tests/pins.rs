@@ -146,6 +146,30 @@ fn a_response_is_continued_and_asked_for_where_it_lives() {
 }
 
 #[test]
+fn items_that_are_named_are_asked_for_where_they_are() {
+    let world = World::new();
+    for turn in 0..3 {
+        let mut first = response(&format!("resp_{turn}"), "completed");
+        let item = format!("msg_{turn}");
+        first["output"] = json!([{"type": "reasoning", "id": format!("rs_{turn}"), "summary": []},
+            {"type": "message", "id": item, "role": "assistant", "status": "completed", "content": []}]);
+        world.answer("/responses", &first);
+        assert_eq!(world.create(CLIENT_KEY, &json!({})).status(), 200);
+        let place = world.place();
+        world.answer("/responses", &response(&format!("resp_{turn}_next"), "completed"));
+        let input = json!([{"type": "item_reference", "id": format!("rs_{turn}")}, {"type": "item_reference", "id": item},
+            {"role": "user", "content": "go on"}]);
+        for _ in 0..4 {
+            assert_eq!(world.create(CLIENT_KEY, &json!({"input": input})).status(), 200);
+            assert_eq!(world.place(), place);
+        }
+        // To others it says nothing: the provider judges.
+        assert_eq!(world.create(OTHER_KEY, &json!({"input": input})).status(), 200);
+        world.asked();
+    }
+}
+
+#[test]
 fn what_is_not_known_is_the_operators_own() {
     let world = World::new();
     assert_eq!(
@@ -208,8 +232,19 @@ fn files_and_batches_are_found_where_they_were_made() {
     let make = json!({"input_file_id": "file-two", "endpoint": "/v1/responses", "completion_window": "24h"});
     assert_eq!(world.send("POST", "/v1/batches", OTHER_KEY, Some(&make)).status(), 404);
     assert!(world.asked().is_empty());
+    // What it asks for is read to know what it may cost.
+    world.answer(
+        "/files/file-two/content",
+        &json!({"custom_id": "a", "method": "POST", "url": "/v1/responses",
+            "body": {"model": "gpt-4o", "input": "hi", "max_output_tokens": 10}}),
+    );
     assert_eq!(world.send("POST", "/v1/batches", OPEN_KEY, Some(&make)).status(), 200);
-    assert_eq!(world.place(), place);
+    let places: Vec<_> = world
+        .asked()
+        .into_iter()
+        .map(|(name, call)| (name, call.credential.unwrap()))
+        .collect();
+    assert_eq!(places, [place.clone(), place.clone()]);
     world.answer("/files/file-out/content", &json!("lines"));
     world.answer("/batches/batch_1/cancel", &batch);
     assert_eq!(

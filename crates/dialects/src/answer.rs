@@ -43,6 +43,8 @@ pub struct Stored {
     pub is_pending: bool,
     /// Whether somebody ended it before it was whole.
     pub is_cancelled: bool,
+    /// The last of its items, which a client may name in place of sending it again.
+    pub last_item: Option<String>,
 }
 
 /// Why the model stopped, in one vocabulary.

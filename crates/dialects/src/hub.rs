@@ -35,4 +35,4 @@ pub(crate) use request::{
     Effort, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget, Verbosity,
 };
 pub(crate) use signature::Signature;
-pub(crate) use tool::{Hosted, HostedKind, Tool, ToolChoice};
+pub(crate) use tool::{Hosted, HostedKind, Tool, ToolChoice, free_text};

@@ -4,7 +4,7 @@ use domain::{Dialect, Surface};
 use smallvec::SmallVec;
 
 use crate::answer::{Finish, Report, ReportedFailure};
-use crate::json::{Cursor, Kind, Syntax, Text};
+use crate::json::{Cursor, Kind, Syntax, Text, count};
 use crate::limits::{CHOICES_MAX, NAME_MAX};
 use crate::stream::stencil::{Filling, Holes};
 use crate::usage::Tally;
@@ -28,6 +28,8 @@ pub(crate) struct Observation {
     pub(crate) has_body: bool,
     /// Whether the last event carried usage.
     pub(crate) usage_was_last: bool,
+    /// The last event's number, where it has one.
+    pub(crate) sequence: Option<u64>,
     /// What of the last event may be another in the next one, which otherwise means the same.
     pub(crate) holes: Holes,
     /// The provider said that the prompt was refused: there will be no candidates.
@@ -134,6 +136,14 @@ impl Observation {
             self.holes.note(value.slice(span), Filling::Counter);
         }
         Ok(())
+    }
+
+    /// Takes the event's number, by which the next one's is known.
+    pub(crate) fn sequence(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        let mut at = value.clone();
+        let span = at.skip()?;
+        self.sequence = count(value.slice(span));
+        self.counter(value)
     }
 
     /// Takes the service tier; the last one counts, since the first is only what was asked for.

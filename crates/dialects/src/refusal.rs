@@ -66,6 +66,14 @@ pub fn in_band(dialect: Dialect, fault: &Fault, json_array: bool) -> Bytes {
     array_or_event(dialect, fault, json_array, ",\n")
 }
 
+/// The same after events with numbers (Responses), of which `next` would be the next one's.
+pub fn in_band_numbered(dialect: Dialect, fault: &Fault, json_array: bool, next: u64) -> Bytes {
+    if dialect == Dialect::OpenaiResponses {
+        return responses_event(fault, next);
+    }
+    in_band(dialect, fault, json_array)
+}
+
 /// The same, where nothing but heartbeats was relayed before it: a JSON array must then be opened first.
 pub fn in_band_opening(dialect: Dialect, fault: &Fault, json_array: bool) -> Bytes {
     array_or_event(dialect, fault, json_array, "[")
@@ -93,25 +101,25 @@ fn array_or_event(dialect: Dialect, fault: &Fault, json_array: bool, before: &st
     let envelope = envelope(dialect, fault, status);
     match dialect {
         Dialect::Gemini if json_array => format!("{before}{envelope}]").into(),
-        Dialect::OpenaiResponses => format!("event: error\ndata: {}\n\n", responses_event(fault, envelope)).into(),
+        Dialect::OpenaiResponses => responses_event(fault, 0),
         Dialect::AnthropicMessages => format!("event: error\ndata: {envelope}\n\n").into(),
         Dialect::OpenaiChat | Dialect::Gemini | Dialect::BedrockConverse => format!("data: {envelope}\n\n").into(),
     }
 }
 
 /// The documentation has the fields flat, the provider sends them nested; SDKs raise on the nested form only.
-fn responses_event(fault: &Fault, envelope: Value) -> Value {
+fn responses_event(fault: &Fault, number: u64) -> Bytes {
     let mut event = json!({
         "type": "error",
-        "sequence_number": 0,
+        "sequence_number": number,
         "code": fault.kind.code(),
         "message": fault.message,
         "param": null,
     });
-    if let (Value::Object(event), Value::Object(envelope)) = (&mut event, envelope) {
+    if let (Value::Object(event), Value::Object(envelope)) = (&mut event, openai(fault)) {
         event.extend(envelope);
     }
-    event
+    format!("event: error\ndata: {event}\n\n").into()
 }
 
 fn envelope(dialect: Dialect, fault: &Fault, status: u16) -> Value {

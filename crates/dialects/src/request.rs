@@ -171,6 +171,9 @@ pub struct Edits<'a> {
 /// The bit for a seal of another provider, beside those of [`Once`].
 const FOREIGN_SEAL: u32 = 1 << 31;
 
+/// In [`RequestFacts::met`]: the object that is being read names an item, whose id comes next. (SDKs write the type first.)
+const ITEM_NEXT: u32 = 1 << 30;
+
 /// Why a request cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (at byte {offset} of the body)")]
@@ -478,6 +481,21 @@ impl RequestFacts {
             }
         }
         Ok(())
+    }
+
+    /// Notes whether the object that is being read names an item.
+    pub(crate) const fn expect_item(&mut self, is_reference: bool) {
+        self.met &= !ITEM_NEXT;
+        if is_reference {
+            self.met |= ITEM_NEXT;
+        }
+    }
+
+    /// Whether the id that is met is that of an item which is named; asked once for each.
+    pub(crate) const fn expects_item(&mut self) -> bool {
+        let expects = self.met & ITEM_NEXT != 0;
+        self.met &= !ITEM_NEXT;
+        expects
     }
 
     /// Looks whether a seal is one that we wrapped.

@@ -3,6 +3,7 @@
 //! A schema that its target cannot keep to is answered with an error, although the client meant something that could be
 //! answered: what is left out is noted instead. Gemini's dialect of schemas is in its own folder.
 
+use domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use crate::hub::Losses;
@@ -27,6 +28,18 @@ const NOT_ENFORCED: [&str; 15] = [
     "maxProperties",
     "patternProperties",
 ];
+
+/// Notes what a schema of an answer loses at OpenAI, where one without `strict` is a wish: Anthropic and Gemini hold the
+/// model to it. It is not made strict by us, since `strict` takes a narrower kind of schema (all members required, objects
+/// closed: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>) and would refuse the rest.
+pub(crate) fn note_unenforced(strict: Option<bool>, origin: Option<Dialect>, losses: &mut Losses) {
+    let was_enforced = matches!(origin, Some(Dialect::AnthropicMessages | Dialect::Gemini));
+    losses.note_if(
+        was_enforced && strict != Some(true),
+        "output schema",
+        "the target follows it without being held to it: that wants `strict` and a narrower schema",
+    );
+}
 
 /// Members that hold schemas by name.
 const BY_NAME: [&str; 3] = ["properties", "$defs", "definitions"];

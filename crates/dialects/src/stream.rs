@@ -126,6 +126,8 @@ pub struct StreamTap {
     /// The event before, if more of its kind may follow.
     stencil: Stencil,
     events: u64,
+    /// The last number that an event was read to have (Responses), and which event that was.
+    numbered: Option<(u64, u64)>,
     has_content: bool,
     started: bool,
     /// `[DONE]` was seen.
@@ -159,6 +161,7 @@ impl StreamTap {
             trailer: 0,
             stencil: Stencil::default(),
             events: 0,
+            numbered: None,
             has_content: false,
             started: false,
             done: false,
@@ -226,6 +229,16 @@ impl StreamTap {
     /// How many events were read.
     pub(crate) const fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The number of the event that could be told next, in a format that numbers them (Responses); else 0.
+    pub(crate) fn next_number(&self) -> u64 {
+        let not_told = match self.state {
+            TapState::Terminal | TapState::Broken(StreamFault::Malformed { .. } | StreamFault::ErrorEvent { .. }) => 1,
+            TapState::Open | TapState::Broken(StreamFault::Truncated | StreamFault::TooLong) => 0,
+        };
+        let next = |(number, event): (u64, u64)| number.saturating_add(self.events - event + 1);
+        self.numbered.map_or(0, next).saturating_sub(not_told)
     }
 
     /// What was observed so far, without copying it; `complete` is not set in it.
@@ -402,6 +415,10 @@ impl StreamTap {
         let Ok(sign) = self.read_sign(data) else {
             return self.malformed();
         };
+        // Not by an error's, which is not told and may have any.
+        if let (Some(number), false) = (self.seen.sequence.take(), matches!(sign.mark, Mark::Error(_))) {
+            self.numbered = Some((number, self.events));
+        }
         if self.state == TapState::Open && sign.is_plain() {
             self.stencil
                 .cut(data, &self.seen.holes, self.seen.report.content_bytes - before);

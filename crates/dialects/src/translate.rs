@@ -19,6 +19,7 @@ use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_re
 mod coder;
 mod count;
 mod embeddings;
+mod files;
 mod fit;
 mod resume;
 mod thread;
@@ -445,6 +446,15 @@ impl Transcoder {
             Self::Passthrough(tap) => tap.between_events(),
             Self::Sound(_) => false,
             Self::Translate(translation) => translation.tap.between_events(),
+        }
+    }
+
+    /// The number of the event that the client could be told next, in a format that numbers them; else 0.
+    pub fn next_number(&self) -> u64 {
+        match self {
+            Self::Passthrough(tap) => tap.next_number(),
+            Self::Sound(_) => 0,
+            Self::Translate(translation) => translation.encoder.as_ref().map_or(0, StreamEncoder::next_number),
         }
     }
 

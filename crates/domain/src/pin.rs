@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::money::nanos;
-use crate::{CallId, CredentialId, KeyId, Money, Timestamp, UpstreamId, UserId};
+use crate::{CallId, CredentialId, Dialect, KeyId, Money, Timestamp, UpstreamId, UserId};
 
 /// Where a thing lives that an upstream made for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct Job {
     /// What is held for it.
     #[serde(with = "nanos", default)]
     pub hold: Money,
+    /// Of a batch: the format of its API. Each of its requests is billed by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Dialect>,
 }
 
 /// One step of a conversation that Tollgate keeps: what the client said, and what it was answered.

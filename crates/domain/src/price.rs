@@ -177,6 +177,16 @@ impl Price {
         found.map_or(&self.ordinary, |(_, tariff)| tariff)
     }
 
+    /// The price of calls that are all served by one tier.
+    #[must_use]
+    pub fn of_tier(&self, service_tier: &str) -> Self {
+        Self {
+            ordinary: self.tariff(Some(service_tier)).clone(),
+            tiers: Vec::new(),
+            image_kinds: self.image_kinds.clone(),
+        }
+    }
+
     /// Every tariff.
     pub fn tariffs(&self) -> impl Iterator<Item = &Tariff> {
         std::iter::once(&self.ordinary).chain(self.tiers.iter().map(|(_, tariff)| tariff))

@@ -401,7 +401,12 @@ fn shown(name: &str) -> String {
 }
 
 /// What the call may cost at most, at the dearest of its targets: failover may go there.
-fn hold_bound(route: &Route, facts: &RequestFacts, surface: Surface, body_bytes: usize) -> Result<HoldBound, Fault> {
+pub(crate) fn hold_bound(
+    route: &Route,
+    facts: &RequestFacts,
+    surface: Surface,
+    body_bytes: usize,
+) -> Result<HoldBound, Fault> {
     let mut highest: Option<HoldBound> = None;
     for target in &route.targets {
         let unpriced = || {

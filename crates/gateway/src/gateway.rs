@@ -20,7 +20,7 @@ use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::realtime::Sessions;
-use crate::recall::{Recall, jobs};
+use crate::recall::{Recall, batches, jobs};
 use crate::upstream::auth::accounts::{self, AccountTokens};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
@@ -208,7 +208,10 @@ impl Gateway {
 
     /// Looks after work in the background that is not billed yet, until `shutdown`.
     pub async fn look_after(&self, shutdown: CancellationToken) {
-        jobs::look_after(Arc::clone(&self.inner), shutdown).await;
+        tokio::join!(
+            jobs::look_after(Arc::clone(&self.inner), shutdown.clone()),
+            batches::look_after(&self.inner, shutdown)
+        );
     }
 
     /// What routing knows of upstreams and credentials.

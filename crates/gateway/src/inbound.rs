@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use crate::recall::responses::Wish;
+use crate::uploads::UploadPath;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) enum Inbound {
     Response(Wish, String),
     /// A provider path beyond the metered operations, without version prefix, in the provider's family.
     Passthrough(Dialect, String),
+    /// The beginning or a piece of an upload to Google.
+    Upload(UploadPath),
     /// `/health`, `/livez`
     Live,
     /// `/readyz`
@@ -116,6 +119,14 @@ const CALLS: [(&str, Surface); 17] = [
     ("/v2/rerank", task(Operation::Rerank)),
 ];
 
+/// What is asked at a path of the API, below its version.
+pub(crate) fn surface_at(path: &str) -> Option<Surface> {
+    CALLS
+        .iter()
+        .find(|(known, _)| *known == path)
+        .map(|(_, surface)| *surface)
+}
+
 const fn task(operation: Operation) -> Surface {
     Surface::new(operation, Dialect::OpenaiChat)
 }
@@ -130,6 +141,9 @@ impl Inbound {
         } else {
             path
         };
+        if let Some(upload) = UploadPath::read(path) {
+            return (Dialect::Gemini, Ok(Self::Upload(upload)));
+        }
         let (version, rest) = version(path);
         let Some(rest) = rest else {
             return (Dialect::OpenaiChat, Ok(operation_path(path)));

@@ -27,6 +27,7 @@ mod metrics;
 mod needs;
 pub mod oauth;
 mod operate;
+mod own_address;
 mod passthrough;
 mod pipeline;
 mod realtime;
@@ -39,6 +40,7 @@ mod server;
 mod settle;
 mod translation;
 mod unwrapped;
+mod uploads;
 mod upstream;
 
 pub use authenticate::presented_key;

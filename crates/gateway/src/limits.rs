@@ -179,6 +179,9 @@ pub(crate) const RESPONSE_KNOWN_FOR: Duration = Duration::from_hours(31 * 24);
 /// How long the place of a file, batch and the like is remembered: they are kept until they are deleted.
 pub(crate) const THING_KNOWN_FOR: Duration = Duration::from_hours(400 * 24);
 
+/// How long an upload may take that has begun: Google forgets it after some two days.
+pub(crate) const UPLOAD_KNOWN_FOR: Duration = Duration::from_hours(48);
+
 /// Ids in the path and body of one request that are looked up.
 pub(crate) const IDS_MAX: usize = 64;
 
@@ -193,6 +196,35 @@ pub(crate) const JOBS_OF_USER_MAX: usize = 1_000;
 
 /// How long a response in the background may take before it is given up: the longest take hours.
 pub(crate) const JOB_KNOWN_FOR: Duration = Duration::from_hours(48);
+
+/// Batches that are not billed yet, of this process, and of one user: each has a hold and is asked for once a minute.
+pub(crate) const BATCHES_MAX: usize = 1_000;
+/// See [`BATCHES_MAX`].
+pub(crate) const BATCHES_OF_USER_MAX: usize = 100;
+
+/// How long a batch may take before it is given up: they take up to two days, and an upstream may be away after that.
+pub(crate) const BATCH_KNOWN_FOR: Duration = Duration::from_hours(7 * 24);
+
+/// Requests of one batch: Anthropic takes 100,000, `OpenAI` 50,000.
+pub(crate) const BATCH_REQUESTS_MAX: usize = 100_000;
+
+/// Bytes of a batch's file of requests or results: `OpenAI` takes 200 MB, Anthropic 256 MB; results of as many requests
+/// with long answers come to some gigabytes. They are read line by line and never kept.
+pub(crate) const BATCH_FILE_MAX: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Bytes of one line of such a file: a request with pictures, or an answer.
+pub(crate) const BATCH_LINE_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a batch's requests may take to be read while its client waits, and its results in the background.
+pub(crate) const BATCH_ASKED_TIMEOUT: Duration = Duration::from_mins(2);
+/// See [`BATCH_ASKED_TIMEOUT`].
+pub(crate) const BATCH_RESULTS_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// Batches whose results are read at the same time.
+pub(crate) const BATCH_READS_MAX: usize = 4;
+
+/// Receipts of a batch that are written before it is waited for their being durable.
+pub(crate) const BATCH_RECEIPTS_MAX: usize = 256;
 
 /// Responses in the background that are asked for at the same time.
 pub(crate) const LOOKS_MAX: usize = 16;

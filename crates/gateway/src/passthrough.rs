@@ -2,8 +2,8 @@
 //!
 //! They see the operator's whole account, so only keys with `passthrough: true` may use them, and only the paths of
 //! the provider's allow-list. They are forwarded byte for byte to one upstream of the caller's format, and to the one that
-//! made it where they name something; nothing is metered, nothing is retried, since such a request may have done its work
-//! already.
+//! made it where they name something; nothing is retried, since such a request may have done its work already. Only batches
+//! are metered (`recall/batches`): what they cost is known when they are done.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use domain::snapshot::{Credential, Key, Upstream};
 use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admit::read_body;
@@ -23,7 +23,7 @@ use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
 use crate::recall::responses::{Ask, limited};
-use crate::recall::{Maker, jobs, things};
+use crate::recall::{Maker, batches, jobs, things};
 use crate::upstream::confidence;
 use crate::upstream::request::{query_without_key, relayed_headers};
 
@@ -42,9 +42,7 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, Fault> {
     let caller = authenticate(gateway, &head, peer)?;
     if !caller.key.passthrough {
-        let message =
-            format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
-        return Err(Fault::new(FaultKind::Forbidden, message));
+        return Err(forbidden(path));
     }
     let _permit = limited(gateway, &caller.key)?;
     let body = read_body(gateway, &head, body).await?;
@@ -56,6 +54,16 @@ pub(crate) async fn forward(
         Some((upstream, credential_of(gateway, upstream, &caller.key)?))
     };
     let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
+    if head.method == Method::DELETE {
+        batches::before_deletion(gateway, upstream.id, path).await?;
+    }
+    let batch = match batches::made_at(&head.method, dialect, path) {
+        None => None,
+        Some(made) => {
+            let place = (upstream, credential);
+            Some(Box::pin(batches::admit(gateway, &caller, made, place, &body.bytes, started)).await?)
+        }
+    };
     let query = head.uri.query().map(query_without_key);
     let ask = Ask {
         upstream,
@@ -73,12 +81,28 @@ pub(crate) async fn forward(
     );
     let maker = Maker::new(caller.key.user.id, caller.key.id, upstream, credential);
     let source = Source::Upstream(body, None);
+    let source = match batch {
+        Some(batch) if answered.status.is_success() => batches::begin(gateway, maker, batch, source).await?,
+        _ => source,
+    };
     let source = things::note(gateway, maker, (&head.method, path), &named, &answered, source).await;
+    let source = batches::retell(&head, path, &answered, source).await;
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 
+/// The refusal of a key that may not.
+pub(crate) fn forbidden(path: &str) -> Fault {
+    let message =
+        format!("`{path}` is not one of the metered operations; only a key with `passthrough: true` may use it");
+    Fault::new(FaultKind::Forbidden, message)
+}
+
 /// The first credential that is for this key and may be used once more today.
-fn credential_of<'a>(gateway: &Inner, upstream: &'a Upstream, key: &Key) -> Result<&'a Arc<Credential>, Fault> {
+pub(crate) fn credential_of<'a>(
+    gateway: &Inner,
+    upstream: &'a Upstream,
+    key: &Key,
+) -> Result<&'a Arc<Credential>, Fault> {
     let usable = |credential: &&Arc<Credential>| {
         // An account that nobody has logged in again is of no use.
         let account = credential.account.as_ref();
@@ -151,7 +175,8 @@ fn signed(upstream: &Upstream, status: StatusCode, mut headers: HeaderMap, body:
     response
 }
 
-fn choose<'a>(
+/// The first upstream of the format that has the path, or the one that the client picks.
+pub(crate) fn choose<'a>(
     snapshot: &'a Snapshot,
     dialect: Dialect,
     path: &str,
@@ -176,7 +201,7 @@ fn choose<'a>(
 
 /// Whether the provider's allow-list has the path. Dot segments never pass: an upstream may resolve them to something
 /// that is not on the list.
-fn is_allowed(upstream: &Upstream, path: &str) -> bool {
+pub(crate) fn is_allowed(upstream: &Upstream, path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let dots =
         path.split('/').any(|segment| matches!(segment, "." | "..")) || lower.contains("%2e") || lower.contains("%2f");
@@ -188,6 +213,6 @@ fn is_allowed(upstream: &Upstream, path: &str) -> bool {
             .any(|allowed| allowed.matches(path))
 }
 
-fn no_upstream(path: &str) -> Fault {
+pub(crate) fn no_upstream(path: &str) -> Fault {
     Fault::new(FaultKind::NoSuchPath, format!("no configured upstream offers `{path}`"))
 }

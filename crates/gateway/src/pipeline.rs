@@ -28,7 +28,7 @@ use crate::recall::{self, jobs, responses};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
-use crate::{count, headers, listing, operate, passthrough, realtime};
+use crate::{count, headers, listing, operate, passthrough, realtime, uploads};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -56,6 +56,7 @@ pub(crate) async fn answer(
         Ok(Inbound::Passthrough(dialect, path)) => {
             Box::pin(passthrough::forward(gateway, dialect, &path, head, body, peer, started)).await
         }
+        Ok(Inbound::Upload(path)) => Box::pin(uploads::forward(gateway, &path, head, body, peer, started)).await,
         Ok(Inbound::Live) => Ok(operate::live(gateway)),
         Ok(Inbound::Ready) => Ok(operate::ready(gateway)),
         Ok(Inbound::Metrics) => operate::metrics(gateway, &head),

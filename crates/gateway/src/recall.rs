@@ -5,6 +5,7 @@
 //! something, and wait for the database only when memory has forgotten it: after a restart, or when another process made
 //! it. The usual call does neither (`docs/adr/0017-pins-and-kept-conversations.md`).
 
+pub(crate) mod batches;
 mod cache;
 pub(crate) mod jobs;
 mod keep;
@@ -22,9 +23,10 @@ use parking_lot::Mutex;
 use store::{CONVERSATION_TURNS_MAX, Store, StoreError};
 
 use crate::limits::CONVERSATION_BYTES_MAX;
+use batches::Batches;
 use cache::{Pins, Turns};
 use jobs::Jobs;
-pub(crate) use keep::{Maker, keep_turn, note_made};
+pub(crate) use keep::{Maker, keep_turn, note_item, note_made};
 pub(crate) use resolve::{RESPONSES, Recalled, Request, recall, set_input_aside};
 use writer::{Queue, Write};
 
@@ -34,9 +36,12 @@ pub(crate) struct Recall {
     /// How long a turn of a conversation is kept; zero: none is.
     keep: Duration,
     pins: Mutex<Pins>,
+    /// The last items of responses: hints where to go on, in memory only.
+    items: Mutex<Pins>,
     turns: Mutex<Turns>,
     queue: Queue,
     pub(crate) jobs: Jobs,
+    pub(crate) batches: Batches,
 }
 
 impl fmt::Debug for Recall {
@@ -62,9 +67,11 @@ impl Recall {
             store,
             keep,
             pins: Mutex::default(),
+            items: Mutex::default(),
             turns: Mutex::default(),
             queue: Queue::new(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
         }
     }
 
@@ -92,6 +99,29 @@ impl Recall {
             None if is_foreign => Ok(Found::Foreign),
             None => Ok(Found::Unknown),
         }
+    }
+
+    /// Where an item of a response lives, if that was seen not long ago.
+    fn item(&self, user: UserId, id: &str, now: Timestamp) -> Option<Arc<Pin>> {
+        let known = self.items.lock().get(id);
+        known.filter(|pin| pin.user == user && pin.expires_at > now)
+    }
+
+    /// Remembers where an item of a response lives.
+    fn note_item(&self, pin: Pin) {
+        self.items.lock().put(&Arc::new(pin));
+    }
+
+    /// Where a thing lives whose name is the right to it, whosever it is.
+    pub(crate) async fn find_made(&self, id: &str, now: Timestamp) -> Result<Option<Arc<Pin>>, Fault> {
+        let known = self.pins.lock().get(id).filter(|pin| pin.expires_at > now);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let mut stored = self.store.pins().find(id, now).await.map_err(|error| away(&error))?;
+        // Of two nobody knows which is meant.
+        let only = if stored.len() == 1 { stored.pop() } else { None };
+        Ok(only.map(Arc::new))
     }
 
     /// Remembers where a thing lives.

@@ -59,6 +59,8 @@ enum State {
         settled: Option<Settled>,
         last: VecDeque<Bytes>,
         call: Box<Call>,
+        /// The number of what could be told instead of the end, where events have numbers.
+        next_number: u64,
         /// Nothing may be told in words: the answer is sound.
         is_sound: bool,
         /// The connection is to be broken off after `last`, so that what came is not taken for the whole.
@@ -143,6 +145,7 @@ impl Relay {
                     settled,
                     last,
                     call,
+                    next_number,
                     is_sound,
                     breaks,
                 } => {
@@ -158,7 +161,9 @@ impl Relay {
                             last.pop_back();
                             *breaks = *is_sound;
                             if !*is_sound {
-                                last.push_back(dialects::in_band(call.dialect(), &unrecorded(), call.json_array));
+                                let (dialect, fault) = (call.dialect(), unrecorded());
+                                let told = dialects::in_band_numbered(dialect, &fault, call.json_array, *next_number);
+                                last.push_back(told);
                             }
                         }
                     }
@@ -259,6 +264,7 @@ impl Relay {
             settled,
             last,
             call: Box::new(call),
+            next_number: 0,
             is_sound: false,
             breaks: false,
         };
@@ -298,12 +304,14 @@ impl Relay {
             settled,
             last,
             call,
+            next_number,
             is_whole,
         } = streaming.close(end);
         self.state = State::Closing {
             settled,
             last,
             call: Box::new(call),
+            next_number,
             is_sound,
             breaks: is_sound && !is_whole,
         };
@@ -354,6 +362,8 @@ struct Closed {
     settled: Option<Settled>,
     last: VecDeque<Bytes>,
     call: Call,
+    /// The number of what could be told instead of the end.
+    next_number: u64,
     /// Nothing is to be told of a failure.
     is_whole: bool,
 }
@@ -590,10 +600,11 @@ impl Streaming {
         }
         let told = settled.as_ref().err().cloned().or(fault);
         let is_whole = told.is_none();
+        let next_number = streamed.tap.next_number();
         let last = match told {
             None => last,
             Some(_) if !streamed.tap.between_events() => Bytes::new(),
-            Some(fault) => dialects::in_band(call.dialect(), &fault, call.json_array),
+            Some(fault) => dialects::in_band_numbered(call.dialect(), &fault, call.json_array, next_number),
         };
         if ending == Ending::Complete {
             streamed.source.drain();
@@ -603,6 +614,7 @@ impl Streaming {
             settled: settled.ok().flatten(),
             last: ready,
             call,
+            next_number,
             is_whole,
         }
     }

@@ -23,7 +23,7 @@ use crate::decisions;
 use crate::dispatch::chosen;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
-use crate::recall::RESPONSES;
+use crate::recall::{self, RESPONSES};
 
 /// The open account of a call.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Settlement {
     permit: Option<Permit>,
     bill_abandoned: bool,
     hold_ran_out: bool,
+    /// Whether the hold is that of many receipts (a batch's): each takes its part.
+    is_shared: bool,
     pub(crate) attempts: Vec<AttemptRecord>,
     /// The attempt that is under way, and when it began.
     pub(crate) trying: Option<(Choice, u32)>,
@@ -133,6 +135,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: true,
             hold_ran_out: false,
+            is_shared: false,
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
@@ -181,7 +184,28 @@ impl Settlement {
             started: self.started,
             body_bytes: self.body_bytes as u64,
             hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
+            batch: None,
         }
+    }
+
+    /// Turns to the next request of a batch: an account of its own that shares the hold of the whole.
+    pub(crate) fn turn_to(&mut self, call: CallId, surface: Surface, route: Arc<Route>) {
+        if !self.is_shared {
+            self.is_shared = true;
+            self.session = Some(self.call);
+        }
+        self.gateway.metrics.call_opened();
+        (self.call, self.surface) = (call, surface);
+        self.model.clone_from(&route.model);
+        self.route = route;
+    }
+
+    /// Turns back from its requests to the batch itself.
+    pub(crate) const fn turn_back(&mut self, surface: Surface) {
+        if let Some(batch) = self.session.take() {
+            self.call = batch;
+        }
+        (self.surface, self.is_shared) = (surface, false);
     }
 
     /// Takes the account of a call along whose work goes on without its client. Dropping it writes no receipt: the work is
@@ -209,6 +233,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: self.bill_abandoned,
             hold_ran_out: self.hold_ran_out,
+            is_shared: self.is_shared,
             attempts: std::mem::take(&mut self.attempts),
             trying: None,
             broke: std::mem::take(&mut self.broke),
@@ -241,6 +266,7 @@ impl Settlement {
             permit: None,
             bill_abandoned: true,
             hold_ran_out: false,
+            is_shared: false,
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
@@ -345,6 +371,9 @@ impl Settlement {
     /// end of the answer must not be released.
     pub(crate) fn finish(&mut self, outcome: &Outcome<'_>) -> Result<Settled, Fault> {
         self.open = false;
+        if let Some(served) = outcome.served.as_ref().filter(|_| self.surface == RESPONSES) {
+            recall::note_item(&self.gateway, self.payer(), served);
+        }
         let finished_at = self.gateway.clock.now();
         let took_ms = self.elapsed_ms();
         self.cover_reported(outcome);
@@ -394,7 +423,9 @@ impl Settlement {
 
     /// From held to spent. Calls without a hold (free operations) spend nothing.
     fn take(&mut self, charged: Money) {
-        if let Some(hold) = self.hold.take() {
+        if let Some(hold) = self.hold.as_mut().filter(|_| self.is_shared) {
+            hold.charge(charged);
+        } else if let Some(hold) = self.hold.take() {
             hold.settle(charged);
         }
     }

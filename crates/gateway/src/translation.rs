@@ -66,6 +66,12 @@ pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Enc
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
+    // What the request names may be at the upstream that it is pinned to, whatever its format.
+    if call.pinned().is_none() {
+        question
+            .refuse_foreign_files(dialect)
+            .map_err(|error| untranslatable(&error))?;
+    }
     let told = match call
         .resumption
         .as_deref()

@@ -246,6 +246,16 @@ impl Hold {
         Ok(())
     }
 
+    /// Charges a part of what many charges share, and holds the rest on.
+    pub fn charge(&mut self, charged: Money) {
+        let taken = charged.min(self.amount).max(Money::ZERO);
+        self.amount -= taken;
+        self.account.change(|state| {
+            state.held -= wide(taken);
+            state.pending += wide(charged);
+        });
+    }
+
     /// Ends the hold: `charged` becomes pending until it is booked, the rest is free again, in one step.
     pub fn settle(mut self, charged: Money) {
         debug_assert!(

@@ -35,7 +35,8 @@ const PIN_COLUMNS: usize = 8;
 const SELECT: &str = "SELECT id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job FROM pins";
 
 impl Pins<'_> {
-    /// Remembers them; what was known of the same thing is replaced, the last of several is kept.
+    /// Remembers them; what was known of the same thing is replaced, the last of several is kept. What is owed for it stays
+    /// owed until [`billed`](Self::billed) says otherwise.
     pub async fn save(&self, pins: &[Pin]) -> Result<()> {
         let mut names = HashSet::new();
         let last: Vec<&Pin> = pins
@@ -147,7 +148,7 @@ async fn upsert(tx: &Tx<'_>, pins: &[&Pin]) -> Result<()> {
         "INSERT INTO pins (id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job) VALUES {} \
          ON CONFLICT (id, user_id) DO UPDATE SET key_id = excluded.key_id, upstream_id = excluded.upstream_id, \
          credential_id = excluded.credential_id, made_at = excluded.made_at, expires_at = excluded.expires_at, \
-         job = excluded.job",
+         job = coalesce(excluded.job, pins.job)",
         rows.join(", ")
     );
     tx.exec(&upsert, values).await.map(|_| ())

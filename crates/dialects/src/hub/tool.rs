@@ -1,7 +1,7 @@
 //! What a model may use.
 
 use domain::Dialect;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{CacheMark, Extra};
 
@@ -45,6 +45,17 @@ impl Tool {
             Self::Function { name, .. } | Self::Custom { name, .. } => Some(name),
             Self::Hosted(_) => None,
         }
+    }
+}
+
+/// The input of a custom tool that was called as a function of one text, as formats without custom tools are told it:
+/// the text of an object with nothing but one text in it; anything else is the input as it is.
+pub(crate) fn free_text(arguments: String) -> String {
+    let only = serde_json::from_str::<Map<String, Value>>(&arguments).ok();
+    let mut members = only.into_iter().flatten();
+    match (members.next(), members.next()) {
+        (Some((_, Value::String(text))), None) => text,
+        _ => arguments,
     }
 }
 

@@ -7,5 +7,5 @@ mod request;
 mod stream;
 
 pub(crate) use answer::answer;
-pub(crate) use request::{LEGACY_FUNCTIONS, request};
+pub(crate) use request::{CUSTOM_TOOLS, LEGACY_FUNCTIONS, request};
 pub(crate) use stream::StreamDecoder;

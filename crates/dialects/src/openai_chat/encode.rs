@@ -1,6 +1,7 @@
 //! From the vocabulary to Chat Completions: requests for upstreams, answers and streams for clients.
 
 mod answer;
+mod custom;
 mod message;
 mod request;
 mod said;

@@ -102,7 +102,7 @@ fn read_parts<'a>(cursor: &mut Cursor<'a>, seen: &mut Observation) -> Result<Par
                 parts.delta_filled = is_filled(&mut value.clone())?;
                 parts.delta_bytes = seen.said(value)?;
             }
-            b"sequence_number" => seen.counter(value)?,
+            b"sequence_number" => seen.sequence(value)?,
             b"obfuscation" => seen.aside(value)?,
             b"text" | b"arguments" | b"refusal" | b"input" | b"code" => parts.text_filled |= is_filled(value)?,
             b"response" => parts.response = Some(value.skip()?),
@@ -128,6 +128,7 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
     let mut status = Finish::Unknown;
     let mut reason = None;
     let mut object = Object::default();
+    let mut last_item = None;
     cursor.object(|key, value| {
         match key {
             b"usage" => usage_span = Some(value.skip()?),
@@ -152,6 +153,7 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
                     let item = read_item(item.slice(span))?;
                     seen.tool_asked |= item.asks_tool;
                     output_bytes += item.bytes;
+                    last_item = item.id.or(last_item);
                     Ok::<(), Syntax>(())
                 })?;
             }
@@ -181,6 +183,9 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
     };
     seen.closing = !object.is_pending;
     object.note(seen);
+    if let (Some(stored), Some(id)) = (&mut seen.report.stored, last_item.filter(|id| id.raw.len() <= ID_MAX)) {
+        stored.last_item = Some(id.decode().into_owned());
+    }
     Ok(error.map(|span| cursor.slice(span)).or(has_failed.then_some(b"")))
 }
 
@@ -269,13 +274,14 @@ impl<'a> Object<'a> {
 
 /// What an output item is.
 #[derive(Debug, Default)]
-struct Item {
+struct Item<'a> {
+    id: Option<Text<'a>>,
     asks_tool: bool,
     name_bytes: u64,
     bytes: u64,
 }
 
-fn read_item(text: &[u8]) -> Result<Item, Syntax> {
+fn read_item(text: &[u8]) -> Result<Item<'_>, Syntax> {
     let mut item = Item::default();
     if text.is_empty() {
         return Ok(item);
@@ -297,6 +303,7 @@ fn read_item(text: &[u8]) -> Result<Item, Syntax> {
                     .any(|kind| text.is(kind))
                 });
             }
+            b"id" => item.id = value.string_if()?,
             b"name" => item.name_bytes = generated(value)?,
             b"content" | b"arguments" | b"input" | b"summary" | b"code" => item.bytes += generated(value)?,
             _ => {

@@ -47,7 +47,13 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
 
 fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
     if key == b"type" && value.kind()? == Kind::String {
-        facts.by_reference |= value.string()?.is("item_reference");
+        let is_reference = value.string()?.is("item_reference");
+        facts.by_reference |= is_reference;
+        facts.expect_item(is_reference);
+        return Ok(true);
+    }
+    if key == b"id" && facts.expects_item() {
+        facts.take_item(value)?;
         return Ok(true);
     }
     if key == b"encrypted_content" {

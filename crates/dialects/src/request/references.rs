@@ -14,6 +14,8 @@ pub struct References {
     pub previous: Option<String>,
     /// Files, conversations, caches and containers, each once.
     pub things: Vec<String>,
+    /// The last item of an earlier response (Responses) that it names in place of sending it.
+    pub item: Option<String>,
     /// Whether there are more than can be looked up.
     pub are_too_many: bool,
 }
@@ -56,6 +58,15 @@ impl RequestFacts {
         } else {
             references.are_too_many = true;
         }
+    }
+
+    /// Reads the id of an item that is named in place of sending it. The last one counts: it is of the latest response.
+    pub(crate) fn take_item(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()?.filter(|text| (1..=ID_MAX).contains(&text.raw.len())) {
+            let references = self.references.get_or_insert_default();
+            references.item = Some(text.decode().into_owned());
+        }
+        Ok(())
     }
 
     /// Reads the id of the response that is continued.
@@ -143,6 +154,22 @@ mod tests {
         ] {
             assert!(scan(surface, bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_last_item_that_is_named_is_noted() {
+        let body = r#"{"input":[{"role":"user","content":"hi"},{"type":"item_reference","id":"rs_1"},
+            {"type":"item_reference","id":"msg_1"},{"type":"message","id":"msg_2","role":"assistant","content":[]},
+            {"role":"user","content":"and?"}]}"#;
+        let found = facts(Dialect::OpenaiResponses, body);
+        let named = found.references.unwrap();
+        assert_eq!((named.item.as_deref(), named.things.len()), (Some("msg_1"), 0));
+        let whole = r#"{"input":[{"type":"message","id":"msg_2","role":"assistant","content":[]}]}"#;
+        assert_eq!(
+            facts(Dialect::OpenaiResponses, whole).references,
+            None,
+            "it is sent, not named"
+        );
     }
 
     #[test]

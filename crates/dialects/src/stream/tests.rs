@@ -494,3 +494,32 @@ proptest! {
         let _end = tap.finish(true);
     }
 }
+
+#[test]
+fn the_number_of_the_next_event_is_known_however_the_others_were_read() {
+    let created = r#"{"type":"response.created","sequence_number":7,"response":{"id":"r","status":"in_progress"}}"#;
+    let delta = |number: u64| {
+        format!(
+            r#"{{"type":"response.output_text.delta","sequence_number":{number},"item_id":"m","output_index":0,"content_index":0,"delta":"ab"}}"#
+        )
+    };
+    let options = TapOptions {
+        surface: Surface::new(Operation::Chat, Dialect::OpenaiResponses),
+        hide_usage_chunk: false,
+        json_array: false,
+    };
+    let mut tap = StreamTap::new(options);
+    let mut out = Vec::new();
+    let mut push = |text: &str| {
+        tap.push(Bytes::from(format!("data: {text}\n\n")), &mut out);
+        tap.next_number()
+    };
+    assert_eq!(push(created), 8);
+    // The second and third fit the stencil of the first and are not read.
+    assert_eq!([8, 9, 10].map(|number| push(&delta(number))), [9, 10, 11]);
+    assert_eq!(push(": a comment"), 11);
+    assert_eq!(
+        push(r#"{"type":"error","sequence_number":0,"error":{"message":"no"}}"#),
+        11
+    );
+}

@@ -102,6 +102,14 @@ impl StreamEncoder {
         }
     }
 
+    /// The number of the event that could be told next, where they have numbers.
+    pub(crate) const fn next_number(&self) -> u64 {
+        match self {
+            Self::OpenaiResponses(encoder) => encoder.next_number(),
+            Self::OpenaiChat(_) | Self::AnthropicMessages(_) | Self::Gemini(_) => 0,
+        }
+    }
+
     /// After the last event of a whole stream: what the format ends with, its terminator included.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
         match self {

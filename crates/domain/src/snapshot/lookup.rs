@@ -53,6 +53,27 @@ impl Snapshot {
         targets.filter(move |target| target.upstream.id == upstream)
     }
 
+    /// The route of the model at an upstream that an answer names, in the provider's words: `gpt-4o-2024-08-06` is what
+    /// was asked for as `gpt-4o`. Declared names come first, since they have the prices that people set.
+    pub fn answering(&self, upstream: UpstreamId, answered: &str) -> Option<Arc<Route>> {
+        let serves = |route: &Route| {
+            let own = route.own_targets();
+            own.filter(|target| target.upstream.id == upstream)
+                .any(|target| is_version(answered, &target.model))
+        };
+        let routes = self.routes.values().filter(|route| serves(route));
+        // Of several names the first in the alphabet, so that it is always the same.
+        let is_dated = |route: &Route| !route.own_targets().any(|target| same_name(&target.model, answered));
+        let listed = routes
+            .min_by_key(|route| (route.price.is_none(), is_dated(route), &route.model))
+            .cloned();
+        if listed.as_ref().is_some_and(|route| route.price.is_some()) {
+            return listed;
+        }
+        let by_glob = self.declared_glob(answered).filter(serves);
+        by_glob.map(Arc::new).or(listed)
+    }
+
     fn declared_glob(&self, name: &str) -> Option<Route> {
         let (_, row) = self.globs.iter().find(|(pattern, _)| pattern.matches(name))?;
         Some(self.with_fallbacks(self.glob_alone(name)?, row).0)
@@ -142,5 +163,45 @@ impl Route {
             .and_then(|answered| catalog::models().find(target.upstream.provider.catalog_name(), answered))
             .and_then(|facts| facts.price.clone().map(Arc::new))
             .or_else(|| target.price.clone())
+    }
+}
+
+/// Digits that a version begins with at least.
+const VERSION_MIN: usize = 3;
+
+/// Whether a name is that of a model, or of a dated version of it.
+fn is_version(answered: &str, model: &str) -> bool {
+    let Some((start, rest)) = answered.split_at_checked(model.len()) else {
+        return false;
+    };
+    // `-0613`, `-001`, `-2024-08-06`; but `claude-opus-4-1` is another model than `claude-opus-4`.
+    let is_date = |rest: &str| {
+        let first = rest.split('-').next().unwrap_or_default();
+        first.len() >= VERSION_MIN && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
+    start.eq_ignore_ascii_case(model) && (rest.is_empty() || rest.strip_prefix('-').is_some_and(is_date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_version;
+
+    #[test]
+    fn dated_versions_are_told_from_other_models() {
+        for (answered, model, expected) in [
+            ("gpt-4o", "GPT-4o", true),
+            ("gpt-4o-2024-08-06", "gpt-4o", true),
+            ("claude-haiku-4-5-20251001", "claude-haiku-4-5", true),
+            ("gpt-4-0613", "gpt-4", true),
+            ("gemini-2.0-flash-001", "gemini-2.0-flash", true),
+            ("claude-opus-4-1", "claude-opus-4", false),
+            ("gpt-4-", "gpt-4", false),
+            ("gpt-4o-mini", "gpt-4o", false),
+            ("gpt-4o-mini-2024-07-18", "gpt-4o", false),
+            ("gpt-4", "gpt-4o", false),
+            ("é", "g", false),
+        ] {
+            assert_eq!(is_version(answered, model), expected, "{answered} {model}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dialects::Edits;
 use domain::snapshot::{Credential, Target, Upstream};
 use domain::{Dialect, Operation, Surface};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::admit::Call;
 use crate::translation;
@@ -82,11 +82,18 @@ pub(super) fn translated(
     } else {
         (call.stream && served.dialect == Dialect::Gemini).then(|| "alt=sse".to_owned())
     };
-    let neutral;
+    let mut neutral;
     let client_headers = if is_own {
         &call.head.headers
     } else {
         neutral = translation::neutral_headers(&call.head.headers);
+        if let Some(betas) = call
+            .question
+            .as_ref()
+            .and_then(|question| question.betas(served.dialect))
+        {
+            neutral.insert("anthropic-beta", HeaderValue::from_static(betas));
+        }
         &neutral
     };
     Outgoing {

@@ -179,11 +179,17 @@ pub(crate) async fn resume(gateway: &Arc<Inner>) -> Result<usize, store::StoreEr
     let count = pins.len();
     for pin in pins {
         let Some(job) = &pin.job else { continue };
+        let user = payer(&snapshot, pin.user);
+        if job.batch.is_some() {
+            let route = Arc::new(route_of(&job.model, None));
+            let settlement = Settlement::reopen(gateway, user, pin.key, job, route);
+            gateway.recall.batches.add(Arc::new(pin), settlement);
+            continue;
+        }
         let listed = snapshot
             .route(&job.model)
             .filter(|route| target(route, &pin, job).is_some());
         let route = listed.unwrap_or_else(|| unlisted(&snapshot, &pin, job));
-        let user = payer(&snapshot, pin.user);
         let settlement = Settlement::reopen(gateway, user, pin.key, job, route);
         gateway.recall.jobs.add(Arc::new(pin), settlement);
     }
@@ -202,26 +208,34 @@ fn payer(snapshot: &Snapshot, id: UserId) -> Arc<User> {
 
 /// A model that is not served any more: the work goes on, and is worth what the catalog says.
 fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
-    let targets = home(snapshot, pin).map(|(upstream, _)| {
-        let facts = domain::catalog::models().find(upstream.provider.catalog_name(), &job.target);
-        Target {
-            upstream: Arc::clone(upstream),
-            model: job.target.as_str().into(),
-            weight: 1,
-            priority: 0,
-            tier: 0,
-            identity: 0,
-            price: facts.and_then(|facts| facts.price.clone().map(Arc::new)),
-            context: 0,
-            max_output: 0,
-            thinks: None,
-            capabilities: Capabilities::default(),
-        }
-    });
-    Arc::new(Route {
-        model: job.model.clone(),
+    let target = home(snapshot, pin).map(|(upstream, _)| unlisted_target(upstream, &job.target));
+    Arc::new(route_of(&job.model, target))
+}
+
+/// A model of an upstream that nobody declared, at the catalog's price.
+pub(super) fn unlisted_target(upstream: &Arc<Upstream>, model: &str) -> Target {
+    let facts = domain::catalog::models().find(upstream.provider.catalog_name(), model);
+    Target {
+        upstream: Arc::clone(upstream),
+        model: model.into(),
+        weight: 1,
+        priority: 0,
+        tier: 0,
+        identity: 0,
+        price: facts.and_then(|facts| facts.price.clone().map(Arc::new)),
+        context: 0,
+        max_output: 0,
+        thinks: None,
+        capabilities: Capabilities::default(),
+    }
+}
+
+/// A route that goes to one target, or nowhere.
+pub(super) fn route_of(model: &str, target: Option<Target>) -> Route {
+    Route {
+        model: model.to_owned(),
         strategy: domain::declaration::Strategy::default(),
-        targets: targets.into_iter().collect(),
+        targets: target.into_iter().collect(),
         price: None,
         system_prompt: None,
         bounds: RouteBounds::default(),
@@ -229,7 +243,7 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         fallback_on: Vec::new(),
         recovery: false,
         group: None,
-    })
+    }
 }
 
 /// Looks after what is not billed yet, until `shutdown`.

@@ -1,6 +1,7 @@
 //! Noting what an answer leaves behind: a response at an upstream, or a turn that is kept here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dialects::conversation;
 use domain::snapshot::{Credential, Upstream};
@@ -11,6 +12,7 @@ use crate::admit::Call;
 use crate::dispatch::{Answer, chosen};
 use crate::gateway::Inner;
 use crate::limits::{RESPONSE_KNOWN_FOR, THING_KNOWN_FOR, TURN_BYTES_MAX};
+use crate::settle::Served;
 
 /// For whom something was made, and where.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,17 @@ impl Maker {
             made_at: now,
             expires_at: now + known_for,
             job: None,
+        }
+    }
+}
+
+impl Maker {
+    /// The place of an upload that has begun.
+    pub(crate) fn upload(self, gateway: &Inner, name: &str, known_for: Duration) -> Pin {
+        let pin = self.pin(gateway, name, Kind::Thing);
+        Pin {
+            expires_at: pin.made_at + known_for,
+            ..pin
         }
     }
 }
@@ -91,6 +104,21 @@ pub(crate) async fn note_made(call: &mut Call, choice: Choice, answer: &Answer) 
     call.gateway.recall.pin_now(Arc::clone(&pin)).await?;
     call.job = Some(pin);
     Ok(())
+}
+
+/// Remembers the last item of a response that an upstream keeps. Clients that name items in place of sending them (Vercel's
+/// `ai` does) name those of the latest response last, so one says where all of them are.
+pub(crate) fn note_item(gateway: &Inner, (user, key): (UserId, KeyId), served: &Served<'_>) {
+    let stored = served.report.stored.as_deref();
+    if let Some(item) = stored.and_then(|stored| stored.last_item.as_deref()) {
+        let maker = Maker {
+            user,
+            key,
+            upstream: served.target.upstream.id,
+            credential: served.credential,
+        };
+        gateway.recall.note_item(maker.pin(gateway, item, Kind::Response));
+    }
 }
 
 /// Keeps the turn of a call whose whole answer was told as `response`.

@@ -122,6 +122,10 @@ async fn locate(
             Found::Unknown => {}
         }
     }
+    if let (Some(item), None) = (&named.item, recalled.pinned) {
+        let known = gateway.recall.item(user, item, now);
+        recalled.pinned = known.map(|pin| place(request.snapshot, &pin));
+    }
     Ok(())
 }
 

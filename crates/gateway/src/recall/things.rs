@@ -148,6 +148,9 @@ pub(crate) async fn note(
     }
     let (text, source) = read(source).await;
     let ids = text.as_deref().map(of_answer).unwrap_or_default();
+    if let (Some(pin), Some(text)) = (of_path.filter(|_| is_looked_at), &text) {
+        gateway.recall.batches.saw(pin, text);
+    }
     // What is looked at may be what a client wrote (a file's content): only the thing's own description is believed.
     let is_believed = is_made || of_path.is_some_and(|pin| ids.first() == Some(&pin.id));
     for id in ids.into_iter().filter(|_| is_believed) {
@@ -161,7 +164,7 @@ fn name_of(pin: &Pin) -> &str {
     pin.id.rsplit('/').next().unwrap_or_default()
 }
 
-fn is_short_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_short_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let length = headers
         .get(CONTENT_LENGTH)
@@ -170,7 +173,7 @@ fn is_short_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a body ahead; gives its text if it is short enough, and the body as if nothing had been read.
-async fn read(mut source: Source) -> (Option<Bytes>, Source) {
+pub(super) async fn read(mut source: Source) -> (Option<Bytes>, Source) {
     let mut all = Vec::new();
     let is_whole = loop {
         match source.next().await {

@@ -430,3 +430,26 @@ fn who_cannot_wait_is_told_what_is_free_now() {
     assert_eq!(account.try_hold(Policy::Hard, nanos(5)).unwrap().amount(), nanos(5));
     assert_eq!(account.view().held, Money::ZERO);
 }
+
+#[test]
+fn many_charges_may_share_a_hold() {
+    let (_accounts, account) = account(100);
+    let mut shared = hold(&account, Policy::Hard, 60).unwrap();
+    shared.charge(nanos(20));
+    assert_eq!(
+        (shared.amount(), account.view().held, account.view().pending),
+        (nanos(40), nanos(40), nanos(20))
+    );
+    drop(shared);
+    assert_eq!(
+        (account.view().held, account.view().available),
+        (Money::ZERO, nanos(80))
+    );
+    // A soft user owes what was used, whatever was held.
+    let mut token = hold(&account, Policy::Soft, 1).unwrap();
+    token.charge(nanos(30));
+    assert_eq!(
+        (token.amount(), account.view().held, account.view().pending),
+        (Money::ZERO, Money::ZERO, nanos(50))
+    );
+}

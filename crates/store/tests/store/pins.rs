@@ -80,12 +80,15 @@ on_both! {
             started: NOW,
             body_bytes: 10,
             hold: Money::from_nanos(5),
+            batch: None,
         };
         let owed = Pin { job: Some(job), ..pin("resp_1", ALICE) };
         store.pins().save(&[owed.clone(), pin("resp_2", ALICE)]).await.unwrap();
         assert_eq!(store.pins().jobs().await.unwrap(), std::slice::from_ref(&owed));
         assert_eq!(store.pins().clear(owed.expires_at).await.unwrap(), 1);
         assert_eq!(store.pins().jobs().await.unwrap(), std::slice::from_ref(&owed));
+        store.pins().save(&[pin("resp_1", ALICE)]).await.unwrap();
+        assert_eq!(store.pins().jobs().await.unwrap().len(), 1, "whoever sees it again forgives no debt");
         store.pins().billed(ALICE, "resp_1").await.unwrap();
         assert_eq!(store.pins().jobs().await.unwrap(), []);
         assert_eq!(store.pins().clear(owed.expires_at).await.unwrap(), 1);

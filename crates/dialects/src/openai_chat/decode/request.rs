@@ -12,6 +12,9 @@ use crate::hub::{
 /// In [`Request::echo`]: the client speaks of `functions`, the older word, and is answered in it.
 pub(crate) const LEGACY_FUNCTIONS: &str = "functions";
 
+/// Where a request notes its custom tools for the answer, which calls them so also where the target has functions only.
+pub(crate) const CUSTOM_TOOLS: &str = "custom";
+
 /// Reads a request.
 pub(crate) fn request(body: &[u8]) -> Result<Request, BadRequest> {
     let mut fields = Fields::parse(body)?;
@@ -159,6 +162,11 @@ pub(super) fn cache_mark(value: &Value) -> CacheMark {
 fn tools(fields: &mut Fields, request: &mut Request) -> Result<(), BadRequest> {
     for tool in fields.objects("tools")? {
         request.tools.push(read_tool(tool)?);
+    }
+    let customs = request.tools.iter().filter(|tool| matches!(tool, Tool::Custom { .. }));
+    let customs: Vec<Value> = customs.filter_map(|tool| tool.name().map(Value::from)).collect();
+    if !customs.is_empty() {
+        request.echo.insert(CUSTOM_TOOLS.to_owned(), customs.into());
     }
     if let Some(native) = fields.take("web_search_options") {
         let user_location = native.get("user_location").filter(|value| !value.is_null()).cloned();

@@ -3,11 +3,13 @@
 use domain::{Dialect, Usage};
 use serde_json::{Map, Value, json};
 
+use super::custom;
 use super::request::put;
 use super::said;
 use super::usage::Written;
 use crate::hub::{Answer, Extra, Losses, Stop, StopReason};
 use crate::openai_chat::decode::LEGACY_FUNCTIONS;
+
 use crate::translate::Reply;
 
 /// Writes an answer.
@@ -32,7 +34,7 @@ pub(crate) fn answer(answer: Answer, reply: &Reply, losses: &mut Losses) -> Valu
             };
             json!({
                 "index": index,
-                "message": said::answer(choice.parts, &base, legacy, losses),
+                "message": said::answer(custom::called(choice.parts, reply), &base, legacy, losses),
                 "logprobs": choice.logprobs,
                 "finish_reason": choice.stop.as_ref().map_or("stop", |stop| finish_reason(stop, legacy)),
             })

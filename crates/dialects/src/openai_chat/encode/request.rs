@@ -45,7 +45,10 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     put(
         &mut body,
         "response_format",
-        request.format.take().and_then(|format| shape(format, losses)),
+        request
+            .format
+            .take()
+            .and_then(|format| shape(format, request.extra.origin, losses)),
     );
     put(
         &mut body,
@@ -155,7 +158,7 @@ fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
     effort.map(|effort| if effort == Effort::Max { Effort::Xhigh } else { effort }.name().into())
 }
 
-fn shape(format: OutputFormat, losses: &mut Losses) -> Option<Value> {
+fn shape(format: OutputFormat, origin: Option<Dialect>, losses: &mut Losses) -> Option<Value> {
     match format {
         OutputFormat::Text => None,
         OutputFormat::Json => Some(json!({"type": "json_object"})),
@@ -165,6 +168,7 @@ fn shape(format: OutputFormat, losses: &mut Losses) -> Option<Value> {
             schema,
             strict,
         } => {
+            crate::schema::note_unenforced(strict, origin, losses);
             let mut inner = Map::new();
             inner.insert("name".to_owned(), name.unwrap_or_else(|| SCHEMA_NAME.to_owned()).into());
             put(&mut inner, "description", description.map(Value::from));

@@ -8,9 +8,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::answer::{finish_reason, id, is_legacy, model, named, note_unsaid, note_untold};
+use super::custom;
 use super::said;
 use super::usage::Written;
-use crate::hub::{Content, Delta, Event, Losses, Part, Source, Stop, Thinking};
+use crate::hub::{Content, Delta, Event, Losses, Part, Source, Stop, Thinking, free_text};
+use crate::limits::WAITING_MAX;
 use crate::sse;
 use crate::translate::Reply;
 
@@ -25,6 +27,8 @@ pub(crate) struct StreamEncoder {
     service_tier: Option<String>,
     usage: Option<Usage>,
     choices: Vec<Told>,
+    /// Bytes of wrapped inputs that are held back.
+    held: usize,
 }
 
 /// What was told of one choice.
@@ -61,6 +65,8 @@ enum Kind {
         index: u32,
         custom: bool,
         has_arguments: bool,
+        /// What a custom tool is called with where the target calls it as a function: told when it is whole.
+        wrapped: Option<String>,
     },
     Whole,
 }
@@ -125,11 +131,13 @@ impl StreamEncoder {
             service_tier: None,
             usage: None,
             choices: Vec::new(),
+            held: 0,
             reply,
         }
     }
 
-    /// Tells one event. Nothing is kept back but the end, so it is always true.
+    /// Tells one event. Nothing is kept back but the end, and what custom tools are called with as functions; false where
+    /// that is too much.
     pub(crate) fn event(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) -> bool {
         match event {
             Event::Start {
@@ -166,7 +174,7 @@ impl StreamEncoder {
             Event::Usage(usage) => self.usage = Some(usage),
             Event::ServiceTier(tier) => self.service_tier = Some(named(tier)),
         }
-        true
+        self.held <= WAITING_MAX
     }
 
     /// The finish reasons, the usage if the client asked for it, and the terminator.
@@ -231,7 +239,12 @@ impl StreamEncoder {
             "thought_signature",
             "the format has a place for the seals of tool calls only",
         );
-        let first = std::mem::replace(&mut part.content, Content::Refusal(String::new()));
+        let mut first = std::mem::replace(&mut part.content, Content::Refusal(String::new()));
+        let wrapped = match &mut first {
+            Content::ToolCall(call) => custom::wrapped(call, &self.reply),
+            _ => None,
+        };
+        self.held += wrapped.as_ref().map_or(0, String::len);
         let kind = match &first {
             Content::Text { .. } => Kind::Text {
                 before: self.told(choice).chars,
@@ -244,6 +257,7 @@ impl StreamEncoder {
                 index: self.told(choice).next_call(),
                 custom: call.custom,
                 has_arguments: !call.arguments.is_empty(),
+                wrapped,
             },
             Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } => Kind::Whole,
         };
@@ -400,6 +414,7 @@ impl StreamEncoder {
                     index,
                     custom,
                     has_arguments,
+                    wrapped,
                 },
             ..
         }) = self.part(choice, place)
@@ -408,6 +423,11 @@ impl StreamEncoder {
         };
         let (index, custom) = (*index, *custom);
         *has_arguments |= !text.is_empty();
+        if let Some(wrapped) = wrapped {
+            wrapped.push_str(text);
+            self.held += text.len();
+            return;
+        }
         if custom {
             self.delta(
                 choice,
@@ -430,6 +450,15 @@ impl StreamEncoder {
 
     /// A call without arguments has the empty object here, never nothing.
     fn close(&mut self, choice: u32, place: u32, out: &mut Vec<u8>) {
+        if let Some(ToldPart {
+            kind: Kind::Call { wrapped, .. },
+            ..
+        }) = self.part(choice, place)
+            && let Some(wrapped) = wrapped.take()
+        {
+            self.held -= wrapped.len();
+            self.arguments(choice, place, &free_text(wrapped), out);
+        }
         if let Some(ToldPart {
             kind:
                 Kind::Call {

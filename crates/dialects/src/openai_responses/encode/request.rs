@@ -75,7 +75,11 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
     let left = left(&mut extra, "reasoning");
     set(&mut body, "reasoning", reasoning(request.reasoning, left));
     let left = self::left(&mut extra, "text");
-    set(&mut body, "text", text(request.format, request.verbosity, left, losses));
+    set(
+        &mut body,
+        "text",
+        text(request.format, request.verbosity, left, origin, losses),
+    );
     include(&mut body, &mut extra, wants_seals, request.logprobs);
     if request.stream {
         body.insert("stream".to_owned(), true.into());
@@ -178,6 +182,7 @@ fn text(
     format: Option<OutputFormat>,
     verbosity: Option<Verbosity>,
     left: Map<String, Value>,
+    origin: Option<Dialect>,
     losses: &mut Losses,
 ) -> Option<Value> {
     let mut members = Map::new();
@@ -190,6 +195,7 @@ fn text(
             schema,
             strict,
         } => {
+            crate::schema::note_unenforced(strict, origin, losses);
             let mut members = Map::new();
             members.insert("type".to_owned(), "json_schema".into());
             // Others have no name for a schema; here it must have one.

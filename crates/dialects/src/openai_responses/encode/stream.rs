@@ -42,6 +42,11 @@ impl StreamEncoder {
         self.kept = self.is_kept.then(|| response.to_string());
     }
 
+    /// The number of the event that could be told next.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.sequence
+    }
+
     /// The whole answer, where it is to be kept.
     pub(crate) const fn take_kept(&mut self) -> Option<String> {
         self.kept.take()

@@ -14,7 +14,8 @@ fn same(body: &Value) {
     let (mut again, losses) = encoded(decoded(body));
     again["model"].clone_from(&body["model"]);
     assert_eq!(&again, body);
-    assert_eq!(losses, []);
+    // What is told is no loss, but for what OpenAI says that it refuses.
+    assert!(losses.iter().all(|loss| loss.what == "input_audio"), "{losses:?}");
 }
 
 fn parts(request: &Request) -> Vec<(Role, &Content)> {

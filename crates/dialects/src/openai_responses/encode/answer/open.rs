@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::seal;
 use super::super::item::put_back;
 use super::wire::{Piece, Wire};
-use crate::hub::{Extra, Losses, Signature};
+use crate::hub::{Extra, Losses, Signature, free_text};
 
 /// What is open.
 #[derive(Debug)]
@@ -344,7 +344,7 @@ impl Call {
 
     pub(super) fn end(mut self, at: usize, wire: &mut Wire<'_>) -> Value {
         if self.unwraps {
-            self.arguments = unwrapped(std::mem::take(&mut self.arguments));
+            self.arguments = free_text(std::mem::take(&mut self.arguments));
             self.tell(&self.arguments, at, wire);
         } else if self.arguments.is_empty() && !self.custom {
             "{}".clone_into(&mut self.arguments);
@@ -360,15 +360,5 @@ impl Call {
             || json!({"item_id": self.id, "output_index": at, input: self.arguments}),
         );
         self.item("completed", &self.arguments)
-    }
-}
-
-/// The text of an object with nothing but one text in it; anything else is the input as it is.
-fn unwrapped(arguments: String) -> String {
-    let only = serde_json::from_str::<Map<String, Value>>(&arguments).ok();
-    let mut members = only.into_iter().flatten();
-    match (members.next(), members.next()) {
-        (Some((_, Value::String(text))), None) => text,
-        _ => arguments,
     }
 }

@@ -108,6 +108,13 @@ fn media(media: Media, is_family: bool, losses: &mut Losses) -> Vec<Value> {
                     return Vec::new();
                 }
             };
+            // What a message may hold is text, pictures and files (openai 3.57, `types/responses/response_input_content.py`);
+            // the part exists (`response_input_audio.py`), and OpenAI refuses it in words. Left out, the question would be
+            // answered without what it is about.
+            losses.note(
+                "input_audio",
+                "OpenAI lists no sound among what a message of Responses holds; it is sent for providers that take it",
+            );
             vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
         }
         (MediaKind::Video | MediaKind::Audio, _) => {

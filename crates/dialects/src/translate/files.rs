@@ -1,0 +1,144 @@
+//! Files that a request names, where the target is of another kind of provider.
+//!
+//! A file's name means something at the provider that keeps it and nowhere else. Sent on all the same, it is refused there
+//! in words about a file that the client knows to exist, or, worse, is the name of another one. Whoever knows that the
+//! target's upstream made the file (the gateway, by its pins) need not ask here.
+
+use domain::Dialect;
+
+use super::{Kind, Question};
+use crate::hub::{BadRequest, Content, Part, Source};
+
+impl Question {
+    /// Refuses a request that names a file of another kind of provider than the target's.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn refuse_foreign_files(&self, dialect: Dialect) -> Result<(), BadRequest> {
+        let (Kind::Conversation(request) | Kind::Count(request)) = &self.asked else {
+            return Ok(());
+        };
+        let keeper = request.extra.origin.map(family);
+        if keeper.is_none_or(|keeper| keeper == family(dialect)) {
+            return Ok(());
+        }
+        let mut parts = request.messages.iter().flat_map(|message| &message.parts);
+        match parts.find_map(file_in) {
+            None => Ok(()),
+            Some(id) => Err(BadRequest::new(
+                "file",
+                format!("`{id}` is the name of a file at another provider than the model's; send its content instead"),
+            )),
+        }
+    }
+}
+
+/// What Anthropic's API is told in `anthropic-beta` where a request names a file. Everything else that our encoder writes is
+/// in the types of its SDK outside of `beta` (anthropic 2.14: `types/tool_union_param.py`, `output_config_param.py`), and so
+/// are files, of late (`file_document_source_param.py`); who speaks the format and is behind wants to be told, and who is
+/// not takes it (`anthropic_beta_param.py`; litellm 1.109.1 sends it too, `llms/anthropic/common_utils.py`).
+const FILES_BETA: &str = "files-api-2025-04-14";
+
+impl Question {
+    /// What of the API a target of this dialect must be told to switch on, for the request as it is told.
+    pub fn betas(&self, dialect: Dialect) -> Option<&'static str> {
+        let (Kind::Conversation(request) | Kind::Count(request)) = &self.asked else {
+            return None;
+        };
+        let mut parts = request.messages.iter().flat_map(|message| &message.parts);
+        let names_file = dialect == Dialect::AnthropicMessages && parts.any(|part| file_in(part).is_some());
+        names_file.then_some(FILES_BETA)
+    }
+}
+
+/// Formats of one provider: its files have one kind of names.
+const fn family(dialect: Dialect) -> Dialect {
+    match dialect {
+        Dialect::OpenaiResponses => Dialect::OpenaiChat,
+        other => other,
+    }
+}
+
+/// The first file that a part names.
+fn file_in(part: &Part) -> Option<&str> {
+    match &part.content {
+        Content::Media(media) => match &media.source {
+            Source::File(id) => Some(id),
+            Source::Parts(parts) => parts.iter().find_map(file_in),
+            Source::Url(_) | Source::Base64(_) | Source::Text(_) => None,
+        },
+        Content::ToolResult(result) => result.parts.iter().find_map(file_in),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Operation, Surface};
+    use serde_json::json;
+
+    use super::*;
+    use crate::translate::Asked;
+
+    fn question(dialect: Dialect, body: &serde_json::Value) -> Question {
+        let asked = Asked {
+            surface: Surface::new(Operation::Chat, dialect),
+            model: "m",
+            stream: false,
+            json_array: false,
+            id: "1",
+            created: 0,
+        };
+        Question::read(&asked, body.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn files_by_name_are_for_their_own_kind_of_provider() {
+        let chat =
+            json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]});
+        let responses = json!({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]});
+        let anthropic = json!({"max_tokens": 1, "messages": [{"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": [
+                {"type": "document", "source": {"type": "file", "file_id": "file_1"}}]}]}]});
+        let gemini = json!({"contents": [{"role": "user", "parts": [
+            {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}]}]});
+        for (origin, body) in [
+            (Dialect::OpenaiChat, &chat),
+            (Dialect::OpenaiResponses, &responses),
+            (Dialect::AnthropicMessages, &anthropic),
+            (Dialect::Gemini, &gemini),
+        ] {
+            let question = question(origin, body);
+            for target in Dialect::ALL {
+                let is_own = family(origin) == family(target);
+                assert_eq!(
+                    question.refuse_foreign_files(target).is_ok(),
+                    is_own,
+                    "{origin} {target}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn anthropic_is_told_that_files_are_named() {
+        let named =
+            json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]}]});
+        let plain = json!({"messages": [{"role": "user", "content": "hi"}]});
+        let betas = |body, dialect| question(Dialect::OpenaiChat, body).betas(dialect);
+        assert_eq!(betas(&named, Dialect::AnthropicMessages), Some(FILES_BETA));
+        assert_eq!(betas(&named, Dialect::OpenaiResponses), None);
+        assert_eq!(betas(&plain, Dialect::AnthropicMessages), None);
+    }
+
+    #[test]
+    fn what_has_no_name_is_nobodys() {
+        let gemini = json!({"contents": [{"role": "user", "parts": [
+            {"fileData": {"fileUri": "https://example.org/a.pdf"}}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}]});
+        assert!(
+            question(Dialect::Gemini, &gemini)
+                .refuse_foreign_files(Dialect::OpenaiChat)
+                .is_ok()
+        );
+    }
+}
