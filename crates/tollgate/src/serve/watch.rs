@@ -1,6 +1,7 @@
 //! Following changes: of the file, told by the system or by SIGHUP; of the database, found by its revision.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::Gateway;
@@ -139,7 +140,14 @@ impl Followed {
                     tracing::info!("the database is back");
                 }
                 if let Some(snapshot) = snapshot {
-                    self.gateway.publish(snapshot);
+                    self.gateway.publish(Arc::clone(&snapshot));
+                    // Afterwards: whoever reads it may rely on it.
+                    tracing::info!(
+                        revision = snapshot.revision,
+                        upstreams = snapshot.upstreams.len(),
+                        keys = snapshot.keys.len(),
+                        "changes are in force"
+                    );
                 }
             }
             Err(error) if !state.database_away => {

@@ -63,12 +63,6 @@ impl World {
     async fn rebuild(&mut self, config: Config) -> Result<Arc<Snapshot>, StoreError> {
         let fresh = Arc::new(snapshot(&self.store, &config).await?);
         log_problems(&self.snapshot.problems, &fresh.problems);
-        tracing::info!(
-            revision = fresh.revision,
-            upstreams = fresh.upstreams.len(),
-            keys = fresh.keys.len(),
-            "changes are in force"
-        );
         self.snapshot = Arc::clone(&fresh);
         self.config = config;
         Ok(fresh)
