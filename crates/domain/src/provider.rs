@@ -97,7 +97,8 @@ pub struct Provider {
     /// Models it serves where neither the upstream nor discovery says.
     #[serde(default)]
     pub models: Vec<NamePattern>,
-    /// Further paths that keys with `passthrough: true` may use, as globs below `base_url`.
+    /// Further paths that keys with `passthrough: true` may use, as globs below `base_url`. A `*` at the end stands for what
+    /// may follow a whole segment: `/files*` is `/files`, `/files/x` and `/files:register`, not `/filesystem`.
     #[serde(default)]
     pub passthrough: Vec<NamePattern>,
     /// Whether it understands `stream_options.include_usage` (it must not be sent to those who answer 400 to it).

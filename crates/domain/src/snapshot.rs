@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub system_prompt: SystemPromptDecl,
     /// Where families of names belong.
     pub groups: Groups,
+    /// For the whole call, where an upstream does not say; also for a request to arrive (`server.request_timeout`).
+    pub request_timeout: Duration,
     /// By name, ascending.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Keys by their hash.

@@ -9,24 +9,23 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dialects::{Question, RequestFacts, ScanError};
 use domain::snapshot::{Key, Route};
 use domain::{CallId, Dialect, Failure, Fault, FaultKind, Money, Pin, Policy, Snapshot, Surface, Timestamp};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use metering::estimate::{self, Bound, HoldBound};
 use metering::tasks::{self, Task};
 use metering::{Exhausted, Hold};
 use uuid::Uuid;
 
+use crate::arrival::RequestBody;
 use crate::authenticate::Caller;
 use crate::budget::Share;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
-use crate::limits::{BODY_IDLE_TIMEOUT, HOLD_WAIT_MAX, MODEL_NAME_MAX};
+use crate::limits::{HOLD_WAIT_MAX, MODEL_NAME_MAX};
 use crate::recall::{self, Recalled};
 use crate::recovery::{self, Resumption};
 use crate::settle::Settlement;
@@ -93,106 +92,6 @@ impl Call {
 
     pub(crate) const fn dialect(&self) -> Dialect {
         self.path.surface.dialect
-    }
-}
-
-/// A request's body, and the bytes of the budget that it holds.
-#[derive(Debug)]
-pub(crate) struct RequestBody {
-    pub(crate) bytes: Bytes,
-    pub(crate) share: Share,
-}
-
-/// Reads a body within the bounds.
-pub(crate) async fn read_body(gateway: &Inner, head: &Parts, body: Incoming) -> Result<RequestBody, Fault> {
-    if let Some(encoding) = head.headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
-        let message = format!("content-encoding {encoding:?} is not supported; send the body as it is");
-        return Err(Fault::new(FaultKind::UnsupportedMedia, message));
-    }
-    let declared = head
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let limit = gateway.body_limit;
-    let too_large = || {
-        Fault::new(
-            FaultKind::TooLarge,
-            format!("the body is over the limit of {limit} bytes (server.body_limit)"),
-        )
-    };
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let mut share = gateway.bodies.share();
-    let full =
-        || Fault::new(FaultKind::Saturated, "too many large requests at once").retry_after(Duration::from_secs(1));
-    let mut collected = Collected::Nothing;
-    let mut body = body;
-    while let Some(frame) = next_frame(&mut body).await? {
-        let Ok(data) = frame.into_data() else { continue };
-        let length = collected.len() + data.len();
-        if length > limit {
-            return Err(too_large());
-        }
-        // Not by the length that was declared: a few clients that declare much and send nothing would lock out the rest.
-        if !share.grow(data.len()) {
-            return Err(full());
-        }
-        collected.push(data, declared);
-    }
-    Ok(RequestBody {
-        bytes: collected.into_bytes(),
-        share,
-    })
-}
-
-async fn next_frame(body: &mut Incoming) -> Result<Option<http_body::Frame<Bytes>>, Fault> {
-    match tokio::time::timeout(BODY_IDLE_TIMEOUT, body.frame()).await {
-        Ok(Some(Ok(frame))) => Ok(Some(frame)),
-        Ok(None) => Ok(None),
-        Ok(Some(Err(error))) => Err(Fault::new(
-            FaultKind::Malformed,
-            format!("the body could not be read: {error}"),
-        )),
-        Err(_) => Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")),
-    }
-}
-
-/// A body that usually is one piece, which then is not copied.
-enum Collected {
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Collected {
-    fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
-        }
-    }
-
-    fn push(&mut self, data: Bytes, declared: Option<usize>) {
-        match self {
-            Self::Nothing => *self = Self::One(data),
-            Self::One(first) => {
-                let mut all = BytesMut::with_capacity(declared.unwrap_or(0).max(first.len() + data.len()));
-                all.extend_from_slice(first);
-                all.extend_from_slice(&data);
-                *self = Self::Many(all);
-            }
-            Self::Many(all) => all.extend_from_slice(&data),
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Many(bytes) => bytes.freeze(),
-        }
     }
 }
 
@@ -430,7 +329,7 @@ pub(crate) fn hold_bound(
             }
             continue;
         }
-        let bound = Bound {
+        let mut bound = Bound {
             body_bytes: body_bytes as u64,
             by_reference: facts.by_reference,
             inline_media: u64::from(facts.inline_media),
@@ -442,12 +341,38 @@ pub(crate) fn hold_bound(
             max_output: target.max_output,
             generates: surface.operation.generates(),
         };
+        let served = target.upstream.serving(surface).unwrap_or(surface);
+        let params = target.upstream.params_of(served);
+        if !params.is_empty() {
+            add_params(&mut bound, served, params);
+        }
         let bound = estimate::hold_for(&bound, price);
         if highest.as_ref().is_none_or(|highest| bound.amount > highest.amount) {
             highest = Some(bound);
         }
     }
     highest.ok_or_else(|| Fault::new(FaultKind::NoSuchModel, "the model has no target"))
+}
+
+/// What an upstream's `params` make of the bound. They replace members of the same name and join the others, so of both
+/// the larger holds.
+fn add_params(bound: &mut Bound, served: Surface, params: &[(String, String)]) {
+    let members: Vec<String> = params
+        .iter()
+        .map(|(name, value)| format!("{}:{value}", serde_json::Value::from(name.as_str())))
+        .collect();
+    let added = format!("{{{}}}", members.join(","));
+    bound.body_bytes += added.len() as u64;
+    // What cannot be read is refused by the provider too.
+    let Ok(facts) = dialects::scan(served, added.as_bytes()) else {
+        return;
+    };
+    bound.by_reference |= facts.by_reference;
+    bound.inline_media += u64::from(facts.inline_media);
+    bound.tools |= facts.tools;
+    bound.searches += facts.searches;
+    bound.output_bound = bound.output_bound.max(facts.output_bound);
+    bound.choices = bound.choices.max(facts.choices);
 }
 
 pub(crate) async fn take_hold(account: &Arc<metering::Account>, policy: Policy, amount: Money) -> Result<Hold, Fault> {

@@ -3,8 +3,12 @@
 //! Each body alone is bounded by `server.body_limit`; a thousand of them at once would still be 32 GiB. Bytes are
 //! taken before they are read and given back when the body is dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use domain::KeyId;
+use parking_lot::Mutex;
 
 /// Bytes that may be held at once.
 #[derive(Clone, Debug)]
@@ -18,6 +22,67 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     left: Arc<AtomicUsize>,
     bytes: usize,
+}
+
+/// The bytes of bodies that are still arriving, by key: one key may not have all of a [`Budget`] for what it does not send.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    most: usize,
+    by_key: Mutex<HashMap<KeyId, usize>>,
+}
+
+/// What is arriving of one body; counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    arriving: &'a Arriving,
+    key: KeyId,
+    bytes: usize,
+}
+
+impl Arriving {
+    /// At most so many bytes for each key.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            by_key: Mutex::default(),
+        }
+    }
+
+    /// A body for this key, of which nothing is counted yet.
+    pub(crate) fn of(&self, key: KeyId) -> Part<'_> {
+        Part {
+            arriving: self,
+            key,
+            bytes: 0,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Counts all `bytes` that have arrived of it; false, and nothing counted, if that is too much for its key.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut by_key = self.arriving.by_key.lock();
+        let sum = by_key.entry(self.key).or_default();
+        if *sum + more > self.arriving.most {
+            return false;
+        }
+        *sum += more;
+        self.bytes += more;
+        true
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        let mut by_key = self.arriving.by_key.lock();
+        if let Some(sum) = by_key.get_mut(&self.key) {
+            *sum -= self.bytes;
+            if *sum == 0 {
+                by_key.remove(&self.key);
+            }
+        }
+    }
 }
 
 impl Budget {
@@ -75,6 +140,20 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_has_its_bound_and_others_theirs() {
+        let arriving = Arriving::new(10);
+        let (one, other) = (KeyId(1), KeyId(2));
+        let (mut a, mut b, mut c) = (arriving.of(one), arriving.of(one), arriving.of(other));
+        assert!(a.grow_to(4) && a.grow_to(6) && b.grow_to(4) && !b.grow_to(5));
+        assert!(c.grow_to(10) && !c.grow_to(11));
+        drop(a);
+        assert!(b.grow_to(10));
+        drop((b, c));
+        assert!(!arriving.of(one).grow_to(11), "refused, and its entry goes with it");
+        assert!(arriving.by_key.lock().is_empty());
+    }
 
     #[test]
     fn what_is_taken_comes_back() {

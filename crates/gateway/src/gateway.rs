@@ -16,7 +16,7 @@ use routing::Board;
 use store::{Journal, KeyHasher, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::Budget;
+use crate::budget::{Arriving, Budget};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::realtime::Sessions;
@@ -98,6 +98,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) bodies: Budget,
+    /// Those that are still on their way.
+    pub(crate) arriving: Arriving,
     pub(crate) body_limit: usize,
     pub(crate) fetches_urls: bool,
     pub(crate) keep_decisions: KeepDecisions,
@@ -150,6 +152,8 @@ impl Gateway {
             metrics: Metrics::new(),
             clock,
             bodies: Budget::new(options.body_budget),
+            // A body that is allowed by itself always may.
+            arriving: Arriving::new((options.body_budget / 2).max(options.body_limit)),
             body_limit: options.body_limit,
             fetches_urls: options.fetch_urls,
             keep_decisions: options.keep_decisions,

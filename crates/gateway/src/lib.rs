@@ -5,6 +5,7 @@
 //! call. Control and data plane meet only in data: a new [`domain::Snapshot`] is published, nothing else.
 
 mod admit;
+mod arrival;
 mod asked;
 mod authenticate;
 mod body;

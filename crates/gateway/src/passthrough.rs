@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::admit::read_body;
+use crate::arrival::{Arrival, read_body};
 use crate::authenticate::authenticate;
 use crate::body::Body;
 use crate::dispatch::{Overflow, Source, collect};
@@ -45,7 +45,8 @@ pub(crate) async fn forward(
         return Err(forbidden(path));
     }
     let _permit = limited(gateway, &caller.key)?;
-    let body = read_body(gateway, &head, body).await?;
+    let arrival = Arrival::of(&caller.key, &caller.snapshot);
+    let body = read_body(gateway, &head, body, arrival).await?;
     let named = things::named(gateway, &caller, (dialect, path), &body.bytes).await?;
     let place = if let Some(pin) = &named.place {
         jobs::home(&caller.snapshot, pin).filter(|(upstream, _)| is_allowed(upstream, path))
@@ -199,20 +200,80 @@ pub(crate) fn choose<'a>(
         .ok_or_else(|| no_upstream(path))
 }
 
-/// Whether the provider's allow-list has the path. Dot segments never pass: an upstream may resolve them to something
-/// that is not on the list.
+/// Whether the provider's allow-list has the path.
 pub(crate) fn is_allowed(upstream: &Upstream, path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    let dots =
-        path.split('/').any(|segment| matches!(segment, "." | "..")) || lower.contains("%2e") || lower.contains("%2f");
-    !dots
+    !is_ambiguous(path)
         && upstream
             .provider
             .passthrough
             .iter()
-            .any(|allowed| allowed.matches(path))
+            .any(|allowed| allowed.matches(path) && ends_a_segment(allowed.as_str(), path))
+}
+
+/// Whether an upstream may resolve the path to another than is written: dot segments, also behind parameters (`..;`), other
+/// characters for a slash, and what is encoded twice.
+fn is_ambiguous(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+    path.split('/').any(dots)
+        || ["\\", "%2e", "%2f", "%5c", "%25", "%3b", "%00"]
+            .iter()
+            .any(|odd| lower.contains(odd))
+}
+
+/// Whether the `*` at the end of an allowed path stands for further segments (`/files*` for `/files`, `/files/x` and
+/// `/files:register`), not for another name (`/filesystem`).
+fn ends_a_segment(allowed: &str, path: &str) -> bool {
+    let Some(stem) = allowed.strip_suffix('*').filter(|stem| !stem.contains(['*', '?'])) else {
+        return true;
+    };
+    let rest = path.get(stem.len()..).unwrap_or_default();
+    stem.ends_with('/') || rest.is_empty() || rest.starts_with(['/', ':'])
 }
 
 pub(crate) fn no_upstream(path: &str) -> Fault {
     Fault::new(FaultKind::NoSuchPath, format!("no configured upstream offers `{path}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_at_the_end_is_whole_segments() {
+        for path in ["/files", "/files/file-1/content", "/files:register"] {
+            assert!(ends_a_segment("/files*", path), "{path}");
+        }
+        for path in ["/filesystem", "/files-admin/x"] {
+            assert!(!ends_a_segment("/files*", path), "{path}");
+        }
+        assert!(ends_a_segment("/responses/*", "/responses/resp_1/cancel"));
+        assert!(ends_a_segment("/complete", "/complete"));
+    }
+
+    #[test]
+    fn what_may_be_read_as_another_path_is_refused() {
+        for path in [
+            "/files/../organization",
+            "/files/..;/organization",
+            "/files/.;x/organization",
+            "/files\\..\\organization",
+            "/files/..%5c..%5corganization",
+            "/files/%2e%2e/organization",
+            "/files/%252e%252e/organization",
+            "/files/x%2Fy",
+            "/files/x%00",
+        ] {
+            assert!(is_ambiguous(path), "{path}");
+        }
+        for path in [
+            "/files/file-1",
+            "/files/a..b",
+            "/models/gpt-4o:tuned",
+            "/files/with%20space",
+            "/files/caf%C3%A9",
+        ] {
+            assert!(!is_ambiguous(path), "{path}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use crate::admit::{self, Call};
+use crate::arrival::{Arrival, read_body};
 use crate::authenticate::{authenticate, client_address};
 use crate::body::Body;
 use crate::cors::Cors;
@@ -95,7 +96,7 @@ async fn call(
     let caller = authenticate(gateway, &head, peer)?;
     let key = Arc::clone(&caller.key);
     let dialect = path.surface.dialect;
-    let body = admit::read_body(gateway, &head, body).await?;
+    let body = read_body(gateway, &head, body, Arrival::of(&key, &caller.snapshot)).await?;
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {
         Ok(call) if count::is_to_be_estimated(&call) => Box::pin(count::estimate(call)).await,

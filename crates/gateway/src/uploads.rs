@@ -20,7 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response};
 use hyper::body::Incoming;
 
-use crate::admit::read_body;
+use crate::arrival::{Arrival, read_body};
 use crate::authenticate::{Caller, authenticate, client_address};
 use crate::body::Body;
 use crate::dispatch::Source;
@@ -104,7 +104,8 @@ pub(crate) async fn forward(
         return Err(forbidden(&path.path));
     }
     let _permit = limited(gateway, &uploader.key)?;
-    let body = read_body(gateway, &head, body).await?;
+    let arrival = Arrival::of(&uploader.key, &uploader.snapshot);
+    let body = read_body(gateway, &head, body, arrival).await?;
     let named = uploader.named(gateway, path, &body.bytes).await?;
     let (upstream, credential) = place(gateway, &uploader, &named, path, &head.headers)?;
     let maker = Maker::new(uploader.key.user.id, uploader.key.id, upstream, credential);

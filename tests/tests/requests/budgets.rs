@@ -29,6 +29,32 @@ fn without_a_price_who_pays_in_advance_is_refused_unless_it_is_free() {
     }
 }
 
+/// What an operator adds to requests is held for as well.
+#[test]
+fn an_upstreams_parameters_are_part_of_what_a_call_may_cost() {
+    let models = "models: [{name: gpt-4o, price: {input: 1.00, output: 10.00}, targets: [{upstream: openai-main, model: gpt-4o}]}]\n";
+    for params in ["n: 5", "max_completion_tokens: 500"] {
+        let upstream = Upstream::start();
+        let yaml = config(&upstream, models)
+            .replace("- {name: alice}", "- {name: alice, opening_credit: 0.10, policy: hard}")
+            .replace(
+                "models: [\"gpt-*\"",
+                &format!("params: {{{params}}}, models: [\"gpt-*\""),
+            );
+        let gateway = Setup::config(&yaml).start();
+        let answer = Answer::tokens(10).usage(Usage::of(10, 500));
+        upstream.always(Behaviour::answer(answer));
+        let body = json!({"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]});
+        let response = Request::post("/v1/chat/completions", &body)
+            .bearer(CLIENT_KEY)
+            .send(&gateway.url());
+        assert_eq!(response.status(), 200, "{}", response.text());
+        let receipt = receipt_of(&gateway, &response);
+        assert_eq!(receipt["charged"], 10 * 1_000 + 500 * 10_000, "{params}: {receipt}");
+        assert!(receipt.get("uncollected").is_none_or(|nanos| nanos == 0), "{receipt}");
+    }
+}
+
 #[test]
 fn without_a_price_others_are_served_and_it_is_flagged() {
     let upstream = Upstream::start();

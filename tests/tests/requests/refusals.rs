@@ -14,6 +14,7 @@ const ADMIN: &str = "admin-token-of-the-operator-0123456789";
 const POOR: &str = "sk-tg-has-no-money-0123456789abcdef";
 const SOFT: &str = "sk-tg-soft-no-money-0123456789abcdef";
 const BOUND: &str = "sk-tg-may-use-little-0123456789abcdef";
+const SECOND_KEY: &str = "sk-tg-another-of-alices-0123456789ab";
 const FREE: &str = "sk-tg-passthrough-0123456789abcdef";
 
 struct World {
@@ -232,11 +233,71 @@ fn what_is_no_http_does_no_harm() {
     assert_eq!(world.send(&Format::Chat.call("gpt-4o"), CLIENT_KEY).status(), 200);
 }
 
+/// A connection whose request has a head and, so far, nothing of the 64 KiB that it announces.
+fn begin_body(host: &str, key: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(host).expect("connected");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 65536\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream
+}
+
+/// Who sends large bodies and never ends them keeps out nobody but itself, and not for longer than a call may take.
+#[test]
+fn bodies_that_do_not_end_are_their_keys_trouble_only_and_for_a_time() {
+    let upstream = Upstream::start();
+    let second = format!("  - {{name: second, user: alice, key: \"{SECOND_KEY}\"}}\n");
+    let server = "server: {body_limit: 64KiB, body_budget: 128KiB, request_timeout: 3s}\n";
+    let gateway = Setup::config(&config(&upstream, &format!("{second}{server}")))
+        .env("ADMIN_TOKEN", ADMIN)
+        .start();
+    let host = gateway.url().replace("http://", "");
+    let mut slow: Vec<TcpStream> = (0..3).map(|_| begin_body(&host, CLIENT_KEY)).collect();
+    for stream in &mut slow {
+        // Two pieces, so that it is seen that more is coming.
+        stream.write_all(" ".repeat(16).as_bytes()).expect("sent");
+    }
+    for stream in &mut slow {
+        stream.write_all(" ".repeat(40_000).as_bytes()).expect("sent");
+    }
+    let answers: Vec<String> = slow
+        .into_iter()
+        .map(|mut stream| {
+            let mut answer = Vec::new();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+            let mut piece = [0; 4_096];
+            while !String::from_utf8_lossy(&answer).contains("\r\n\r\n") {
+                let read = stream.read(&mut piece).expect("an answer in time");
+                assert!(read > 0, "closed without an answer");
+                answer.extend_from_slice(&piece[..read]);
+            }
+            String::from_utf8_lossy(&answer)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    let count = |status: &str| answers.iter().filter(|line| line.contains(status)).count();
+    assert_eq!((count(" 408 "), count(" 503 ")), (1, 2), "{answers:?}");
+    let body = format!(
+        "{{\"model\": \"gpt-4o\", \"messages\": [], \"user\": \"{}\"}}",
+        "x".repeat(60_000)
+    );
+    let other = with_body(Format::Chat, &body).bearer(SECOND_KEY).send(&gateway.url());
+    assert_eq!(other.status(), 200, "{}", other.text());
+}
+
 /// What counts against the memory for bodies is what has come, not what somebody says is coming.
 #[test]
 fn bodies_together_are_bounded_by_what_was_sent() {
     let upstream = Upstream::start();
-    let yaml = config(&upstream, "server: {body_limit: 64KiB, body_budget: 128KiB}\n");
+    let second = format!("  - {{name: second, user: alice, key: \"{SECOND_KEY}\"}}\n");
+    let yaml = config(
+        &upstream,
+        &format!("{second}server: {{body_limit: 64KiB, body_budget: 128KiB}}\n"),
+    );
     let gateway = Setup::config(&yaml).env("ADMIN_TOKEN", ADMIN).start();
     let host = gateway.url().replace("http://", "");
     let call = |pad: usize| {
@@ -246,16 +307,10 @@ fn bodies_together_are_bounded_by_what_was_sent() {
         );
         with_body(Format::Chat, &body).bearer(CLIENT_KEY).send(&gateway.url())
     };
-    let mut connections: Vec<TcpStream> = (0..4)
-        .map(|_| {
-            let mut stream = TcpStream::connect(&host).expect("connected");
-            let head = format!(
-                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-length: 65536\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).expect("sent");
-            stream
-        })
-        .collect();
+    // Half of the room is for what arrives for one key.
+    let mut connections: Vec<TcpStream> = [CLIENT_KEY, SECOND_KEY, CLIENT_KEY, SECOND_KEY]
+        .map(|key| begin_body(&host, key))
+        .into();
     assert_eq!(call(20_000).status(), 200, "nothing has been sent yet");
     for stream in connections.iter_mut().take(2) {
         stream.write_all(" ".repeat(60_000).as_bytes()).expect("sent");

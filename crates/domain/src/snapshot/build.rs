@@ -170,14 +170,14 @@ impl Snapshot {
             defaults: resources.defaults,
             system_prompt: resources.system_prompt,
             groups: resources.groups,
+            request_timeout: resources.request_timeout.unwrap_or(Duration::from_mins(10)),
             account_modes: resources.account_modes,
             problems: resources.problems,
             ..Self::default()
         };
-        let request_timeout = resources.request_timeout.unwrap_or(Duration::from_mins(10));
         for row in resources.upstreams {
             let name = row.decl.name.clone();
-            match upstream(row, &resources.providers, &snapshot, request_timeout) {
+            match upstream(row, &resources.providers, &snapshot) {
                 Ok(upstream) => {
                     snapshot.problems.extend(unknown_modes(&upstream));
                     let upstream = snapshot.with_models_of_group(upstream);
@@ -447,12 +447,7 @@ fn identity(upstream: UpstreamId, model: &str) -> u64 {
     })
 }
 
-fn upstream(
-    row: UpstreamRow,
-    presets: &[Arc<Provider>],
-    snapshot: &Snapshot,
-    request_timeout: Duration,
-) -> Result<Upstream, String> {
+fn upstream(row: UpstreamRow, presets: &[Arc<Provider>], snapshot: &Snapshot) -> Result<Upstream, String> {
     let (decl, defaults) = (row.decl, &snapshot.defaults);
     let provider = profile(&decl, presets)?;
     let variables = variables(&provider, &decl.variables)?;
@@ -504,7 +499,7 @@ fn upstream(
         surface_params,
         proxy: decl.proxy,
         ca: decl.ca.map(PathBuf::from),
-        timeouts: timeouts(decl.timeouts, defaults, request_timeout),
+        timeouts: timeouts(decl.timeouts, defaults, snapshot.request_timeout),
         breaker: switched(decl.breaker, BreakerDecl::default()),
         cooldown: switched(decl.cooldown, CooldownDecl::default()),
         health: health(decl.health),

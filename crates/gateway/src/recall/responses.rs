@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use metering::Permit;
 
 use super::{Found, RESPONSES, jobs, no_such};
-use crate::admit::read_body;
+use crate::arrival::{Arrival, read_body};
 use crate::authenticate::{Caller, authenticate};
 use crate::body::Body;
 use crate::dispatch::{Overflow, Source, collect};
@@ -83,7 +83,10 @@ pub(crate) async fn answer(
         return Ok(response);
     }
     match gateway.recall.find(user, id, now).await? {
-        Found::Own(pin) => pinned(gateway, &snapshot, &pin, wish, &head, body).await,
+        Found::Own(pin) => {
+            let body = (body, Arrival::of(&key, &snapshot));
+            pinned(gateway, &snapshot, &pin, wish, &head, body).await
+        }
         Found::Unknown if key.passthrough => {
             // The operator's own. The slot is taken once more there.
             drop(permit);
@@ -147,12 +150,12 @@ async fn pinned(
     pin: &Pin,
     wish: Wish,
     head: &Parts,
-    body: Incoming,
+    (body, arrival): (Incoming, Arrival),
 ) -> Result<Response<Body>, Fault> {
     let home = jobs::home(snapshot, pin).filter(|(upstream, _)| !upstream.provider.builtin);
     let (upstream, credential) = home.ok_or_else(|| no_such("Response", &pin.id))?;
     let path = below(upstream, &pin.id, wish.suffix()).ok_or_else(|| no_such("Response", &pin.id))?;
-    let body = read_body(gateway, head, body).await?;
+    let body = read_body(gateway, head, body, arrival).await?;
     if wish == Wish::Delete && gateway.recall.jobs.has(pin) {
         // What is deleted can no longer be looked at, and so not be billed.
         jobs::look(gateway, pin).await;

@@ -100,8 +100,9 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
     match (a, b, c, d) {
         // "This network" reaches the host itself on Linux.
         (0 | 224.., ..) if !address.is_unspecified() => Reach::Nowhere,
-        // Alibaba's metadata service lies in the shared range, Azure's in a public one.
-        (100, 100, 100, 200) | (168, 63, 129, 16) | (169, 254, ..) => Reach::Metadata,
+        // Alibaba's metadata service lies in the shared range, Azure's in a public one, Oracle's older one among protocol
+        // assignments.
+        (100, 100, 100, 200) | (168, 63, 129, 16) | (192, 0, 0, 192) | (169, 254, ..) => Reach::Metadata,
         // This host, private networks, the shared range of providers; then protocol assignments, documentation and
         // benchmarking, which are nobody's.
         (0 | 127 | 10, ..)
@@ -209,7 +210,13 @@ mod tests {
                 "{address} is on the list"
             );
         }
-        for address in ["100.100.100.200", "168.63.129.16", "fe80::1", "fd20:ce::254"] {
+        for address in [
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "fe80::1",
+            "fd20:ce::254",
+        ] {
             assert!(!check(address, Origin::Operator), "{address}");
         }
     }

@@ -166,7 +166,13 @@ impl Shared {
 
     async fn through(&self, proxy: &Proxy, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let host = match self.egress.origin {
-            Origin::Operator => host.to_owned(),
+            Origin::Operator => {
+                // A name is the proxy's to look up, an address is known here.
+                if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+                    self.rules.check(address, self.egress.origin)?;
+                }
+                host.to_owned()
+            }
             Origin::Remote => {
                 let addresses = self.addresses(host).await?;
                 addresses

@@ -113,9 +113,9 @@ impl Outgoing<'_> {
 
 fn head(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
-    let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+    let connection = named_by_connection(client);
     for (name, value) in client {
-        let named = connection.is_some_and(|list| list.split(',').any(|item| name == item.trim()));
+        let named = is_named(connection, name);
         let in_body = upstream.provider.body_headers.contains_key(name.as_str());
         if !named && !in_body && !HOP_BY_HOP.contains(name) && !NOT_FORWARDED.contains(&name.as_str()) && !is_ours(name)
         {
@@ -150,6 +150,15 @@ pub(crate) fn in_body(upstream: &Upstream, client: &HeaderMap, served: Surface) 
     Some(told)
 }
 
+/// The list of headers that are for the connection only.
+fn named_by_connection(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONNECTION).and_then(|value| value.to_str().ok())
+}
+
+fn is_named(connection: Option<&str>, name: &HeaderName) -> bool {
+    connection.is_some_and(|list| list.split(',').any(|item| name == item.trim()))
+}
+
 fn is_ours(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-tollgate-")
 }
@@ -157,10 +166,19 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Takes from an upstream's answer what goes on to the client.
 pub(crate) fn relayed_headers(answer: &HeaderMap) -> HeaderMap {
     let mut relayed = HeaderMap::with_capacity(answer.len() + 6);
+    let connection = named_by_connection(answer);
     for (name, value) in answer {
         let text = name.as_str();
-        let limits = text.starts_with("x-ratelimit-") || text.starts_with("anthropic-ratelimit-");
-        if !limits && !HOP_BY_HOP.contains(name) && !NOT_RELAYED.contains(&text) && !is_ours(name) {
+        // Who may read our answers from a web page is for `server.cors_origins` to say.
+        let ours = text.starts_with("x-ratelimit-")
+            || text.starts_with("anthropic-ratelimit-")
+            || text.starts_with("access-control-");
+        if !ours
+            && !is_named(connection, name)
+            && !HOP_BY_HOP.contains(name)
+            && !NOT_RELAYED.contains(&text)
+            && !is_ours(name)
+        {
             relayed.append(name, value.clone());
         }
     }
@@ -263,6 +281,25 @@ mod tests {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert!(headers["x-api-key"].is_sensitive());
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_connections_and_origins_ends_here() {
+        let answer: HeaderMap = [
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-credentials", "true"),
+            ("x-ratelimit-remaining-requests", "1"),
+            ("x-request-id", "req_1"),
+            ("x-unknown", "kept"),
+        ]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
+        let relayed = relayed_headers(&answer);
+        let names: Vec<&str> = relayed.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-unknown", "x-tollgate-upstream-request-id"]);
     }
 
     #[test]

@@ -178,6 +178,19 @@ async fn a_private_target_is_not_reached_through_a_proxy_either() {
     assert!(matches!(refused, Err(ConnectError::Address(AddressError::Private(_)))));
 }
 
+#[tokio::test]
+async fn an_operators_address_of_metadata_is_not_reached_through_a_proxy_either() {
+    for url in ["https://169.254.169.254/", "https://[::ffff:169.254.169.254]/"] {
+        let proxy = Some("http://127.0.0.1:9".to_owned());
+        let connector = connector(Origin::Operator, proxy, Rebinding::new(&[]), &[]);
+        let refused = open(&connector, url).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Address(AddressError::Metadata(_)))),
+            "{url}"
+        );
+    }
+}
+
 #[test]
 fn a_bad_proxy_address_is_named_without_its_login() {
     let error = Proxy::parse("ftp://joe:secret@host").unwrap_err().to_string();

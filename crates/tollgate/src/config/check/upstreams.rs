@@ -16,6 +16,22 @@ use super::{Names, check_name, complain};
 /// Fields of a request that Tollgate must read as the client wrote them.
 const PARAMS_RESERVED: [&str; 2] = ["model", "stream"];
 
+/// Headers that cannot be set for an upstream: they frame the message or belong to its connection.
+const HEADERS_RESERVED: [&str; 12] = [
+    "host",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "accept-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
+
 /// Checks `providers`.
 pub fn providers(listed: &[Listed<'_, Provider>], mistakes: &mut Mistakes) {
     let mut names = Names::default();
@@ -81,13 +97,10 @@ pub fn upstreams(listed: &[Listed<'_, UpstreamDecl>], own: &[&Provider], mistake
         if let Some(problem) = provider.and_then(|provider| provider.variables_problem(&decl.variables)) {
             complain(upstream, "variables", problem, mistakes);
         }
-        check_egress(upstream, mistakes);
+        let auth = provider.map_or(AuthScheme::Bearer, |provider| provider.auth);
+        check_egress(upstream, auth, mistakes);
         check_timeouts(upstream, &decl.timeouts, mistakes);
-        check_credentials(
-            upstream,
-            provider.map_or(AuthScheme::Bearer, |provider| provider.auth),
-            mistakes,
-        );
+        check_credentials(upstream, auth, mistakes);
     }
 }
 
@@ -136,7 +149,20 @@ fn check_address(upstream: &Listed<'_, UpstreamDecl>, own: &[&Provider], mistake
     }
 }
 
-fn check_egress(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
+/// The headers in which a credential is presented.
+const fn written_by(auth: AuthScheme) -> &'static [&'static str] {
+    match auth {
+        AuthScheme::Bearer | AuthScheme::Aws => &["authorization"],
+        AuthScheme::XApiKey => &["x-api-key"],
+        AuthScheme::ApiKey => &["api-key"],
+        AuthScheme::XGoogApiKey => &["x-goog-api-key"],
+        AuthScheme::Google => &["authorization", "x-goog-api-key"],
+        AuthScheme::Azure => &["authorization", "api-key"],
+        AuthScheme::None => &[],
+    }
+}
+
+fn check_egress(upstream: &Listed<'_, UpstreamDecl>, auth: AuthScheme, mistakes: &mut Mistakes) {
     let decl = &upstream.decl;
     for (name, value) in &decl.headers {
         let header = upstream
@@ -145,7 +171,14 @@ fn check_egress(upstream: &Listed<'_, UpstreamDecl>, mistakes: &mut Mistakes) {
             .map(|headers| headers.place_of(name))
             .unwrap_or_default();
         let path = format!("{}.headers.{name}", upstream.path);
-        if HeaderName::try_from(name.as_str()).is_err() {
+        let is = |other: &&str| name.eq_ignore_ascii_case(other);
+        if HEADERS_RESERVED.iter().any(|reserved| is(&reserved)) {
+            let message = "cannot be set here; it is written with each request";
+            mistakes.push(Mistake::of(header, path, message));
+        } else if written_by(auth).iter().any(|header| is(&header)) && !decl.credentials.is_empty() {
+            let message = "cannot be set here; it is written from `credentials`";
+            mistakes.push(Mistake::of(header, path, message));
+        } else if HeaderName::try_from(name.as_str()).is_err() {
             mistakes.push(Mistake::of(header, path, "is not the name of a header"));
         } else if HeaderValue::try_from(value.as_str()).is_err() {
             mistakes.push(Mistake::of(
