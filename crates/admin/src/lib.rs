@@ -33,6 +33,7 @@ use store::{KeyHash, KeyHasher, Store};
 use checkup::{Checkup, CheckupOf};
 pub use error::ApiError;
 pub use logins::{BeginLogin, BegunLogin, CompleteLogin, Half, LoginFailure, Logins};
+pub use requests::attempts;
 
 /// What the control plane is made of.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use domain::{CallId, Snapshot};
+use domain::{AttemptRecord, CallId, Snapshot};
 use routing::decision;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,6 +92,36 @@ fn row(record: &RequestRecord, snapshot: &Snapshot) -> Value {
         "upstream": upstream.map(|upstream| &upstream.name), "status": receipt.status, "ending": receipt.ending,
         "success": receipt.ending == domain::Ending::Complete && receipt.status < 400, "error": receipt.error,
         "usage": receipt.usage, "usage_source": receipt.usage_source, "cost": receipt.cost, "charged": receipt.charged,
-        "uncollected": receipt.uncollected, "failovers": record.failovers(), "attempts": receipt.attempts,
+        "uncollected": receipt.uncollected, "failovers": record.failovers(), "attempts": attempts(&receipt.attempts),
     })
+}
+
+/// What was tried, with money in dollars: a receipt has it in nano-dollars.
+pub fn attempts(attempts: &[AttemptRecord]) -> Vec<Value> {
+    let told = |attempt: &AttemptRecord| {
+        let mut told = json!(attempt);
+        if let Some(broke) = &attempt.broke {
+            told["broke"]["cost"] = json!(broke.cost);
+        }
+        told
+    };
+    attempts.iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_of_attempts_is_told_in_dollars() {
+        let attempt = json!({
+            "upstream": 1, "upstream_name": "a", "credential": 1, "credential_name": "k", "model": "m", "status": 200,
+            "started_ms": 0, "took_ms": 5,
+            "broke": {"usage": {"input": 3}, "usage_source": "estimated", "cost": 33_000_000},
+        });
+        let attempt: AttemptRecord = serde_json::from_value(attempt).unwrap();
+        let told = attempts(&[attempt]);
+        assert_eq!(told[0]["broke"]["cost"], "0.033");
+        assert_eq!(told[0]["broke"]["usage"]["input"], 3);
+    }
 }

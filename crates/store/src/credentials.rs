@@ -107,11 +107,15 @@ impl Credentials<'_> {
         require(&reader, owner.id, name).await
     }
 
-    /// Changes a credential.
+    /// Changes a credential. One of an upstream that the configuration file declares is changed there, but for an account,
+    /// which no file can declare.
     pub async fn edit(&self, upstream: &str, name: &str, change: CredentialChange) -> Result<CredentialRecord> {
         let tx = self.0.db().write().await?;
-        let owner = upstreams::editable(&tx, upstream).await?;
+        let owner = upstreams::require(&tx, upstream).await?;
         let credential = require(&tx, owner.id, name).await?;
+        if credential.kind != CredentialKind::Account {
+            upstreams::editable(&tx, upstream).await?;
+        }
         if credential.kind == CredentialKind::Account && change.key.is_some() {
             return Err(StoreError::Invalid(format!(
                 "`{name}` is an account and has no key; log it in: tollgate account login {name}"

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::upstream::{Behaviour, Match};
 
-use crate::lab::{HAIKU, Lab, OPUS};
+use crate::lab::{HAIKU, Lab, OPUS, assert_done};
 
 #[test]
 fn only_accounts_whose_plan_has_the_model_are_asked_in_turn() {
@@ -76,4 +76,17 @@ fn the_callers_own_mistake_goes_through_unchanged() {
     let refused = lab.call(HAIKU);
     assert_eq!(refused.status(), 400);
     assert_eq!(lab.upstream.take_received().len(), 1, "and nobody else is asked");
+}
+
+/// No file can declare an account, so what its use depends on is set beside the file, also where its upstream is in there.
+#[test]
+fn the_terms_of_an_account_are_changed_although_its_upstream_is_in_the_file() {
+    let lab = Lab::start();
+    lab.add_ok("a", "console");
+    let edited = lab
+        .gateway
+        .cli(&["credential", "edit", "claude/a", "--pause-at", "90%"]);
+    assert_done(&edited);
+    let shown = lab.gateway.cli_json(&["credential", "show", "claude/a", "--json"]);
+    assert_eq!(shown["pause_at"], "90%", "{shown}");
 }

@@ -4,7 +4,7 @@ use domain::{AttemptRecord, Forced};
 use routing::Decision;
 use routing::decision::{Breaker, Candidate, Difference, Fate, RestKind, Resting, State};
 
-use super::output::{Table, word};
+use super::output::{Table, in_line, word};
 
 /// With what is declared, for those who ask beforehand.
 pub(super) fn declared(decision: &Decision) -> String {
@@ -22,7 +22,11 @@ pub(super) fn declared(decision: &Decision) -> String {
     let by_group = group
         .as_ref()
         .map_or_else(String::new, |group| format!(", by the group {group}"));
-    let mut text = format!("{model} as {surface}, strategy {}{by_group}\n\n", word(strategy));
+    let mut text = format!(
+        "{} as {surface}, strategy {}{by_group}\n\n",
+        in_line(model),
+        word(strategy)
+    );
     let mut table = Table::new([
         "TRY",
         "UPSTREAM",
@@ -157,7 +161,7 @@ fn price(candidate: &Candidate) -> String {
 pub(super) fn decided(decision: &Decision) -> String {
     let mut text = format!(
         "{} as {}, strategy {}, decided at {}\n\n",
-        decision.model,
+        in_line(&decision.model),
         decision.surface,
         word(decision.strategy),
         decision.at

@@ -1,17 +1,43 @@
 //! Text on stdout and stderr: the only place that prints.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 
-/// Prints to stdout.
+/// Prints to stdout. Names come from callers too, and a terminal obeys what it is told: characters that steer it are shown
+/// instead, but for the ends of lines and tabs.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(harmless(text, &['\n', '\t']).as_bytes())?;
     Ok(stdout.flush()?)
 }
 
 /// Prints a line to stderr. If even that is closed, nobody is there to be told.
 pub(crate) fn complain(text: &str) {
-    writeln!(io::stderr().lock(), "{text}").ok();
+    writeln!(io::stderr().lock(), "{}", harmless(text, &['\n', '\t'])).ok();
+}
+
+/// A text within a line, with every character shown that would steer the terminal or begin a line of its own.
+pub(crate) fn in_line(text: &str) -> Cow<'_, str> {
+    harmless(text, &[])
+}
+
+fn harmless<'a>(text: &'a str, allowed: &[char]) -> Cow<'a, str> {
+    // Beside the control characters: those that turn the direction of what follows.
+    let steers = |c: char| {
+        (c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) && !allowed.contains(&c)
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if steers(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Whether the reader of our output went away (`tollgate key list | head -1`), which is no failure.
@@ -37,6 +63,7 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let cells = cells.map(|cell| in_line(&cell).into_owned());
         self.rows.push(cells.into());
     }
 
@@ -101,6 +128,15 @@ mod tests {
         table.row(["ä".to_owned(), String::new()]);
         table.row(["longer".to_owned(), "x".to_owned()]);
         assert_eq!(table.render(), "NAME    NOTE\nä       -\nlonger  x\n");
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let mut table = Table::new(["NAME"]);
+        table.row(["a\u{1b}[2J\nTRY 1\u{202e}".to_owned()]);
+        assert_eq!(table.render(), "NAME\na\\u{1b}[2J\\nTRY 1\\u{202e}\n");
+        assert_eq!(harmless("line\nnext\u{7}\tx", &['\n', '\t']), "line\nnext\\u{7}\tx");
+        assert!(matches!(in_line("ordinary – ä"), Cow::Borrowed(_)));
     }
 
     #[test]

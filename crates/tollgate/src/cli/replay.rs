@@ -12,6 +12,7 @@ use store::Store;
 
 use super::context::Context;
 use super::decision;
+use super::output::in_line;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replay {
@@ -77,7 +78,7 @@ impl Replayed {
         let Self { file, decided, .. } = self;
         let what_if = match &self.what_if {
             Some((_, differences)) => told(differences),
-            None => format!("nothing, since no upstream serves `{}` there", decided.model),
+            None => format!("nothing, since no upstream serves `{}` there", in_line(&decided.model)),
         };
         format!(
             "call {}\n{}\n{}\nmade again from the record: {}\nmade with {file} as it is now: {what_if}",
@@ -92,7 +93,7 @@ impl Replayed {
         let other = self.what_if.as_ref();
         let differences = other.map(|(_, differences)| differences);
         json!({
-            "call": self.receipt.call, "decision": self.decided, "attempts": self.receipt.attempts,
+            "call": self.receipt.call, "decision": self.decided, "attempts": admin::attempts(&self.receipt.attempts),
             "replay": {"same": self.again.is_empty(), "differences": self.again},
             "with": {
                 "configuration": self.file, "same": differences.is_some_and(Vec::is_empty),
