@@ -228,6 +228,7 @@ fn unlisted(snapshot: &Snapshot, pin: &Pin, job: &Job) -> Arc<Route> {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     })
 }
