@@ -50,6 +50,8 @@ pub struct RequestFacts {
     pub background: bool,
     /// Whether the answer may be kept to be continued (Responses).
     pub keep: bool,
+    /// Whether the provider is to keep the answer besides giving it (Chat Completions).
+    pub stores: bool,
     /// Pictures and sounds inside the body: their bytes say little about their tokens.
     pub inline_media: u32,
     /// Whether tools are offered.
@@ -204,6 +206,7 @@ impl Default for RequestFacts {
             references: None,
             background: false,
             keep: true,
+            stores: false,
             inline_media: 0,
             tools: false,
             searches: 0,

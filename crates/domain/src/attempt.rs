@@ -37,9 +37,15 @@ pub struct AttemptRecord {
     /// How it went on with an answer that the one before it broke off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<Recovered>,
-    /// What it used before it broke off and another went on with its answer.
+    /// What it used before it broke off and another went on with its answer, or may have used when it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke: Option<Box<Broke>>,
+    /// Whether it was begun beside the one before it, which took long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hedge: bool,
+    /// Whether it was given up because the one beside it answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
 }
 
 /// How an answer that broke off is gone on with.
@@ -62,7 +68,7 @@ impl Recovered {
     }
 }
 
-/// What an answer used that broke off. Nobody is charged for it; what it cost is part of the receipt's cost.
+/// What an answer used that broke off or was not waited for. Nobody is charged for it; what it cost is part of the receipt's cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broke {
     /// What it used.

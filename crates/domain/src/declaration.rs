@@ -328,6 +328,9 @@ pub struct ModelDecl {
     /// of ending in an error.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovery: bool,
+    /// When a call that is not streamed is also sent to the next candidate, and how many may be; default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeDecl>,
     /// Its price, instead of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceDecl>,
@@ -347,6 +350,24 @@ pub struct ModelDecl {
     /// Text for its conversations, instead of the process's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<ModelPromptDecl>,
+}
+
+/// `models[].hedge`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HedgeDecl {
+    /// How long the first attempt may take before a second one is begun beside it.
+    pub after: Period,
+    /// How many of the calls may be sent twice at most.
+    #[serde(default = "HedgeDecl::usual_budget")]
+    pub budget: Percent,
+}
+
+impl HedgeDecl {
+    /// What the tail of the latencies is worth: hedging after the 95th percentile needs no more ("The Tail at Scale", 2013).
+    const fn usual_budget() -> Percent {
+        Percent::FIVE
+    }
 }
 
 impl ModelDecl {

@@ -25,7 +25,7 @@ pub use build::{
 pub use fallbacks::FALLBACKS_MAX;
 
 use crate::account::{Account, AccountMode};
-use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, Percent, RefusalCause, Strategy};
+use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, HedgeDecl, Percent, RefusalCause, Strategy};
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
@@ -315,6 +315,8 @@ pub struct Route {
     pub fallback_on: Vec<RefusalCause>,
     /// Whether its streams that break off are gone on with elsewhere.
     pub recovery: bool,
+    /// When its calls are sent to a second candidate too.
+    pub hedge: Option<HedgeDecl>,
     /// The group that its name belongs to, where that decided its targets.
     pub group: Option<String>,
     /// What its targets, those of fallbacks too, are known not to take. Where that is nothing, nobody looks what a request

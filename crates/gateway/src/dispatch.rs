@@ -4,6 +4,7 @@
 //! succeeded when its first *content* is here, or its whole answer, where it does not stream.
 
 mod begin;
+mod hedge;
 mod outgoing;
 mod seek;
 mod source;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::{Allowance, Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
-use domain::declaration::RefusalCause;
+use domain::declaration::{HedgeDecl, RefusalCause};
 use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
 use http::StatusCode;
@@ -23,6 +24,7 @@ pub(crate) use begin::failure_of;
 use begin::{begin, failed_answer, first_content};
 pub(crate) use outgoing::completed;
 use outgoing::{outgoing, translated, wants_usage};
+use seek::Ended;
 pub(crate) use seek::{Seeker, deadline, seek, seek_on};
 pub(crate) use source::{Overflow, Source, collect};
 
@@ -198,6 +200,20 @@ impl Seeker for Call {
             Answer::Refused { cause, .. } => *cause,
             Answer::Whole { .. } | Answer::Stream(_) | Answer::Taken => None,
         }
+    }
+
+    fn hedge(&self) -> Option<HedgeDecl> {
+        hedge::of(self)
+    }
+
+    async fn hedged(
+        &mut self,
+        hedge: HedgeDecl,
+        attempts: &mut Attempts,
+        choice: Choice,
+        deadline: Timestamp,
+    ) -> Ended<Got> {
+        hedge::race(self, hedge, attempts, choice, deadline).await
     }
 
     async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {

@@ -46,6 +46,11 @@ struct CodeLabels {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 /// Which calls are counted together, without owning the upstream's name: looking up allocates nothing.
 #[derive(Hash)]
 struct Alike<'a> {
@@ -87,6 +92,7 @@ pub(crate) struct Metrics {
     usage: Family<CodeLabels, Counter>,
     refusals: Family<CodeLabels, Counter>,
     recoveries: Family<CodeLabels, Counter>,
+    hedges: Family<OutcomeLabels, Counter>,
     charged_nanos: Counter,
     uncollected_nanos: Counter,
     duration: Histogram,
@@ -130,6 +136,7 @@ impl Metrics {
             usage: Family::default(),
             refusals: Family::default(),
             recoveries: Family::default(),
+            hedges: Family::default(),
             charged_nanos: Counter::default(),
             uncollected_nanos: Counter::default(),
             duration: Histogram::new(DURATION_BUCKETS),
@@ -160,6 +167,11 @@ impl Metrics {
             "recoveries",
             "Answers that broke off, by what came of going on with them",
             metrics.recoveries.clone(),
+        );
+        registry.register(
+            "hedges",
+            "Calls that took long, by what came of a second attempt beside the first",
+            metrics.hedges.clone(),
         );
         registry.register("charged_nanodollars", "Money charged", metrics.charged_nanos.clone());
         registry.register(
@@ -225,6 +237,7 @@ impl Metrics {
         counters.calls.inc();
         for attempt in &receipt.attempts {
             match attempt.failure {
+                None if attempt.cancelled => self.attempts_of(&attempt.upstream_name, "cancelled").inc(),
                 None if attempt.upstream_name == upstream => {
                     let served = || self.attempts_with(upstream, None);
                     counters.served.get_or_init(served).inc()
@@ -276,7 +289,10 @@ impl Metrics {
     }
 
     fn attempts_with(&self, upstream: &str, failure: Option<FailureClass>) -> Counter {
-        let result = failure.map_or("served", FailureClass::name);
+        self.attempts_of(upstream, failure.map_or("served", FailureClass::name))
+    }
+
+    fn attempts_of(&self, upstream: &str, result: &'static str) -> Counter {
         let upstream = upstream.to_owned();
         self.attempts.get_or_create_owned(&AttemptLabels { upstream, result })
     }
@@ -294,6 +310,11 @@ impl Metrics {
     /// Counts an answer that broke off and was, or could not be, gone on with.
     pub(crate) fn recovered(&self, code: &'static str) {
         self.recoveries.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// Counts a call that took long, by what came of hedging it.
+    pub(crate) fn hedged(&self, outcome: &'static str) {
+        self.hedges.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// The text for Prometheus, with the gauges that are read at this moment.

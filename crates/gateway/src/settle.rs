@@ -4,6 +4,8 @@
 //! `Drop` when the client vanished and nobody is left to call it. Metrics and the access log are written here and
 //! nowhere else, so the three can never disagree.
 
+mod twin;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,10 +22,10 @@ use routing::{Choice, Trace};
 use store::Ticket;
 
 use crate::decisions;
-use crate::dispatch::chosen;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::recall::{self, RESPONSES};
+use twin::Pair;
 
 /// The open account of a call.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub(crate) struct Settlement {
     pub(crate) trying: Option<(Choice, u32)>,
     /// What those of them cost that broke off and were gone on with.
     broke: Vec<Money>,
+    /// What there is to know of two attempts beside each other; nothing for nearly every call.
+    pair: Option<Box<Pair>>,
     /// What the decision was made from, where it may be kept.
     pub(crate) trace: Option<Box<Trace>>,
     open: bool,
@@ -139,6 +143,7 @@ impl Settlement {
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
+            pair: None,
             trace: None,
             open: true,
         }
@@ -237,6 +242,7 @@ impl Settlement {
             attempts: std::mem::take(&mut self.attempts),
             trying: None,
             broke: std::mem::take(&mut self.broke),
+            pair: self.pair.take(),
             trace: self.trace.take(),
             open: false,
         }
@@ -270,6 +276,7 @@ impl Settlement {
             attempts: Vec::new(),
             trying: None,
             broke: Vec::new(),
+            pair: None,
             trace: None,
             open: false,
         }
@@ -308,7 +315,8 @@ impl Settlement {
 
     /// Notes what the client's format could not say of the answer, with the attempt that served it.
     pub(crate) fn lost(&mut self, losses: &[dialects::Loss]) {
-        if let (Some(last), false) = (self.attempts.last_mut(), losses.is_empty()) {
+        let served = self.attempts.iter_mut().rev().find(|attempt| !attempt.cancelled);
+        if let (Some(last), false) = (served, losses.is_empty()) {
             last.losses.extend(crate::translation::shown(losses));
         }
     }
@@ -378,7 +386,10 @@ impl Settlement {
         let took_ms = self.elapsed_ms();
         self.cover_reported(outcome);
         let mut charge = self.charge(outcome);
-        charge.cost = self.broke.iter().fold(charge.cost, |sum, cost| sum + *cost);
+        charge.cost = self
+            .broke
+            .iter()
+            .fold(charge.cost + self.given_up(), |sum, cost| sum + *cost);
         let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
         let appended = self.gateway.journal.append(&receipt.to_json());
         self.gateway.metrics.call_ended(
@@ -539,6 +550,8 @@ pub(crate) fn attempt_record(target: &Target, credential: &Credential, started_m
         losses: Vec::new(),
         recovered: None,
         broke: None,
+        hedge: false,
+        cancelled: false,
     }
 }
 
@@ -581,13 +594,9 @@ impl Drop for Settlement {
     /// The client went away before there was an answer: nothing was consumed that it could pay for.
     fn drop(&mut self) {
         if self.open {
-            if let Some((choice, started_ms)) = self.trying
-                && let Ok((target, credential)) = chosen(&self.route, choice)
-            {
-                let took_ms = self.elapsed_ms().saturating_sub(started_ms);
-                self.attempts
-                    .push(attempt_record(target, credential, started_ms, took_ms));
-            }
+            let running = self.running();
+            self.attempts.extend(running);
+            self.take_left_behind();
             let operation: Operation = self.surface.operation;
             let is_answered = !self.broke.is_empty();
             let outcome = Outcome {
@@ -600,6 +609,8 @@ impl Drop for Settlement {
             if self.finish(&outcome).is_err() {
                 tracing::error!(call = %self.call, "the receipt of an abandoned call is lost; it charged nothing");
             }
+        } else {
+            self.leave_behind();
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod accounts;
 mod broke;
+mod hedge;
 mod verdict;
 
 use std::sync::Arc;
@@ -38,6 +39,8 @@ use crate::backoff::Backoff;
 use crate::board::{Board, Canary, Leave, Tried};
 use crate::plan::{Choice, Excluded, Exclusion, Plan};
 use verdict::Verdict;
+
+pub use hedge::{Beside, Unhedged};
 
 /// How long one call waits in all before it is answered with what it has. A client that has to wait longer is told so:
 /// most clients come back by themselves, and meanwhile the connection is not held.
@@ -76,6 +79,8 @@ pub struct Attempts {
     stamped: Option<Choice>,
     /// When the running try began.
     began: Timestamp,
+    /// The one that runs beside it.
+    hedge: Option<hedge::Hedge>,
     /// Held while the running try is the one that probes.
     canary: Option<Canary>,
     /// Whether this call has probed an upstream.
@@ -162,6 +167,7 @@ impl Attempts {
             tries: 0,
             waited: Duration::ZERO,
             began: Timestamp::default(),
+            hedge: None,
             canary: None,
             stamped: plan.order.first().copied(),
             probed: false,

@@ -10,6 +10,7 @@
 
 mod credential;
 mod entries;
+mod hedges;
 mod uses;
 
 use std::fmt;

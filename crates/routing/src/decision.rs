@@ -16,7 +16,7 @@ mod trace;
 mod words;
 mod world;
 
-use domain::declaration::{Percent, Strategy};
+use domain::declaration::{HedgeDecl, Percent, Strategy};
 use domain::{Capability, Dialect, Forced, Money, Operation};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,9 @@ pub struct Decision {
     /// Whether a stream that breaks off is gone on with: of those in `order` that can `prefill`, by the next one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub recovery: bool,
+    /// When a call that is not streamed is also sent to the next of those in `order`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeDecl>,
     /// Whether any credential at all rested, of this model's or not: only then is each one's rest looked at.
     #[serde(default, skip_serializing_if = "is_false")]
     pub credentials_rest: bool,

@@ -18,6 +18,7 @@ pub mod chance;
 pub mod cooldown;
 pub mod decision;
 pub mod events;
+pub mod hedge_budget;
 pub mod plan;
 pub mod retry_budget;
 
@@ -28,7 +29,7 @@ mod strategy;
 mod testing;
 
 pub use asked::Asked;
-pub use attempts::{Attempts, Step};
+pub use attempts::{Attempts, Beside, Step, Unhedged};
 pub use board::{Board, CredentialStatus, InFlight, Probed, REFUSALS_MAX, UpstreamStatus};
 pub use breaker::BreakerState;
 pub use chance::Dice;

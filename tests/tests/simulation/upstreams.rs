@@ -189,6 +189,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
             recovery: false,
+            hedge: None,
             group: None,
         },
         natures,

@@ -29,6 +29,10 @@ pub(crate) fn field(
             facts.tools |= crate::observation::is_filled(value)?;
             return Ok(());
         }
+        b"store" => {
+            facts.stores |= RequestFacts::flag(value)? == Some(true);
+            return Ok(());
+        }
         _ => return Ok(value.skip().map(|_| ())?),
     };
     facts.once(slot, key, value)?;

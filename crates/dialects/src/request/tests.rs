@@ -598,3 +598,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_provider_is_asked_to_keep_an_answer_of_chat_only_in_so_many_words() {
+    let stores = |body: &str| facts(CHAT, body).stores;
+    assert!(stores(r#"{"model":"m","store":true,"messages":[]}"#));
+    for body in [
+        r#"{"model":"m","messages":[]}"#,
+        r#"{"model":"m","store":false,"messages":[]}"#,
+        r#"{"model":"m","store":null,"messages":[{"role":"user","content":"x","store":true}]}"#,
+    ] {
+        assert!(!stores(body), "{body}");
+    }
+}

@@ -17,6 +17,9 @@ pub struct Percent(u8);
 pub struct ParsePercentError;
 
 impl Percent {
+    /// One in twenty.
+    pub const FIVE: Self = Self(5);
+
     /// In thousandths, as providers' figures are kept.
     pub const fn permille(self) -> u32 {
         self.0 as u32 * 10

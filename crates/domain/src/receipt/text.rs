@@ -204,6 +204,8 @@ impl Text {
             losses,
             recovered,
             broke,
+            hedge,
+            cancelled,
         } = attempt;
         self.number("{\"upstream\":", upstream.0);
         self.string(",\"upstream_name\":", upstream_name);
@@ -229,6 +231,8 @@ impl Text {
         if let Some(broke) = broke {
             self.broke(broke);
         }
+        self.plain(if *hedge { ",\"hedge\":true" } else { "" });
+        self.plain(if *cancelled { ",\"cancelled\":true" } else { "" });
         self.plain("}");
     }
 
@@ -392,6 +396,7 @@ mod tests {
             (
                 prop::option::of(prop::sample::select(vec![Recovered::Restarted, Recovered::Continued])),
                 prop::option::of(broke),
+                any::<[bool; 2]>(),
             ),
         );
         fields.prop_map(
@@ -402,7 +407,7 @@ mod tests {
                 failure,
                 times,
                 translated,
-                (recovered, broke),
+                (recovered, broke, [hedge, cancelled]),
             )| {
                 AttemptRecord {
                     upstream: UpstreamId(upstream),
@@ -418,6 +423,8 @@ mod tests {
                     losses: translated.1,
                     recovered,
                     broke: broke.map(Box::new),
+                    hedge,
+                    cancelled,
                 }
             },
         )

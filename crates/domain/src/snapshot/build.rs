@@ -339,6 +339,7 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], proc
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     }
 }
@@ -386,6 +387,7 @@ pub(super) fn declared_route(
                 .clone()
                 .unwrap_or_else(|| RefusalCause::DEFAULT.to_vec()),
             recovery: row.decl.recovery,
+            hedge: row.decl.hedge,
             group: None,
         }),
         problems,

@@ -97,6 +97,7 @@ fn alone(route: &Route) -> Route {
         fallbacks: Vec::new(),
         fallback_on: route.fallback_on.clone(),
         recovery: route.recovery,
+        hedge: route.hedge,
         group: route.group.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::declaration::RefusalCause;
+use domain::declaration::{HedgeDecl, RefusalCause};
 use domain::snapshot::Route;
 use domain::{Failure, Fault, Snapshot, Surface, Timestamp};
 use rand::Rng as _;
@@ -11,7 +11,7 @@ use routing::{Attempts, Choice, Recording, Step, Trace};
 use crate::gateway::Inner;
 
 /// What is tried until a target takes it: a call, or the opening of a realtime session.
-pub(crate) trait Seeker {
+pub(crate) trait Seeker: Send {
     /// What a target gives.
     type Got: Send;
 
@@ -45,12 +45,54 @@ pub(crate) trait Seeker {
         None
     }
 
+    /// When its first try is to be joined by a second one; `None`: never.
+    fn hedge(&self) -> Option<HedgeDecl> {
+        None
+    }
+
+    /// The first try, joined by a second one if it takes long. Nobody else is hedged.
+    fn hedged(
+        &mut self,
+        _hedge: HedgeDecl,
+        _attempts: &mut Attempts,
+        choice: Choice,
+        deadline: Timestamp,
+    ) -> impl Future<Output = Ended<Self::Got>> + Send {
+        async move {
+            let result = self.attempt(choice, deadline).await;
+            Ended::alone(choice, self.gateway().clock.now(), result)
+        }
+    }
+
     /// One try at one target with one credential.
     fn attempt(
         &mut self,
         choice: Choice,
         deadline: Timestamp,
     ) -> impl Future<Output = Result<Self::Got, Failure>> + Send;
+}
+
+/// What came of a try, or of two beside each other.
+pub(crate) struct Ended<T> {
+    /// Which of them ended it.
+    pub(crate) choice: Choice,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// How many were begun beside the first.
+    pub(crate) hedges: u32,
+    pub(crate) result: Result<T, Failure>,
+}
+
+impl<T> Ended<T> {
+    /// What came of one try.
+    pub(crate) const fn alone(choice: Choice, at: Timestamp, result: Result<T, Failure>) -> Self {
+        Self {
+            choice,
+            at,
+            hedges: 0,
+            result,
+        }
+    }
 }
 
 /// What was found, and how.
@@ -113,9 +155,17 @@ pub(crate) async fn seek_on<S: Seeker>(
             Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
             Step::Try(choice) => {
                 *tries += 1;
-                match seeker.attempt(choice, deadline).await {
+                // Boxed, so that calls that are not hedged carry nothing of it.
+                let ended = if let Some(hedge) = seeker.hedge().filter(|_| *tries == 1) {
+                    Box::pin(seeker.hedged(hedge, attempts, choice, deadline)).await
+                } else {
+                    let result = seeker.attempt(choice, deadline).await;
+                    Ended::alone(choice, gateway.clock.now(), result)
+                };
+                *tries += ended.hedges;
+                let (choice, at) = (ended.choice, ended.at);
+                match ended.result {
                     Ok(got) => {
-                        let at = gateway.clock.now();
                         attempts.served(&route, choice, &gateway.board, at);
                         if S::refusal(&got).is_some_and(|cause| attempts.refused(&route, choice, cause)) {
                             refused.get_or_insert_with(|| Box::new((choice, at, got)));
@@ -124,9 +174,8 @@ pub(crate) async fn seek_on<S: Seeker>(
                         return Ok((choice, at, got));
                     }
                     Err(failure) => {
-                        let now = gateway.clock.now();
                         let rng = &mut rand::rng();
-                        attempts.failed(&route, choice, &failure, &gateway.board, now, rng);
+                        attempts.failed(&route, choice, &failure, &gateway.board, at, rng);
                     }
                 }
             }

@@ -443,6 +443,8 @@ impl Meter {
                 losses: Vec::new(),
                 recovered: None,
                 broke: None,
+                hedge: false,
+                cancelled: false,
             });
         }
         settlement

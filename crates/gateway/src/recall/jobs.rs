@@ -242,6 +242,7 @@ pub(super) fn route_of(model: &str, target: Option<Target>) -> Route {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     }
 }

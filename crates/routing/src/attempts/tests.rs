@@ -2,6 +2,7 @@
 
 mod broke;
 mod fallbacks;
+mod hedge;
 mod retries;
 
 use std::sync::Arc;

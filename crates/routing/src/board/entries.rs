@@ -12,6 +12,7 @@ use super::credential::CredentialEntry;
 use super::{CredentialStatus, Probed, UpstreamStatus};
 use crate::breaker::{Breaker, BreakerState};
 use crate::events::{Change, CredentialEvent, Notes, Subject};
+use crate::hedge_budget::HedgeBudget;
 use crate::plan::{Choice, Exclusion, barred};
 use crate::retry_budget::RetryBudget;
 use crate::strategy::{Latency, Load, Uses};
@@ -36,6 +37,8 @@ pub(crate) struct Entries {
     /// The same of upstreams.
     upstreams_rest_until: Timestamp,
     notes: Notes,
+    /// Which models may be hedged how often, by their names, which may come from clients too.
+    pub(super) hedges: HashMap<String, HedgeBudget>,
     /// Requests beside the calls that are not in the books, by credential and day.
     pub(super) beside: HashMap<(CredentialId, i64), u64>,
 }

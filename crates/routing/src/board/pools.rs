@@ -48,6 +48,7 @@ fn changed(route: &Route, change: impl FnOnce(&mut Vec<Credential>)) -> Route {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     }
 }
@@ -381,6 +382,7 @@ fn refusals_at_the_same_time_are_one_and_those_of_a_model_none() {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     };
     let later = at(60_000);

@@ -22,6 +22,7 @@ fn names_made_up_by_clients_do_not_pile_up() {
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
             recovery: false,
+            hedge: None,
             group: None,
         };
         crate::plan(&named, CHAT, &board, START, &mut rng(1));

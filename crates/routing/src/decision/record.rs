@@ -49,6 +49,7 @@ impl Trace {
             excluded,
             last_resort: self.last_resort,
             recovery: route.recovery,
+            hedge: route.hedge,
             credentials_rest: self.credentials_rest,
             unrecorded: if self.is_whole { 0 } else { self.candidates },
         }

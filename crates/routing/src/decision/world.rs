@@ -97,6 +97,7 @@ impl Decision {
             fallbacks: fallbacks(&candidates, self.strategy),
             fallback_on: Vec::new(),
             recovery: self.recovery,
+            hedge: self.hedge,
             group: self.group.clone(),
         })
     }

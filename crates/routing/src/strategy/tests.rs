@@ -202,6 +202,7 @@ fn priced(prices: &[(&str, &str)]) -> (Arc<Route>, Board) {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
         bounds: domain::snapshot::RouteBounds::default(),
     };

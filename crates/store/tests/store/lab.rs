@@ -265,6 +265,8 @@ pub(crate) fn receipt(user: UserId, nanos: i64) -> Receipt {
         losses: Vec::new(),
         recovered: None,
         broke: None,
+        hedge: false,
+        cancelled: false,
     };
     Receipt {
         call: CallId(uuid::Uuid::now_v7()),

@@ -1,5 +1,6 @@
 //! A decision as text for people: before a call with what is declared, after it with the state in which it was made.
 
+use domain::declaration::HedgeDecl;
 use domain::{AttemptRecord, Forced};
 use routing::Decision;
 use routing::decision::{Breaker, Candidate, Difference, Fate, RestKind, Resting, State};
@@ -17,6 +18,7 @@ pub(super) fn declared(decision: &Decision) -> String {
         excluded,
         last_resort,
         recovery,
+        hedge,
         ..
     } = decision;
     let by_group = group
@@ -68,6 +70,7 @@ pub(super) fn declared(decision: &Decision) -> String {
     if *recovery {
         text.push_str(&goes_on(order));
     }
+    text.push_str(&hedge.map(sent_twice).unwrap_or_default());
     if !excluded.is_empty() {
         text.push('\n');
         text.push_str(&set_aside(excluded, surface));
@@ -90,6 +93,13 @@ fn goes_on(order: &[Candidate]) -> String {
     format!(
         "recovery: a stream that breaks off is gone on with by {}\n",
         places.join(", ")
+    )
+}
+
+/// What becomes of a call that takes long.
+fn sent_twice(HedgeDecl { after, budget }: HedgeDecl) -> String {
+    format!(
+        "hedge: a call that is not streamed and takes {after} is sent to the next as well, {budget} of them at most\n"
     )
 }
 
@@ -208,7 +218,12 @@ pub(super) fn attempts(attempts: &[AttemptRecord]) -> String {
         let ended = [
             status,
             one.failure.map(|class| class.name().to_owned()),
-            one.broke.as_ref().map(|_| "broke off".to_owned()),
+            one.cancelled.then(|| "given up".to_owned()),
+            one.broke
+                .as_ref()
+                .filter(|_| !one.cancelled)
+                .map(|_| "broke off".to_owned()),
+            one.hedge.then(|| "(hedge)".to_owned()),
             one.recovered.map(|how| format!("({})", how.name())),
         ];
         table.row([

@@ -66,6 +66,9 @@ pub(crate) struct Settings {
     /// Whether a streamed answer that breaks off is gone on with by the next target that can
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     recovery: Option<String>,
+    /// When a call that is not streamed is also sent to the next candidate, and how many may be, as after=800ms,budget=5%
+    #[arg(long, value_name = "HEDGE")]
+    hedge: Option<String>,
     /// Prices in $ per million tokens, as input=2.50,output=10.00,cache_read=1.25,cache_write_5m=…
     #[arg(long, value_name = "PRICES")]
     price: Option<String>,
@@ -124,6 +127,11 @@ impl Settings {
         match self.capabilities.as_deref() {
             Some("") => draft.remove("capabilities"),
             Some(all) => draft.put("capabilities", fields("--capabilities", all.split(','))?),
+            None => {}
+        }
+        match self.hedge.as_deref() {
+            Some("") => draft.remove("hedge"),
+            Some(hedge) => draft.put("hedge", fields("--hedge", hedge.split(','))?),
             None => {}
         }
         match self.price.as_deref() {

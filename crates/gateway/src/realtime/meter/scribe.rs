@@ -131,6 +131,7 @@ impl Meter {
                 fallbacks: Vec::new(),
                 fallback_on: Vec::new(),
                 recovery: false,
+                hedge: None,
                 group: None,
             }),
         }

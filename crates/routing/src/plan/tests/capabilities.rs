@@ -21,6 +21,7 @@ fn blind_and_seeing() -> Route {
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,
+        hedge: None,
         group: None,
     }
 }

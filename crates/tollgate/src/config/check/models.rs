@@ -23,6 +23,7 @@ pub fn models(listed: &[Listed<'_, ModelDecl>], upstreams: &[&str], mistakes: &m
         if let Some(price) = &decl.price {
             check_price(model, price, mistakes);
         }
+        check_hedge(model, mistakes);
         if decl.targets.is_empty() {
             complain(model, "targets", "is empty; name at least one upstream", mistakes);
         }
@@ -46,6 +47,16 @@ fn check_aliases(model: &Listed<'_, ModelDecl>, names: &mut Names, mistakes: &mu
         } else {
             names.add(alias, &node.at, &path, mistakes);
         }
+    }
+}
+
+/// Sending calls twice at once is no answer to slow ones.
+fn check_hedge(model: &Listed<'_, ModelDecl>, mistakes: &mut Mistakes) {
+    if model.decl.hedge.is_some_and(|hedge| hedge.after.0.is_zero()) {
+        let node = model.node.get("hedge");
+        let at = node.map(|node| node.place_of("after")).unwrap_or_default();
+        let message = "must not be zero; give the time that most calls need";
+        mistakes.push(Mistake::of(at, format!("{}.hedge.after", model.path), message));
     }
 }
 
