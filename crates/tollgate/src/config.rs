@@ -53,6 +53,8 @@ const UNTAGGED: &str = "data did not match any variant";
 pub struct Config {
     /// The file it came from.
     pub file: Option<PathBuf>,
+    /// There is no file, or not a word in it. `{}` is a word: who means nothing can say so.
+    pub blank: bool,
     /// How clients reach it.
     pub server: Server,
     /// Where accounts and receipts are kept.
@@ -164,7 +166,8 @@ impl Sources {
     /// Every mistake that was found, with its place.
     pub fn parse(&self, text: &str) -> Result<Config, Mistakes> {
         let mut tree = yaml::parse(text)?;
-        if !matches!(tree.value, tree::Value::Map(_)) {
+        let blank = !matches!(tree.value, tree::Value::Map(_));
+        if blank {
             if !tree.is_nothing() {
                 return Err(Mistake::at(tree.at, "the file must be a mapping, such as `server: {…}`").into());
             }
@@ -183,7 +186,7 @@ impl Sources {
         later::refuse(&mut tree, &mut mistakes);
         let config = read_tree(&tree, &self.environment, notes, &mut mistakes);
         mistakes.all.retain(|mistake| !mistake.message.starts_with(UNTAGGED));
-        mistakes.or(config)
+        mistakes.or(Config { blank, ..config })
     }
 }
 
@@ -250,6 +253,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::profiles(tree, &profiles, &upstreams, &keys, mistakes);
     Config {
         file: None,
+        blank: false,
         server,
         storage,
         security,
