@@ -110,7 +110,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     signals::cancel_on_stop(shutdown.clone())?;
     let listener = bind(&config.server.listen).await?;
     let url = url_of(&config.server.listen, &listener)?;
-    let store = open_store(&config, Migrate::Yes).await?;
+    let store = open_store(&config, Opening::OrMake).await?;
     // Locks its folder: a second server is refused before it changes anything.
     let journal = Arc::new(Journal::open(&journal_options(&config))?);
     let mut world = World::open(config.clone(), &store).await?;
@@ -260,21 +260,27 @@ impl Parts {
     }
 }
 
-/// Whether an older schema is brought up to date, or refused.
+/// What becomes of a database that is not there, and of an older schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Migrate {
-    Yes,
-    No,
+pub(crate) enum Opening {
+    /// It is made; an older schema is brought up to date.
+    OrMake,
+    /// It is refused: who looks at the wrong place must not be told that all is well. An older schema is brought up to date.
+    Existing,
+    /// Both are refused.
+    AsItIs,
 }
 
 /// Opens the database of a configuration whose secrets are complete.
-pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Result<Store> {
+pub(crate) async fn open_store(config: &Config, opening: Opening) -> anyhow::Result<Store> {
     let key = config
         .security
         .encryption_key
         .as_ref()
         .context("there is no ENCRYPTION_KEY; set it")?;
-    if let Some(path) = secrets::sqlite_path(&config.storage.url) {
+    if opening == Opening::OrMake
+        && let Some(path) = secrets::sqlite_path(&config.storage.url)
+    {
         secrets::private_dir(path.parent().unwrap_or("".as_ref()))?;
     }
     let ring = KeyRing::parse(key.expose())?;
@@ -282,9 +288,12 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
         url: config.storage.url.clone(),
         ring,
         max_connections: 0,
-        migrate: migrate == Migrate::Yes,
+        migrate: opening != Opening::AsItIs,
     };
-    Ok(Store::open(&options).await?)
+    Ok(match opening {
+        Opening::OrMake => Store::open(&options).await?,
+        Opening::Existing | Opening::AsItIs => Store::open_existing(&options).await?,
+    })
 }
 
 /// What the control plane may ask of the data plane.

@@ -8,6 +8,8 @@ use std::process::Output;
 use serde_json::Value;
 use tempfile::TempDir;
 
+const ENCRYPTION_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// A folder, and the binary run in it with an empty environment.
 struct Place {
     dir: TempDir,
@@ -491,6 +493,92 @@ fn upstreams_and_models_are_declared_edited_and_explained() {
 }
 
 #[test]
+fn a_look_at_the_wrong_place_fails_and_leaves_nothing_there() {
+    let place = Place::new();
+    for command in [
+        &["audit"][..],
+        &["user", "list"],
+        &["user", "show", "u"],
+        &["user", "edit", "u", "--policy", "hard"],
+        &["user", "remove", "u"],
+        &["key", "list"],
+        &["key", "add", "k", "--user", "u"],
+        &["upstream", "list"],
+        &["credential", "list"],
+        &["credential", "add", "o/second", "--key", "sk-verysecretindeed0123"],
+        &["model", "list"],
+        &["account", "list"],
+        &["account", "clear-history"],
+        &["balance", "show", "u"],
+        &["balance", "add", "u", "1.00"],
+        &["explain", "--model", "m"],
+        &["replay", "018f0000-0000-7000-8000-000000000000"],
+        &["journal", "status"],
+        &["journal", "replay"],
+        &["backup", "copy.db"],
+    ] {
+        let said = place.refused(command);
+        assert!(
+            said.contains("there is no database of tollgate at data/tollgate.db") && said.contains("tollgate serve"),
+            "{command:?}: {said}"
+        );
+    }
+    let typo = [("DATABASE_URL", "sqlite://dta/tollgate.db")];
+    let output = place.run_with(&typo, &["audit"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stderr).contains("dta/tollgate.db"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0);
+    // An empty file is none either.
+    std::fs::write(place.path("empty.db"), "").unwrap();
+    let empty = [
+        ("DATABASE_URL", "sqlite://empty.db"),
+        ("ENCRYPTION_KEY", ENCRYPTION_KEY),
+    ];
+    let output = place.run_with(&empty, &["audit"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stderr).contains("there is no database"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_added_before_the_first_start_makes_a_database_and_says_so() {
+    for first in [
+        &["user", "add", "u"][..],
+        &[
+            "upstream",
+            "add",
+            "o",
+            "--provider",
+            "openai",
+            "--key",
+            "sk-verysecretindeed0123",
+        ],
+        &["migrate"],
+    ] {
+        let place = Place::new();
+        let said = |arguments: &[&str]| {
+            let output = place.run(arguments);
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+            text(&output.stderr)
+        };
+        assert_eq!(
+            said(first),
+            "tollgate: a new database was made at data/tollgate.db\n",
+            "{first:?}"
+        );
+        assert_eq!(said(&["user", "add", "v"]), "");
+        assert_eq!(place.json(&["audit", "--json"])["passes"], true);
+    }
+}
+
+#[test]
 fn a_backup_is_a_database() {
     let place = Place::new();
     place.ok(&["user", "add", "u", "--opening-credit", "1"]);
@@ -506,10 +594,7 @@ fn a_backup_is_a_database() {
 fn another_encryption_key_is_refused_with_the_mend() {
     let place = Place::new();
     place.ok(&["migrate"]);
-    let other = [
-        ("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
-        ("ADMIN_TOKEN", "t"),
-    ];
+    let other = [("ENCRYPTION_KEY", ENCRYPTION_KEY), ("ADMIN_TOKEN", "t")];
     let output = place.run_with(&other, &["user", "list"], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -522,6 +607,7 @@ fn another_encryption_key_is_refused_with_the_mend() {
 #[test]
 fn without_a_server_the_journal_is_empty_and_nobody_is_healthy() {
     let place = Place::new();
+    place.ok(&["migrate"]);
     assert!(place.ok(&["journal", "status"]).contains("no journal"));
     assert!(place.refused(&["journal", "replay"]).contains("no journal"));
     assert!(

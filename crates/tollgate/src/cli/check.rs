@@ -11,7 +11,7 @@ use super::context::Context;
 use super::output::{self, Table, joined, word};
 use crate::config::{Config, Mistake, Mistakes, schema};
 use crate::secrets::{self, Make};
-use crate::serve::Migrate;
+use crate::serve::Opening;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -76,7 +76,7 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
 async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static str, String, Origin)>> {
     let mut config = config.clone();
     secrets::complete(&mut config, Make::Never)?;
-    let store = crate::serve::open_store(&config, Migrate::No).await?;
+    let store = crate::serve::open_store(&config, Opening::AsItIs).await?;
     let mut taken = Vec::new();
     taken.extend(
         store

@@ -8,8 +8,6 @@ use store::{Journal as Log, JournalReport, Settler, Store};
 
 use super::context::Context;
 use crate::config::Config;
-use crate::secrets::Make;
-use crate::serve::Migrate;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Journal {
@@ -21,8 +19,7 @@ pub(crate) enum Journal {
 
 impl Journal {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let config = context.full_config(Make::IfMissing)?;
-        let store = crate::serve::open_store(&config, Migrate::Yes).await?;
+        let (config, store) = context.config_and_store().await?;
         match self {
             Self::Status => status(context, &config, &store).await,
             Self::Replay => replay(context, &config, store).await,
