@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use domain::{CredentialId, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
-use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreOptions};
+use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreError, StoreOptions, VaultError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -290,10 +290,23 @@ pub(crate) async fn open_store(config: &Config, opening: Opening) -> anyhow::Res
         max_connections: 0,
         migrate: opening != Opening::AsItIs,
     };
-    Ok(match opening {
-        Opening::OrMake => Store::open(&options).await?,
-        Opening::Existing | Opening::AsItIs => Store::open_existing(&options).await?,
+    let opened = match opening {
+        Opening::OrMake => Store::open(&options).await,
+        Opening::Existing | Opening::AsItIs => Store::open_existing(&options).await,
+    };
+    opened.map_err(|error| match secrets::other_kept(config) {
+        Some(kept) if is_other_key(&error) => {
+            let kept = kept.display();
+            let mend = format!("{kept} holds another ENCRYPTION_KEY than the one given; give that one in its place");
+            anyhow::Error::new(error).context(mend)
+        }
+        _ => error.into(),
     })
+}
+
+/// Whether the database was sealed under another `ENCRYPTION_KEY`.
+pub(crate) fn is_other_key(error: &StoreError) -> bool {
+    matches!(error, StoreError::Vault(VaultError::OtherKey { .. }))
 }
 
 /// What the control plane may ask of the data plane.

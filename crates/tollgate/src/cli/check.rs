@@ -46,9 +46,17 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
     if secrets::sqlite_path(&config.storage.url).is_some_and(|path| !path.exists()) {
         return Ok(None);
     }
-    let taken = match names_from_elsewhere(config).await {
+    let mut complete = config.clone();
+    match secrets::complete(&mut complete, Make::Never) {
+        // The first start makes them; for a file that is there already, it is too late.
+        Err(error) if secrets::sqlite_path(&config.storage.url).is_none() => return Ok(Some(not_compared(&error))),
+        completed => completed?,
+    }
+    let taken = match names_from_elsewhere(&complete).await {
         Ok(taken) => taken,
-        Err(error) => return Ok(Some(format!("names were not compared with the database: {error:#}"))),
+        // With that nothing can be served.
+        Err(error) if error.downcast_ref().is_some_and(crate::serve::is_other_key) => return Err(error),
+        Err(error) => return Ok(Some(not_compared(&error))),
     };
     let mut mistakes = Mistakes {
         file: config.file.as_ref().map(|file| file.display().to_string()),
@@ -73,10 +81,12 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
     Ok(mistakes.or(None)?)
 }
 
+fn not_compared(error: &anyhow::Error) -> String {
+    format!("names were not compared with the database: {error:#}")
+}
+
 async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static str, String, Origin)>> {
-    let mut config = config.clone();
-    secrets::complete(&mut config, Make::Never)?;
-    let store = crate::serve::open_store(&config, Opening::AsItIs).await?;
+    let store = crate::serve::open_store(config, Opening::AsItIs).await?;
     let mut taken = Vec::new();
     taken.extend(
         store
