@@ -131,6 +131,25 @@ fn check_names_file_line_column_and_mend() {
 }
 
 #[test]
+fn a_level_of_logs_that_is_none_is_refused() {
+    let place = Place::with("server: {listen: 127.0.0.1:0}\nlogs: {level: loud}\n");
+    for command in [&["check"][..], &["serve"], &["user", "list"]] {
+        let said = place.refused(command);
+        assert!(
+            said.starts_with("tollgate.yaml:2:15: `logs.level`: is not a level"),
+            "{command:?}: {said}"
+        );
+    }
+    let output = Place::new().run(&["serve", "--log-level", "loud"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("--log-level") && said.contains("error, warn, info, debug or trace"),
+        "{said}"
+    );
+}
+
+#[test]
 fn check_finds_names_that_were_made_elsewhere() {
     let place = Place::new();
     place.ok(&["user", "add", "Bob"]);
