@@ -139,9 +139,16 @@ impl Sources {
     pub fn load(&self) -> Result<Config, Mistakes> {
         let (file, text) = self.read_file()?;
         let shown = file.as_ref().map(|path| path.display().to_string());
-        let config = self.parse(&text).map_err(|mistakes| match shown {
-            Some(shown) => mistakes.in_file(shown),
-            None => mistakes,
+        let config = self.parse(&text).map_err(|mut mistakes| {
+            // A variable that is missing may stand in a line that could not be read.
+            let unread = self.environment.notes.iter();
+            mistakes
+                .all
+                .extend(unread.map(|note| Mistake::at(Place::Nowhere, note)));
+            match shown {
+                Some(shown) => mistakes.in_file(shown),
+                None => mistakes,
+            }
         })?;
         Ok(Config { file, ..config })
     }

@@ -150,6 +150,33 @@ fn a_level_of_logs_that_is_none_is_refused() {
 }
 
 #[test]
+fn lines_of_the_env_file_that_cannot_be_read_are_told() {
+    let place = Place::with("users: [{name: u}]\n");
+    std::fs::write(place.path(".env"), "A=a\nnonsense\nMY_KEY=\"sk-verysecret\n").unwrap();
+    let unclosed = ".env:3: has a quote that is not closed on this line; the line is ignored";
+    let said = place.ok(&["check"]);
+    assert!(said.contains(&format!("note: {unclosed}")), "{said}");
+    let said = text(&place.run(&["key", "add", "k", "--user", "u"]).stderr);
+    assert_eq!(said.matches(unclosed).count(), 1, "{said}");
+    assert!(
+        said.contains("tollgate: .env:2: is not NAME=value; the line is ignored"),
+        "{said}"
+    );
+    // Where such a line is why something is missing, it is told with what is missing.
+    std::fs::write(place.path("tollgate.yaml"), "security: {admin_token: \"${MY_KEY}\"}\n").unwrap();
+    for command in [&["check"][..], &["serve"], &["user", "list"]] {
+        let output = place.run(command);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("MY_KEY") && said.contains(unclosed),
+            "{command:?}: {said}"
+        );
+        assert!(!said.contains("verysecret"));
+    }
+}
+
+#[test]
 fn check_finds_names_that_were_made_elsewhere() {
     let place = Place::new();
     place.ok(&["user", "add", "Bob"]);

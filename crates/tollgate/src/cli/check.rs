@@ -25,7 +25,8 @@ impl Check {
         if self.schema {
             return output::print(&schema::text());
         }
-        let config = context.config()?;
+        // Notes are part of what it prints, so they are not told apart.
+        let config = context.sources(Vec::new())?.load()?;
         let mut notes = config.notes.clone();
         notes.extend(compare(&config).await?);
         notes.extend(

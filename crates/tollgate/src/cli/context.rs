@@ -1,5 +1,7 @@
 //! What commands share: the configuration, the database, the way they print.
 
+use std::sync::Once;
+
 use store::{Store, StoreError};
 
 use super::Global;
@@ -11,6 +13,9 @@ use crate::serve::Opening;
 
 /// The file whose variables are added to the environment, if it is there.
 const DOT_ENV: &str = ".env";
+
+/// Lines of `.env` that could not be read are told once, however often a command asks for its configuration.
+static TOLD: Once = Once::new();
 
 /// What commands share.
 #[derive(Clone, Debug)]
@@ -53,7 +58,14 @@ impl Context {
 
     /// The configuration.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        Ok(self.sources(Vec::new())?.load()?)
+        let sources = self.sources(Vec::new())?;
+        let config = sources.load()?;
+        TOLD.call_once(|| {
+            for note in &sources.environment.notes {
+                output::complain(&format!("tollgate: {note}"));
+            }
+        });
+        Ok(config)
     }
 
     /// The configuration, with the secrets of the process.
