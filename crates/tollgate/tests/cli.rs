@@ -217,6 +217,11 @@ fn check_says_what_it_means() {
     }
     assert!(!said.contains("verysecret"));
     let said = Place::new().run_with(&[("OPENAI_API_KEY", "sk-x")], &["check"], "");
+    assert!(
+        text(&said.stdout).starts_with("there is no tollgate.yaml; what the environment and the flags say is right."),
+        "{}",
+        text(&said.stdout)
+    );
     assert!(text(&said.stdout).contains("upstream `openai` is taken from the environment"));
 }
 

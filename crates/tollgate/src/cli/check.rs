@@ -9,7 +9,7 @@ use store::Origin;
 
 use super::context::Context;
 use super::output::{self, Table, joined, word};
-use crate::config::{Config, Mistake, Mistakes, schema};
+use crate::config::{Config, DEFAULT_FILE, Mistake, Mistakes, schema};
 use crate::secrets::{self, Make};
 use crate::serve::Opening;
 
@@ -128,10 +128,10 @@ async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static s
 
 /// What it means, for people.
 fn meaning(config: &Config, notes: &[String]) -> String {
-    let file = config
-        .file
-        .as_ref()
-        .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let file = config.file.as_ref().map_or_else(
+        || format!("there is no {DEFAULT_FILE}; what the environment and the flags say"),
+        |file| file.display().to_string(),
+    );
     let database = config.storage.url.split(':').next().unwrap_or_default();
     let mut text = format!(
         "{file} is right.\n\nlisten    {}\ndatabase  {database}\njournal   {} (sync: {})\n",
