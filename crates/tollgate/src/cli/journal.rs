@@ -27,7 +27,8 @@ impl Journal {
     }
 }
 
-async fn report(config: &Config, store: &Store) -> anyhow::Result<Option<JournalReport>> {
+/// What it holds and what the database does not have yet; `None` where there is no journal.
+pub(super) async fn report(config: &Config, store: &Store) -> anyhow::Result<Option<JournalReport>> {
     let dir = &config.storage.journal.dir;
     let Some(id) = Log::id_of(dir)? else { return Ok(None) };
     Ok(Some(Log::inspect(dir, store.journal_position(&id).await?)?))
