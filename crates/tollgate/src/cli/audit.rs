@@ -54,10 +54,10 @@ impl Audit {
             "the books do not agree"
         });
         if waiting > 0 {
-            text.push_str(&format!(
+            text.extend([format!(
                 "; {waiting} receipts still wait in the journal and are not in them (a running server books them within a \
                  second; without one, `tollgate journal replay` does)"
-            ));
+            )]);
         }
         let discrepancies: Vec<_> = audit
             .discrepancies
