@@ -190,7 +190,7 @@ impl From<Syntax> for ScanError {
     fn from(error: Syntax) -> Self {
         Self {
             offset: error.at,
-            what: format!("the request body is not a valid JSON object: {}", error.what),
+            what: format!("not a valid JSON object: {}", error.what),
         }
     }
 }

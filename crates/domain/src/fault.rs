@@ -118,6 +118,8 @@ pub struct Fault {
     pub message: Cow<'static, str>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
+    /// The method that the path takes, where that is what is wrong.
+    pub allow: Option<&'static str>,
 }
 
 impl Fault {
@@ -127,6 +129,19 @@ impl Fault {
             kind,
             message: message.into(),
             retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// A path that takes another method.
+    pub fn method(method: &str, allowed: &'static str) -> Self {
+        let fault = Self::new(
+            FaultKind::MethodNotAllowed,
+            format!("this path takes {allowed}, not {method}"),
+        );
+        Self {
+            allow: Some(allowed),
+            ..fault
         }
     }
 

@@ -206,7 +206,7 @@ fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, F
     if let Some((_, surface)) = CALLS.iter().find(|(path, _)| *path == rest) {
         return only(
             method,
-            &Method::POST,
+            "POST",
             Inbound::Call(CallPath {
                 surface: *surface,
                 model: None,
@@ -221,7 +221,7 @@ fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, F
         return Ok(Inbound::Response(wish, id.to_owned()));
     }
     if rest == "/models" {
-        return only(method, &Method::GET, Inbound::Models(dialect));
+        return only(method, "GET", Inbound::Models(dialect));
     }
     if let Some(name) = rest.strip_prefix("/models/") {
         return match name
@@ -235,7 +235,7 @@ fn versioned(dialect: Dialect, rest: &str, method: &Method) -> Result<Inbound, F
                     model: Some(decoded(model)?),
                     method: Some(called),
                 };
-                only(method, &Method::POST, Inbound::Call(path))
+                only(method, "POST", Inbound::Call(path))
             }
             None if *method == Method::GET => Ok(Inbound::ModelCard(dialect, decoded(name)?)),
             None => Ok(Inbound::Passthrough(dialect, rest.to_owned())),
@@ -263,21 +263,18 @@ fn realtime(query: Option<&str>, method: &Method) -> Result<Inbound, Fault> {
         model,
         method: None,
     };
-    only(method, &Method::GET, Inbound::Realtime(path))
+    only(method, "GET", Inbound::Realtime(path))
 }
 
 fn gemini_method(name: &str) -> Option<GeminiMethod> {
     GEMINI_METHODS.into_iter().find(|method| method.name == name)
 }
 
-fn only(method: &Method, allowed: &Method, inbound: Inbound) -> Result<Inbound, Fault> {
-    if method == allowed {
+fn only(method: &Method, allowed: &'static str, inbound: Inbound) -> Result<Inbound, Fault> {
+    if method.as_str() == allowed {
         Ok(inbound)
     } else {
-        Err(Fault::new(
-            FaultKind::MethodNotAllowed,
-            format!("this path takes {allowed}, not {method}"),
-        ))
+        Err(Fault::method(method.as_str(), allowed))
     }
 }
 

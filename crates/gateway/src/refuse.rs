@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::{Dialect, Fault};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
@@ -18,6 +18,9 @@ pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Respo
             response.headers_mut().insert("request-id", id.clone());
         }
         response.headers_mut().insert(&headers::REQUEST_ID, id);
+    }
+    if let Some(allowed) = fault.allow {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     }
     if let Some(wait) = fault.retry_after {
         let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -62,6 +62,28 @@ pub fn check_url(url: &str) -> Result<()> {
     Place::of(url).map(|_| ())
 }
 
+/// Refuses a SQLite file that is not there; touches nothing.
+///
+/// # Errors
+/// It is not there, or the URL cannot be read.
+pub fn check_there(url: &str) -> Result<()> {
+    match Place::of(url)? {
+        Place::Sqlite(file) if file.is_missing() => Err(StoreError::NoDatabase(shown(url))),
+        _ => Ok(()),
+    }
+}
+
+/// Where a database is, for people: without user, password and options.
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once(':').unwrap_or_default();
+    let place = rest.strip_prefix("//").unwrap_or(rest);
+    let place = place.split('?').next().unwrap_or_default();
+    match scheme {
+        "sqlite" => place.to_owned(),
+        _ => place.rsplit('@').next().unwrap_or_default().to_owned(),
+    }
+}
+
 impl Place {
     fn of(url: &str) -> Result<Self> {
         if let Some(rest) = url.strip_prefix("postgresql://") {

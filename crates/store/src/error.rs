@@ -83,6 +83,12 @@ pub enum StoreError {
     /// The database cannot be used now: locked, moved away, stopped, disk full. Waiting may help.
     #[error("the database cannot be used now: {0}")]
     Away(String),
+    /// There is none yet, and none was to be made.
+    #[error(
+        "there is no database of tollgate at {0}; is the folder, and DATABASE_URL, the right one? `tollgate serve` and \
+         `tollgate migrate` make one"
+    )]
+    NoDatabase(String),
     /// The database refused a value; trying again will not help.
     #[error("the database refused a value: {0}")]
     Data(String),

@@ -44,7 +44,7 @@ pub use audit::{Audit, AuditTotals, Discrepancy};
 pub use backup::Backup;
 pub use balances::{Balance, Balances, Movement, MovementKind};
 pub use credentials::{CredentialChange, CredentialKind, CredentialRecord, Credentials};
-pub use db::check_url;
+pub use db::{check_there, check_url, shown};
 pub use domain::snapshot::KeyHash;
 pub use error::{Kind, StoreError};
 pub use file::{Applied, FileResources};

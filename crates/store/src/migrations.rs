@@ -57,6 +57,11 @@ pub(crate) async fn run(db: &Db, ring: &KeyRing) -> Result<Schema> {
     })
 }
 
+/// Whether there is nothing of ours in it.
+pub(crate) async fn is_new(db: &Db) -> Result<bool> {
+    Ok(version(&db.snapshot().await?).await? == 0)
+}
+
 /// Refuses a schema that is not ours to use.
 pub(crate) async fn check(db: &Db) -> Result<()> {
     let tx = db.snapshot().await?;

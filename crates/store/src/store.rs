@@ -24,7 +24,7 @@ use crate::upstreams::Upstreams;
 use crate::usage::UsageViews;
 use crate::users::Users;
 use crate::vault::KeyRing;
-use crate::{meta, migrations};
+use crate::{db, meta, migrations};
 
 /// The database, open. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +58,23 @@ impl Store {
     /// The database is away, has a newer schema, or was sealed under another `ENCRYPTION_KEY`.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
         let db = Db::locate(&options.url, options.max_connections, options.ring.clone())?;
+        Self::open_at(db, options).await
+    }
+
+    /// The same where there is a database already: a look at the wrong place must neither succeed nor leave anything there.
+    ///
+    /// # Errors
+    /// There is none, and those of [`Store::open`].
+    pub async fn open_existing(options: &StoreOptions) -> Result<Self> {
+        db::check_there(&options.url)?;
+        let db = Db::locate(&options.url, options.max_connections, options.ring.clone())?;
+        if migrations::is_new(&db).await? {
+            return Err(StoreError::NoDatabase(db::shown(&options.url)));
+        }
+        Self::open_at(db, options).await
+    }
+
+    async fn open_at(db: Db, options: &StoreOptions) -> Result<Self> {
         if options.migrate {
             let schema = migrations::run(&db, &options.ring).await?;
             if schema.found != schema.wanted {

@@ -53,6 +53,8 @@ const UNTAGGED: &str = "data did not match any variant";
 pub struct Config {
     /// The file it came from.
     pub file: Option<PathBuf>,
+    /// There is no file, or not a word in it. `{}` is a word: who means nothing can say so.
+    pub blank: bool,
     /// How clients reach it.
     pub server: Server,
     /// Where accounts and receipts are kept.
@@ -137,9 +139,16 @@ impl Sources {
     pub fn load(&self) -> Result<Config, Mistakes> {
         let (file, text) = self.read_file()?;
         let shown = file.as_ref().map(|path| path.display().to_string());
-        let config = self.parse(&text).map_err(|mistakes| match shown {
-            Some(shown) => mistakes.in_file(shown),
-            None => mistakes,
+        let config = self.parse(&text).map_err(|mut mistakes| {
+            // A variable that is missing may stand in a line that could not be read.
+            let unread = self.environment.notes.iter();
+            mistakes
+                .all
+                .extend(unread.map(|note| Mistake::at(Place::Nowhere, note)));
+            match shown {
+                Some(shown) => mistakes.in_file(shown),
+                None => mistakes,
+            }
         })?;
         Ok(Config { file, ..config })
     }
@@ -164,7 +173,8 @@ impl Sources {
     /// Every mistake that was found, with its place.
     pub fn parse(&self, text: &str) -> Result<Config, Mistakes> {
         let mut tree = yaml::parse(text)?;
-        if !matches!(tree.value, tree::Value::Map(_)) {
+        let blank = !matches!(tree.value, tree::Value::Map(_));
+        if blank {
             if !tree.is_nothing() {
                 return Err(Mistake::at(tree.at, "the file must be a mapping, such as `server: {…}`").into());
             }
@@ -183,7 +193,7 @@ impl Sources {
         later::refuse(&mut tree, &mut mistakes);
         let config = read_tree(&tree, &self.environment, notes, &mut mistakes);
         mistakes.all.retain(|mistake| !mistake.message.starts_with(UNTAGGED));
-        mistakes.or(config)
+        mistakes.or(Config { blank, ..config })
     }
 }
 
@@ -250,6 +260,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     check::profiles(tree, &profiles, &upstreams, &keys, mistakes);
     Config {
         file: None,
+        blank: false,
         server,
         storage,
         security,

@@ -2,7 +2,8 @@
 //!
 //! A server without configuration still needs a key to seal credentials with and a token for the operator. They are
 //! generated at the first start and kept beside the database in `secrets.env`: losing them together is right, because
-//! neither is of use without the other. `init` writes the same two into `.env` instead.
+//! neither is of use without the other. `init` writes the same two into `.env` instead; where a first start has made them
+//! already, it takes those over, since a database that was sealed opens with nothing else.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,7 +19,7 @@ use crate::config::{Config, Environment};
 /// The file's name, beside the database.
 pub const FILE: &str = "secrets.env";
 
-/// Fresh values for `ENCRYPTION_KEY` and `ADMIN_TOKEN`.
+/// Values for `ENCRYPTION_KEY` and `ADMIN_TOKEN`.
 #[derive(Clone, Debug)]
 pub struct Fresh {
     /// Seals credentials.
@@ -42,6 +43,25 @@ impl Fresh {
         })
     }
 
+    /// Those that a first start left in this file; `None` where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is damaged.
+    pub fn kept(path: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(kept) = read(path)? else { return Ok(None) };
+        let Self {
+            encryption_key,
+            admin_token,
+        } = Self::generate()?;
+        let taken = Self {
+            encryption_key: kept.filled("ENCRYPTION_KEY").map_or(encryption_key, Secret::new),
+            admin_token: kept.filled("ADMIN_TOKEN").map_or(admin_token, Secret::new),
+        };
+        KeyRing::parse(taken.encryption_key.expose())
+            .with_context(|| format!("{} is damaged; restore it", path.display()))?;
+        Ok(Some(taken))
+    }
+
     /// The lines of `.env` and `secrets.env`.
     pub fn file_text(&self) -> String {
         format!(
@@ -53,6 +73,20 @@ impl Fresh {
             self.admin_token.expose()
         )
     }
+
+    /// The lines of `secrets.env` where the key comes from elsewhere: one that seals nothing would only mislead.
+    fn token_text(&self) -> String {
+        format!(
+            "# A secret of Tollgate; ENCRYPTION_KEY is given elsewhere.\nADMIN_TOKEN={}\n",
+            self.admin_token.expose()
+        )
+    }
+}
+
+/// Whether the database is a file that has something in it.
+fn has_database(config: &Config) -> bool {
+    let file = sqlite_path(&config.storage.url).and_then(|path| std::fs::metadata(path).ok());
+    file.is_some_and(|file| file.len() > 0)
 }
 
 /// Fills in `encryption_key` and `admin_token` where the configuration has none: from `secrets.env`, which is made if
@@ -66,7 +100,13 @@ pub fn complete(config: &mut Config, make: Make) -> anyhow::Result<()> {
         return Ok(());
     }
     let path = data_dir(config).join(FILE);
-    let kept = read_or_make(&path, make)?;
+    let key_is_given = given(&config.security.encryption_key);
+    anyhow::ensure!(
+        key_is_given || path.exists() || !has_database(config),
+        "there is no ENCRYPTION_KEY for the database that is there; give the one that it was made with, or restore {}",
+        path.display()
+    );
+    let kept = read_or_make(&path, make, key_is_given)?;
     let take = |secret: &mut Option<Secret>, name: &str| {
         if !given(secret) {
             *secret = kept.filled(name).map(Secret::new);
@@ -74,11 +114,12 @@ pub fn complete(config: &mut Config, make: Make) -> anyhow::Result<()> {
     };
     take(&mut config.security.encryption_key, "ENCRYPTION_KEY");
     take(&mut config.security.admin_token, "ADMIN_TOKEN");
-    let path = path.display();
+    let (path_exists, path) = (path.exists(), path.display());
     match &config.security.encryption_key {
         Some(key) => KeyRing::parse(key.expose())
             .map(drop)
             .with_context(|| format!("{path} is damaged; restore it")),
+        None if path_exists => anyhow::bail!("there is no ENCRYPTION_KEY, in {path} neither; set it"),
         None => anyhow::bail!("there is no ENCRYPTION_KEY; set it, or start `tollgate serve` once, which makes {path}"),
     }
 }
@@ -92,23 +133,40 @@ pub enum Make {
     Never,
 }
 
-fn read_or_make(path: &Path, make: Make) -> anyhow::Result<Environment> {
+fn read_or_make(path: &Path, make: Make, key_is_given: bool) -> anyhow::Result<Environment> {
     let none = Path::new("");
     if make == Make::IfMissing && !path.exists() {
         private_dir(path.parent().unwrap_or(none))?;
-        let text = Fresh::generate()?.file_text();
+        let fresh = Fresh::generate()?;
+        let text = if key_is_given {
+            fresh.token_text()
+        } else {
+            fresh.file_text()
+        };
         match write_private(path, &text, Overwrite::No) {
             // Another process was faster: its secrets count.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             written => written.with_context(|| format!("{} cannot be written", path.display()))?,
         }
     }
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
-    };
-    Ok(Environment::of_text(&text, FILE))
+    Ok(read(path)?.unwrap_or_default())
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<Environment>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(Environment::of_text(&text, FILE))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+/// The file beside the database, where it holds another `ENCRYPTION_KEY` than the configuration gives.
+pub fn other_kept(config: &Config) -> Option<PathBuf> {
+    let path = data_dir(config).join(FILE);
+    let kept = read(&path).ok()??;
+    let given = config.security.encryption_key.as_ref().map(Secret::expose);
+    let other = kept.filled("ENCRYPTION_KEY").is_some_and(|key| Some(key) != given);
+    other.then_some(path)
 }
 
 /// The folder of the database; with PostgreSQL the one around the journal.

@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use domain::{CredentialId, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
-use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreOptions};
+use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreError, StoreOptions, VaultError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,7 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     signals::cancel_on_stop(shutdown.clone())?;
     let listener = bind(&config.server.listen).await?;
     let url = url_of(&config.server.listen, &listener)?;
-    let store = open_store(&config, Migrate::Yes).await?;
+    let store = open_store(&config, Opening::OrMake).await?;
     // Locks its folder: a second server is refused before it changes anything.
     let journal = Arc::new(Journal::open(&journal_options(&config))?);
     let mut world = World::open(config.clone(), &store).await?;
@@ -260,21 +260,27 @@ impl Parts {
     }
 }
 
-/// Whether an older schema is brought up to date, or refused.
+/// What becomes of a database that is not there, and of an older schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Migrate {
-    Yes,
-    No,
+pub(crate) enum Opening {
+    /// It is made; an older schema is brought up to date.
+    OrMake,
+    /// It is refused: who looks at the wrong place must not be told that all is well. An older schema is brought up to date.
+    Existing,
+    /// Both are refused.
+    AsItIs,
 }
 
 /// Opens the database of a configuration whose secrets are complete.
-pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Result<Store> {
+pub(crate) async fn open_store(config: &Config, opening: Opening) -> anyhow::Result<Store> {
     let key = config
         .security
         .encryption_key
         .as_ref()
         .context("there is no ENCRYPTION_KEY; set it")?;
-    if let Some(path) = secrets::sqlite_path(&config.storage.url) {
+    if opening == Opening::OrMake
+        && let Some(path) = secrets::sqlite_path(&config.storage.url)
+    {
         secrets::private_dir(path.parent().unwrap_or("".as_ref()))?;
     }
     let ring = KeyRing::parse(key.expose())?;
@@ -282,9 +288,25 @@ pub(crate) async fn open_store(config: &Config, migrate: Migrate) -> anyhow::Res
         url: config.storage.url.clone(),
         ring,
         max_connections: 0,
-        migrate: migrate == Migrate::Yes,
+        migrate: opening != Opening::AsItIs,
     };
-    Ok(Store::open(&options).await?)
+    let opened = match opening {
+        Opening::OrMake => Store::open(&options).await,
+        Opening::Existing | Opening::AsItIs => Store::open_existing(&options).await,
+    };
+    opened.map_err(|error| match secrets::other_kept(config) {
+        Some(kept) if is_other_key(&error) => {
+            let kept = kept.display();
+            let mend = format!("{kept} holds another ENCRYPTION_KEY than the one given; give that one in its place");
+            anyhow::Error::new(error).context(mend)
+        }
+        _ => error.into(),
+    })
+}
+
+/// Whether the database was sealed under another `ENCRYPTION_KEY`.
+pub(crate) fn is_other_key(error: &StoreError) -> bool {
+    matches!(error, StoreError::Vault(VaultError::OtherKey { .. }))
 }
 
 /// What the control plane may ask of the data plane.

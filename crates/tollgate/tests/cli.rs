@@ -8,6 +8,8 @@ use std::process::Output;
 use serde_json::Value;
 use tempfile::TempDir;
 
+const ENCRYPTION_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// A folder, and the binary run in it with an empty environment.
 struct Place {
     dir: TempDir,
@@ -129,6 +131,52 @@ fn check_names_file_line_column_and_mend() {
 }
 
 #[test]
+fn a_level_of_logs_that_is_none_is_refused() {
+    let place = Place::with("server: {listen: 127.0.0.1:0}\nlogs: {level: loud}\n");
+    for command in [&["check"][..], &["serve"], &["user", "list"]] {
+        let said = place.refused(command);
+        assert!(
+            said.starts_with("tollgate.yaml:2:15: `logs.level`: is not a level"),
+            "{command:?}: {said}"
+        );
+    }
+    let output = Place::new().run(&["serve", "--log-level", "loud"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("--log-level") && said.contains("error, warn, info, debug or trace"),
+        "{said}"
+    );
+}
+
+#[test]
+fn lines_of_the_env_file_that_cannot_be_read_are_told() {
+    let place = Place::with("users: [{name: u}]\n");
+    std::fs::write(place.path(".env"), "A=a\nnonsense\nMY_KEY=\"sk-verysecret\n").unwrap();
+    let unclosed = ".env:3: has a quote that is not closed on this line; the line is ignored";
+    let said = place.ok(&["check"]);
+    assert!(said.contains(&format!("note: {unclosed}")), "{said}");
+    let said = text(&place.run(&["key", "add", "k", "--user", "u"]).stderr);
+    assert_eq!(said.matches(unclosed).count(), 1, "{said}");
+    assert!(
+        said.contains("tollgate: .env:2: is not NAME=value; the line is ignored"),
+        "{said}"
+    );
+    // Where such a line is why something is missing, it is told with what is missing.
+    std::fs::write(place.path("tollgate.yaml"), "security: {admin_token: \"${MY_KEY}\"}\n").unwrap();
+    for command in [&["check"][..], &["serve"], &["user", "list"]] {
+        let output = place.run(command);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("MY_KEY") && said.contains(unclosed),
+            "{command:?}: {said}"
+        );
+        assert!(!said.contains("verysecret"));
+    }
+}
+
+#[test]
 fn check_finds_names_that_were_made_elsewhere() {
     let place = Place::new();
     place.ok(&["user", "add", "Bob"]);
@@ -169,6 +217,11 @@ fn check_says_what_it_means() {
     }
     assert!(!said.contains("verysecret"));
     let said = Place::new().run_with(&[("OPENAI_API_KEY", "sk-x")], &["check"], "");
+    assert!(
+        text(&said.stdout).starts_with("there is no tollgate.yaml; what the environment and the flags say is right."),
+        "{}",
+        text(&said.stdout)
+    );
     assert!(text(&said.stdout).contains("upstream `openai` is taken from the environment"));
 }
 
@@ -491,6 +544,92 @@ fn upstreams_and_models_are_declared_edited_and_explained() {
 }
 
 #[test]
+fn a_look_at_the_wrong_place_fails_and_leaves_nothing_there() {
+    let place = Place::new();
+    for command in [
+        &["audit"][..],
+        &["user", "list"],
+        &["user", "show", "u"],
+        &["user", "edit", "u", "--policy", "hard"],
+        &["user", "remove", "u"],
+        &["key", "list"],
+        &["key", "add", "k", "--user", "u"],
+        &["upstream", "list"],
+        &["credential", "list"],
+        &["credential", "add", "o/second", "--key", "sk-verysecretindeed0123"],
+        &["model", "list"],
+        &["account", "list"],
+        &["account", "clear-history"],
+        &["balance", "show", "u"],
+        &["balance", "add", "u", "1.00"],
+        &["explain", "--model", "m"],
+        &["replay", "018f0000-0000-7000-8000-000000000000"],
+        &["journal", "status"],
+        &["journal", "replay"],
+        &["backup", "copy.db"],
+    ] {
+        let said = place.refused(command);
+        assert!(
+            said.contains("there is no database of tollgate at data/tollgate.db") && said.contains("tollgate serve"),
+            "{command:?}: {said}"
+        );
+    }
+    let typo = [("DATABASE_URL", "sqlite://dta/tollgate.db")];
+    let output = place.run_with(&typo, &["audit"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stderr).contains("dta/tollgate.db"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0);
+    // An empty file is none either.
+    std::fs::write(place.path("empty.db"), "").unwrap();
+    let empty = [
+        ("DATABASE_URL", "sqlite://empty.db"),
+        ("ENCRYPTION_KEY", ENCRYPTION_KEY),
+    ];
+    let output = place.run_with(&empty, &["audit"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stderr).contains("there is no database"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_added_before_the_first_start_makes_a_database_and_says_so() {
+    for first in [
+        &["user", "add", "u"][..],
+        &[
+            "upstream",
+            "add",
+            "o",
+            "--provider",
+            "openai",
+            "--key",
+            "sk-verysecretindeed0123",
+        ],
+        &["migrate"],
+    ] {
+        let place = Place::new();
+        let said = |arguments: &[&str]| {
+            let output = place.run(arguments);
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+            text(&output.stderr)
+        };
+        assert_eq!(
+            said(first),
+            "tollgate: a new database was made at data/tollgate.db\n",
+            "{first:?}"
+        );
+        assert_eq!(said(&["user", "add", "v"]), "");
+        assert_eq!(place.json(&["audit", "--json"])["passes"], true);
+    }
+}
+
+#[test]
 fn a_backup_is_a_database() {
     let place = Place::new();
     place.ok(&["user", "add", "u", "--opening-credit", "1"]);
@@ -506,10 +645,7 @@ fn a_backup_is_a_database() {
 fn another_encryption_key_is_refused_with_the_mend() {
     let place = Place::new();
     place.ok(&["migrate"]);
-    let other = [
-        ("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
-        ("ADMIN_TOKEN", "t"),
-    ];
+    let other = [("ENCRYPTION_KEY", ENCRYPTION_KEY), ("ADMIN_TOKEN", "t")];
     let output = place.run_with(&other, &["user", "list"], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -520,8 +656,69 @@ fn another_encryption_key_is_refused_with_the_mend() {
 }
 
 #[test]
+fn init_takes_over_the_secrets_of_a_first_start() {
+    let place = Place::new();
+    place.ok(&["user", "add", "u"]);
+    let kept = std::fs::read_to_string(place.path("data/secrets.env")).unwrap();
+    let said = place.ok(&["init"]);
+    assert!(said.contains("with the secrets of ./data/secrets.env"), "{said}");
+    let env = std::fs::read_to_string(place.path(".env")).unwrap();
+    assert!(env.starts_with(&kept), "the same secrets");
+    place.ok(&["check"]);
+    assert!(place.ok(&["user", "list"]).contains('u'));
+    // With another folder, what is in this one does not matter.
+    place.ok(&["init", "--dir", "data"]);
+    let other = std::fs::read_to_string(place.path("data/.env")).unwrap();
+    assert_ne!(kept, other[..kept.len()]);
+}
+
+#[test]
+fn a_key_that_does_not_open_the_database_is_told_with_the_one_that_may() {
+    let place = Place::new();
+    place.ok(&["user", "add", "u"]);
+    std::fs::write(place.path(".env"), format!("ENCRYPTION_KEY={ENCRYPTION_KEY}\n")).unwrap();
+    for command in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"], &["user", "list"]] {
+        let output = place.run(command);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("sealed under another ENCRYPTION_KEY") && said.contains("data/secrets.env holds another"),
+            "{command:?}: {said}"
+        );
+        assert!(!said.contains(ENCRYPTION_KEY));
+    }
+    // Without the file, no new key is made for the old database.
+    std::fs::remove_file(place.path("data/secrets.env")).unwrap();
+    std::fs::remove_file(place.path(".env")).unwrap();
+    for command in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"], &["user", "list"]] {
+        let said = place.refused(command);
+        assert!(said.contains("restore data/secrets.env"), "{command:?}: {said}");
+        assert!(!place.path("data/secrets.env").exists());
+    }
+}
+
+#[test]
+fn a_given_key_is_not_replaced_by_one_that_is_kept() {
+    let place = Place::new();
+    let given = [("ENCRYPTION_KEY", ENCRYPTION_KEY)];
+    let output = place.run_with(&given, &["user", "add", "u"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kept = std::fs::read_to_string(place.path("data/secrets.env")).unwrap();
+    assert!(
+        kept.contains("ADMIN_TOKEN=") && !kept.contains("ENCRYPTION_KEY="),
+        "{kept}"
+    );
+    assert!(
+        place
+            .refused(&["user", "list"])
+            .contains("there is no ENCRYPTION_KEY, in data/secrets.env neither")
+    );
+}
+
+#[test]
 fn without_a_server_the_journal_is_empty_and_nobody_is_healthy() {
     let place = Place::new();
+    place.ok(&["migrate"]);
     assert!(place.ok(&["journal", "status"]).contains("no journal"));
     assert!(place.refused(&["journal", "replay"]).contains("no journal"));
     assert!(

@@ -344,3 +344,37 @@ fn the_small_ones() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("serve"), "{said}");
 }
+
+#[test]
+fn an_audit_tells_of_receipts_that_wait_in_the_journal() {
+    let upstream = Upstream::start();
+    let mut gateway = Tollgate::start(&config(&upstream, ""));
+    assert_eq!(call(&gateway, "gpt-4o", CLIENT_KEY).status(), 200);
+    blackbox::books::settled(&gateway);
+    gateway.cli_ok(&["backup", "data/copy.db"]);
+    for _ in 0..3 {
+        assert_eq!(call(&gateway, "gpt-4o", CLIENT_KEY).status(), 200);
+    }
+    assert!(gateway.stop().success());
+    let all = gateway.cli_json(&["audit", "--json"]);
+    assert_eq!(
+        (all["receipts"].as_i64(), all["waiting"].as_i64()),
+        (Some(4), Some(0)),
+        "{all}"
+    );
+    let said = gateway.cli_ok(&["audit"]);
+    assert!(said.trim_end().ends_with("the books agree"), "{said}");
+    // The copy does not have the last three: to it they wait.
+    let copy = ["--set", "storage.url=sqlite://data/copy.db"];
+    let part = gateway.cli_json(&[&["audit", "--json"][..], &copy].concat());
+    assert_eq!(
+        (part["receipts"].as_i64(), part["waiting"].as_i64()),
+        (Some(1), Some(3)),
+        "{part}"
+    );
+    let said = gateway.cli_ok(&[&["audit"][..], &copy].concat());
+    assert!(
+        said.contains("the books agree; 3 receipts still wait in the journal"),
+        "{said}"
+    );
+}

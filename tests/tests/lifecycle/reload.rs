@@ -126,3 +126,54 @@ fn a_wrong_file_is_refused_by_place_and_the_old_one_serves_on() {
     assert_eq!(failure.exit.and_then(|exit| exit.code()), Some(1), "{failure}");
     assert!(failure.stderr.contains("tollgate.yaml:1:1: "), "{failure}");
 }
+
+#[test]
+fn a_file_that_vanishes_or_is_emptied_takes_nothing_away() {
+    let upstream = Upstream::start();
+    let yaml = config(&upstream, "");
+    let gateway = Tollgate::start(&yaml);
+    let file = gateway.path("tollgate.yaml");
+    let serves_on = |why: &str| {
+        gateway.wait_for_output(why);
+        assert_eq!(status(&gateway, "gpt-4o", CLIENT_KEY), 200, "{why}");
+        assert!(
+            gateway.stdout().contains("the old one serves on"),
+            "{}",
+            gateway.stdout()
+        );
+    };
+    std::fs::remove_file(&file).unwrap();
+    serves_on("tollgate.yaml is gone");
+    for nothing in ["", " \n\n", "# The first line of a file that is being written\n"] {
+        let told = gateway.stdout().matches("tollgate.yaml is empty").count();
+        std::fs::write(&file, nothing).unwrap();
+        wait::until("the refusal", || {
+            gateway.stdout().matches("tollgate.yaml is empty").count() > told
+        });
+        serves_on("tollgate.yaml is empty");
+    }
+    // Asked again, it is still refused.
+    let told = gateway.stdout().matches("tollgate.yaml is empty").count();
+    gateway.sighup();
+    wait::until("the refusal of SIGHUP", || {
+        gateway.stdout().matches("tollgate.yaml is empty").count() > told
+    });
+    assert_eq!(status(&gateway, "gpt-4o", CLIENT_KEY), 200);
+    gateway.write_config(&yaml.replace(CLIENT_KEY, NEW));
+    wait::within(SOON + BUSY, "a whole file", || status(&gateway, "gpt-4o", NEW) == 200);
+    assert!(!gateway.stdout().contains("upstream demo"), "{}", gateway.stdout());
+    // Who means nothing says so.
+    gateway.write_config("{}\n");
+    wait::within(SOON + BUSY, "the key to go", || status(&gateway, "gpt-4o", NEW) == 401);
+}
+
+#[test]
+fn a_file_that_appears_beside_a_running_server_is_read() {
+    let upstream = Upstream::start();
+    let gateway = Setup::without_config().start();
+    assert_eq!(status(&gateway, "gpt-4o", CLIENT_KEY), 401);
+    gateway.write_config(&config(&upstream, ""));
+    wait::within(SOON + BUSY, "the new key", || {
+        status(&gateway, "gpt-4o", CLIENT_KEY) == 200
+    });
+}

@@ -110,6 +110,7 @@ fn money_models_and_paths() {
         if format != Format::Gemini {
             let refused = world.send(&get, CLIENT_KEY);
             format.assert_refusal(&refused, 405);
+            assert_eq!(refused.header("allow"), Some("POST"));
         }
     }
     for (path, format) in [
@@ -230,6 +231,12 @@ fn what_is_no_http_does_no_harm() {
         .bearer(CLIENT_KEY)
         .send(&world.gateway.url());
     Format::Chat.assert_refusal(&unknown, 405);
+    let listing = Request::post("/v1/models", &serde_json::json!({})).bearer(CLIENT_KEY);
+    assert_eq!(listing.send(&world.gateway.url()).header("allow"), Some("GET"));
+    let nonsense = Request::new("POST", "/v1/chat/completions").bearer(CLIENT_KEY);
+    let said = nonsense.body("[1").send(&world.gateway.url()).text();
+    assert_eq!(said.matches("the request body").count(), 1, "{said}");
+    assert!(said.contains("the request body: not a valid JSON object"), "{said}");
     assert_eq!(world.send(&Format::Chat.call("gpt-4o"), CLIENT_KEY).status(), 200);
 }
 

@@ -90,6 +90,7 @@ fn people_see_their_balance_at_once() {
         );
         let wrong_method = Request::post(path, &json!({})).bearer(CLIENT_KEY).send(&gateway.url());
         assert_eq!(wrong_method.status(), 405, "{path}: {}", wrong_method.text());
+        assert_eq!(wrong_method.header("allow"), Some("GET,HEAD"), "{path}");
     }
 }
 

@@ -293,7 +293,7 @@ fn is_token(text: &str) -> bool {
 fn broken(offset: usize, what: &str) -> ScanError {
     ScanError {
         offset,
-        what: format!("the request body is not a plain form: {what}"),
+        what: format!("not a plain form: {what}"),
     }
 }
 

@@ -53,6 +53,11 @@ impl SqliteFile {
         })
     }
 
+    /// Whether there is no such file. One that cannot be asked for is left to who opens it.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false))
+    }
+
     /// Makes the folder (0700) and an empty file (0600) where there is none. SQLite gives its other files the same mode.
     pub(crate) fn create(&self) -> Result<()> {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

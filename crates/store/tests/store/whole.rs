@@ -35,6 +35,18 @@ on_both! {
         }
     }
 
+    async fn a_look_makes_no_database(lab) {
+        for _ in 0..2 {
+            let error = Store::open_existing(&lab.options()).await.unwrap_err();
+            let url = lab.options().url;
+            assert!(matches!(&error, StoreError::NoDatabase(place) if url.contains(place.as_str())), "{error}");
+            assert!(!error.to_string().contains('@'), "neither user nor password: {error}");
+        }
+        assert!(!lab.is_sqlite() || !lab.file().exists());
+        lab.store().await.close().await;
+        Store::open_existing(&lab.options()).await.unwrap().close().await;
+    }
+
     async fn another_encryption_key_is_told_by_name(lab) {
         lab.store().await.close().await;
         let wrong = StoreOptions { ring: KeyRing::parse(OTHER_KEY).unwrap(), ..lab.options() };

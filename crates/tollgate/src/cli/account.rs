@@ -91,8 +91,8 @@ impl Add {
             from_terminal || self.code_stdin,
             "the code is asked for at a terminal, and stdin is none; add --code-stdin to read it from there"
         );
-        let config = context.full_config(Make::IfMissing)?;
-        let store = context.store().await?;
+        let store = context.store_or_new().await?;
+        let config = context.full_config(Make::Never)?;
         let snapshot = crate::serve::world::snapshot(&store, &config).await?;
         let configured = snapshot.account_modes.iter().filter(|mode| mode.client_id.is_some());
         let names: Vec<&str> = configured.map(|mode| mode.name.as_str()).collect();

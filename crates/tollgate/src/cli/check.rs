@@ -9,9 +9,9 @@ use store::Origin;
 
 use super::context::Context;
 use super::output::{self, Table, joined, word};
-use crate::config::{Config, Mistake, Mistakes, schema};
+use crate::config::{Config, DEFAULT_FILE, Mistake, Mistakes, schema};
 use crate::secrets::{self, Make};
-use crate::serve::Migrate;
+use crate::serve::Opening;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -25,7 +25,8 @@ impl Check {
         if self.schema {
             return output::print(&schema::text());
         }
-        let config = context.config()?;
+        // Notes are part of what it prints, so they are not told apart.
+        let config = context.sources(Vec::new())?.load()?;
         let mut notes = config.notes.clone();
         notes.extend(compare(&config).await?);
         notes.extend(
@@ -46,9 +47,17 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
     if secrets::sqlite_path(&config.storage.url).is_some_and(|path| !path.exists()) {
         return Ok(None);
     }
-    let taken = match names_from_elsewhere(config).await {
+    let mut complete = config.clone();
+    match secrets::complete(&mut complete, Make::Never) {
+        // The first start makes them; for a file that is there already, it is too late.
+        Err(error) if secrets::sqlite_path(&config.storage.url).is_none() => return Ok(Some(not_compared(&error))),
+        completed => completed?,
+    }
+    let taken = match names_from_elsewhere(&complete).await {
         Ok(taken) => taken,
-        Err(error) => return Ok(Some(format!("names were not compared with the database: {error:#}"))),
+        // With that nothing can be served.
+        Err(error) if error.downcast_ref().is_some_and(crate::serve::is_other_key) => return Err(error),
+        Err(error) => return Ok(Some(not_compared(&error))),
     };
     let mut mistakes = Mistakes {
         file: config.file.as_ref().map(|file| file.display().to_string()),
@@ -73,10 +82,12 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
     Ok(mistakes.or(None)?)
 }
 
+fn not_compared(error: &anyhow::Error) -> String {
+    format!("names were not compared with the database: {error:#}")
+}
+
 async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static str, String, Origin)>> {
-    let mut config = config.clone();
-    secrets::complete(&mut config, Make::Never)?;
-    let store = crate::serve::open_store(&config, Migrate::No).await?;
+    let store = crate::serve::open_store(config, Opening::AsItIs).await?;
     let mut taken = Vec::new();
     taken.extend(
         store
@@ -117,10 +128,10 @@ async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static s
 
 /// What it means, for people.
 fn meaning(config: &Config, notes: &[String]) -> String {
-    let file = config
-        .file
-        .as_ref()
-        .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let file = config.file.as_ref().map_or_else(
+        || format!("there is no {DEFAULT_FILE}; what the environment and the flags say"),
+        |file| file.display().to_string(),
+    );
     let database = config.storage.url.split(':').next().unwrap_or_default();
     let mut text = format!(
         "{file} is right.\n\nlisten    {}\ndatabase  {database}\njournal   {} (sync: {})\n",

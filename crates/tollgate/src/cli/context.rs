@@ -1,16 +1,21 @@
 //! What commands share: the configuration, the database, the way they print.
 
-use store::Store;
+use std::sync::Once;
+
+use store::{Store, StoreError};
 
 use super::Global;
 use super::output::{self, Table};
 use crate::config::tree::Place;
 use crate::config::{Config, Environment, Flag, Mistake, Mistakes, Sources};
 use crate::secrets::{self, Make};
-use crate::serve::Migrate;
+use crate::serve::Opening;
 
 /// The file whose variables are added to the environment, if it is there.
 const DOT_ENV: &str = ".env";
+
+/// Lines of `.env` that could not be read are told once, however often a command asks for its configuration.
+static TOLD: Once = Once::new();
 
 /// What commands share.
 #[derive(Clone, Debug)]
@@ -53,7 +58,14 @@ impl Context {
 
     /// The configuration.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        Ok(self.sources(Vec::new())?.load()?)
+        let sources = self.sources(Vec::new())?;
+        let config = sources.load()?;
+        TOLD.call_once(|| {
+            for note in &sources.environment.notes {
+                output::complain(&format!("tollgate: {note}"));
+            }
+        });
+        Ok(config)
     }
 
     /// The configuration, with the secrets of the process.
@@ -63,10 +75,35 @@ impl Context {
         Ok(config)
     }
 
-    /// The database. Made if it is not there: resources may be declared before the first start.
+    /// The database, which must be there.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        Ok(self.config_and_store().await?.1)
+    }
+
+    /// The same, with the configuration and its secrets.
+    pub(crate) async fn config_and_store(&self) -> anyhow::Result<(Config, Store)> {
+        let mut config = self.config()?;
+        store::check_there(&config.storage.url)?;
+        secrets::complete(&mut config, Make::Never)?;
+        let store = crate::serve::open_store(&config, Opening::Existing).await?;
+        Ok((config, store))
+    }
+
+    /// The database, made if it is not there: resources may be declared before the first start. That it was made is said,
+    /// because it may be the wrong place.
+    pub(crate) async fn store_or_new(&self) -> anyhow::Result<Store> {
+        let missing = match self.store().await {
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::NoDatabase(_))) => error,
+            opened => return opened,
+        };
+        drop(missing);
         let config = self.full_config(Make::IfMissing)?;
-        crate::serve::open_store(&config, Migrate::Yes).await
+        let store = crate::serve::open_store(&config, Opening::OrMake).await?;
+        output::complain(&format!(
+            "tollgate: a new database was made at {}",
+            store::shown(&config.storage.url)
+        ));
+        Ok(store)
     }
 
     /// Prints a table for people, or the rows as JSON.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::context::Context;
 use crate::config::DEFAULT_FILE;
-use crate::secrets::{Fresh, Overwrite, write_private};
+use crate::secrets::{FILE, Fresh, Overwrite, data_dir, write_private};
 
 /// The configuration that is written: every section, commented.
 const TEMPLATE: &str = include_str!("init/tollgate.yaml");
@@ -17,7 +17,7 @@ const DOT_ENV_REST: &str = include_str!("init/env");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Init {
-    /// Replaces files that are there; a replaced ENCRYPTION_KEY makes existing credentials unreadable
+    /// Replaces files that are there; a replaced ENCRYPTION_KEY makes existing credentials unreadable. That of data/secrets.env is kept
     #[arg(long)]
     force: bool,
     /// The folder
@@ -41,11 +41,19 @@ impl Init {
         let write = |path: &Path, text: &str| {
             write_private(path, text, overwrite).with_context(|| format!("{} cannot be written", path.display()))
         };
-        write(&env, &format!("{}{DOT_ENV_REST}", Fresh::generate()?.file_text()))?;
+        let kept_in = self
+            .dir
+            .join(data_dir(&context.sources(Vec::new())?.parse("")?))
+            .join(FILE);
+        let (secrets, whose) = match Fresh::kept(&kept_in)? {
+            Some(kept) => (kept, format!(" with the secrets of {}", kept_in.display())),
+            None => (Fresh::generate()?, String::new()),
+        };
+        write(&env, &format!("{}{DOT_ENV_REST}", secrets.file_text()))?;
         write(&yaml, TEMPLATE)?;
         let (yaml, env) = (yaml.display().to_string(), env.display().to_string());
         let text = format!(
-            "{yaml} and {env} are written; next: put a provider's key into {env}, then `tollgate check` and `tollgate serve`"
+            "{yaml} and {env} are written{whose}; next: put a provider's key into {env}, then `tollgate check` and `tollgate serve`"
         );
         context.say(&text, &json!({"written": [yaml, env]}))
     }

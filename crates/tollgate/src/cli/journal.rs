@@ -8,8 +8,6 @@ use store::{Journal as Log, JournalReport, Settler, Store};
 
 use super::context::Context;
 use crate::config::Config;
-use crate::secrets::Make;
-use crate::serve::Migrate;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Journal {
@@ -21,8 +19,7 @@ pub(crate) enum Journal {
 
 impl Journal {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let config = context.full_config(Make::IfMissing)?;
-        let store = crate::serve::open_store(&config, Migrate::Yes).await?;
+        let (config, store) = context.config_and_store().await?;
         match self {
             Self::Status => status(context, &config, &store).await,
             Self::Replay => replay(context, &config, store).await,
@@ -30,7 +27,8 @@ impl Journal {
     }
 }
 
-async fn report(config: &Config, store: &Store) -> anyhow::Result<Option<JournalReport>> {
+/// What it holds and what the database does not have yet; `None` where there is no journal.
+pub(super) async fn report(config: &Config, store: &Store) -> anyhow::Result<Option<JournalReport>> {
     let dir = &config.storage.journal.dir;
     let Some(id) = Log::id_of(dir)? else { return Ok(None) };
     Ok(Some(Log::inspect(dir, store.journal_position(&id).await?)?))

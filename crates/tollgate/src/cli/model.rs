@@ -200,7 +200,7 @@ impl Model {
             Self::Add(add) => {
                 let mut draft = Draft::named(&add.name);
                 add.settings.put(&mut draft)?;
-                let store = context.store().await?;
+                let store = context.store_or_new().await?;
                 let decl = finish(&draft, &store, None).await?;
                 let record = store.models().add(&decl, Origin::Cli).await?;
                 context.say(&format!("model {} is added", record.name), &to_json(&record))

@@ -1,7 +1,7 @@
 //! `tollgate serve`: the gateway.
 
 use super::context::Context;
-use crate::config::Flag;
+use crate::config::{Flag, check};
 use crate::serve::{self, Setup};
 
 #[derive(Debug, Default, clap::Args)]
@@ -12,12 +12,20 @@ pub(crate) struct Serve {
     /// sqlite://… or postgres://…
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL")]
+    /// error, warn, info, debug or trace; also per part: info,gateway=debug
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
     log_level: Option<String>,
     /// json or text
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+}
+
+fn level(text: &str) -> Result<String, &'static str> {
+    if check::is_level(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(check::NO_LEVEL)
+    }
 }
 
 impl Serve {

@@ -252,7 +252,7 @@ impl Add {
         if let Some(key) = secret {
             decl.credentials.push(CredentialDecl::new(FIRST_CREDENTIAL, key));
         }
-        let store = context.store().await?;
+        let store = context.store_or_new().await?;
         let mut record = store.upstreams().add(&decl, Origin::Cli).await?;
         if let Some(Decision(forced)) = self.settings.decided() {
             store.upstreams().force(&record.name, forced).await?;

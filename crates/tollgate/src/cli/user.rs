@@ -70,7 +70,7 @@ impl Add {
         draft.set("policy", "--policy", self.policy);
         draft.set("opening_credit", "--opening-credit", self.opening_credit);
         let decl: UserDecl = draft.finish(check::users)?;
-        let record = context.store().await?.users().add(&decl, Origin::Cli).await?;
+        let record = context.store_or_new().await?.users().add(&decl, Origin::Cli).await?;
         let next = format!("give them a key: tollgate key add NAME --user {}", record.name);
         context.say(&format!("user {} is added; {next}", record.name), &to_json(&record))
     }

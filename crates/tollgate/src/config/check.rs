@@ -23,7 +23,7 @@ pub use fallbacks::fallbacks;
 pub use groups::groups;
 pub use models::models;
 pub use people::{expiry, keys, users};
-pub use process::process;
+pub use process::{NO_LEVEL, is_level, process};
 pub use profiles::{profiles, unknown as unknown_profile};
 pub use upstreams::{base_url, credentials, providers, upstreams};
 

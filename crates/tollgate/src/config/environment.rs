@@ -153,14 +153,18 @@ impl Environment {
                 continue;
             }
             let line = line.strip_prefix("export ").unwrap_or(line);
-            let Some((name, value)) = line.split_once('=') else {
-                self.notes
-                    .push(format!("{file}:{}: is not NAME=value; the line is ignored", index + 1));
-                continue;
+            let assigned = line.split_once('=').map(|(name, value)| (name.trim(), value));
+            let read = match assigned {
+                Some((name, value)) if is_name(name) => unquoted(value).map(|value| (name.to_owned(), value)),
+                _ => Err("is not NAME=value"),
             };
-            self.variables
-                .entry(name.trim().to_owned())
-                .or_insert_with(|| unquoted(value));
+            match read {
+                Ok((name, value)) => drop(self.variables.entry(name).or_insert(value)),
+                // The line may hold a secret: only its place is told.
+                Err(why) => self
+                    .notes
+                    .push(format!("{file}:{}: {why}; the line is ignored", index + 1)),
+            }
         }
     }
 
@@ -224,16 +228,23 @@ fn in_days(days: &str, _: &Node) -> String {
     }
 }
 
-fn unquoted(value: &str) -> String {
+/// Whether a shell could have a variable of this name.
+fn is_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !name.is_empty() && name.bytes().all(inner)
+}
+
+fn unquoted(value: &str) -> Result<String, &'static str> {
     let value = value.trim();
     for quote in ['"', '\''] {
-        if let Some(rest) = value.strip_prefix(quote)
-            && let Some((inside, _)) = rest.split_once(quote)
-        {
-            return inside.to_owned();
+        if let Some(rest) = value.strip_prefix(quote) {
+            let (inside, _) = rest
+                .split_once(quote)
+                .ok_or("has a quote that is not closed on this line")?;
+            return Ok(inside.to_owned());
         }
     }
-    value.split(" #").next().unwrap_or_default().trim_end().to_owned()
+    Ok(value.split(" #").next().unwrap_or_default().trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -296,13 +307,22 @@ mod tests {
     fn a_dot_env_file_is_under_the_process() {
         let mut environment = Environment::of([("A", "own")]);
         environment.add_file(
-            "# c\nA=file\nexport B=\"b # b\"\nC=c # comment\nD='d'\nnonsense\n",
+            "# c\nA=file\nexport B=\"b # b\"\nC=c # comment\nD='d'\nnonsense\nE=\"sk-secret\nF='sk-secret\"\nG H=sk-secret\n=x\nI=i\n",
             ".env",
         );
         assert_eq!(
-            ["A", "B", "C", "D"].map(|name| environment.get(name)),
-            [Some("own"), Some("b # b"), Some("c"), Some("d")]
+            ["A", "B", "C", "D", "E", "F", "I"].map(|name| environment.get(name)),
+            [Some("own"), Some("b # b"), Some("c"), Some("d"), None, None, Some("i")]
         );
-        assert_eq!(environment.notes, [".env:6: is not NAME=value; the line is ignored"]);
+        assert_eq!(
+            environment.notes,
+            [
+                ".env:6: is not NAME=value; the line is ignored",
+                ".env:7: has a quote that is not closed on this line; the line is ignored",
+                ".env:8: has a quote that is not closed on this line; the line is ignored",
+                ".env:9: is not NAME=value; the line is ignored",
+                ".env:10: is not NAME=value; the line is ignored",
+            ]
+        );
     }
 }

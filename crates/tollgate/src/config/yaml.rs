@@ -29,7 +29,8 @@ pub fn parse(text: &str) -> Result<Node, Mistakes> {
         let (event, span) = event.map_err(|error| Mistake::at(place(*error.marker()), error.info()))?;
         builder.take(event, span)?;
     }
-    Ok(builder.root.unwrap_or_else(Node::empty))
+    // No word in it is not the same as `{}`.
+    Ok(builder.root.unwrap_or_else(|| Node::of_text(Place::Nowhere, "")))
 }
 
 /// A collection that is still open.

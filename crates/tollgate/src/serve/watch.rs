@@ -95,8 +95,9 @@ impl Followed {
 
     /// Reads the configuration again. One that is wrong changes nothing.
     async fn reload(&mut self, state: &mut State) {
-        let mut config = match self.setup.load() {
-            Ok(loaded) => loaded.config,
+        let loaded = self.setup.load().map(|loaded| loaded.config);
+        let mut config = match loaded.and_then(|config| self.not_lost(config)) {
+            Ok(config) => config,
             Err(error) => {
                 tracing::error!(
                     "the new configuration is refused, the old one serves on: {}",
@@ -117,6 +118,17 @@ impl Followed {
         tell_what_waits(self.world.config(), &config);
         state.pending = Some(config);
         self.poll(state).await;
+    }
+
+    /// Refuses a file that vanished or was emptied: far more often it is being written, or was lost, than nothing is
+    /// wanted any more; and to believe it would archive every upstream, user and key.
+    fn not_lost(&self, new: Config) -> anyhow::Result<Config> {
+        let file = self.file.display();
+        match &new.file {
+            _ if self.world.config().blank || !new.blank => Ok(new),
+            None => anyhow::bail!("{file} is gone; put it back, or restart to serve without it"),
+            Some(_) => anyhow::bail!("{file} is empty; write it again, or write {{}} into it to declare nothing"),
+        }
     }
 
     async fn poll(&mut self, state: &mut State) {

@@ -2,6 +2,7 @@
 
 use domain::declaration::Defaults;
 use http::Uri;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::super::file::{Logs, Security, Server, Storage};
 use super::super::mistake::{Mistake, Mistakes};
@@ -59,14 +60,9 @@ pub fn process(
         let message = "showing keys again does not exist yet; set it to false, or remove the key";
         complain("security.allow_key_reveal", message.to_owned());
     }
-    if logs
-        .level
-        .parse::<tracing_subscriber::filter::targets::Targets>()
-        .is_err()
-    {
+    if !is_level(&logs.level) {
         // The value may come from a variable, and the parser's error repeats it: neither is shown.
-        let message = "is not a level such as info, or info,gateway=debug";
-        complain("logs.level", message.to_owned());
+        complain("logs.level", NO_LEVEL.to_owned());
     }
     if logs.retention.0.is_zero() {
         complain("logs.retention", "is zero; the shortest is 1d".to_owned());
@@ -87,6 +83,22 @@ pub fn process(
             complain(path, "is zero; give it some time".to_owned());
         }
     }
+}
+
+/// What is said of a level that is none.
+pub const NO_LEVEL: &str =
+    "is not a level (error, warn, info, debug or trace), alone or with those of parts, as info,gateway=debug";
+
+/// Whether this is a level, alone or with those of parts. The filter's own parser takes a word that is no level for the name
+/// of a part, of which it then wants everything, and of all others nothing: `loud` would be silent.
+pub fn is_level(level: &str) -> bool {
+    // The filter has numbers and the empty word for levels, too.
+    let known = |word: &str| word.starts_with(char::is_alphabetic) && word.parse::<LevelFilter>().is_ok();
+    let right = |piece: &str| match piece.split_once('=') {
+        Some((part, level)) => !part.is_empty() && !part.contains(char::is_whitespace) && known(level),
+        None => known(piece),
+    };
+    level.split(',').all(right) && level.parse::<Targets>().is_ok()
 }
 
 fn listen_problem(listen: &str) -> Option<&'static str> {
@@ -124,4 +136,35 @@ fn place(tree: &Node, path: &str) -> Place {
         }
     }
     node.at.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_level;
+
+    #[test]
+    fn a_level_is_one_of_five_or_off_alone_or_by_part() {
+        for level in [
+            "info",
+            "TRACE",
+            "off",
+            "info,gateway=debug",
+            "warn,tollgate::credential=trace,store=off",
+        ] {
+            assert!(is_level(level), "{level}");
+        }
+        for other in [
+            "",
+            "loud",
+            "info,",
+            "info,loud",
+            "gateway",
+            "gateway=loud",
+            "=debug",
+            "info gateway=debug",
+            "3",
+        ] {
+            assert!(!is_level(other), "{other}");
+        }
+    }
 }
