@@ -143,4 +143,42 @@ on_both! {
         lab.exec(&format!("UPDATE meta SET identity = '{identity}'")).await;
         assert_eq!(books.settler.drain().await.unwrap().booked, 5);
     }
+
+    async fn whom_a_restored_database_forgot_is_nobody_made_later(lab) {
+        let mut lab = lab;
+        let mut books = Books::open(&lab).await;
+        user(&books.store, "alice", 1).await;
+        books.close().await;
+        let copy = lab.copy().await;
+        books = Books::open(&lab).await;
+        let bob = user(&books.store, "bob", 1).await;
+        books.append(&receipts(bob, 30, 11));
+        books.settler.drain().await.unwrap();
+        books.close().await;
+        lab.restore(&copy);
+
+        let store = lab.store().await;
+        let carol = user(&store, "carol", 1).await;
+        store.close().await;
+        let mut books = Books::open(&lab).await;
+        assert_eq!(books.settler.drain().await.unwrap().booked, 30);
+        let dave = user(&books.store, "dave", 1).await;
+        for who in [carol, dave] {
+            assert_eq!(books.store.balances().show(who).await.unwrap().balance, Money::from_dollars(1));
+            assert_eq!(books.store.usage().lifetime(who).await.unwrap().calls, 0);
+        }
+        assert_eq!(books.store.balances().show(bob).await.unwrap().balance.nanos(), -330);
+        assert_eq!(assert_sound(&books.store).await.receipts, 30);
+    }
+
+    async fn the_number_of_a_user_who_is_gone_is_not_given_again(lab) {
+        let store = lab.store().await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..5 {
+            let bob = user(&store, "bob", 0).await;
+            assert!(seen.insert(bob), "given twice");
+            assert!(bob.0 >= 1 << 40 && bob.0 < 1 << 53, "{bob:?}");
+            store.users().remove("bob").await.unwrap();
+        }
+    }
 }
