@@ -38,6 +38,7 @@ mod relay;
 mod selfwake;
 mod server;
 mod settle;
+mod stop;
 mod translation;
 mod unwrapped;
 mod uploads;

@@ -24,6 +24,7 @@ use crate::dispatch::chosen;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::recall::{self, RESPONSES};
+use crate::stop::{self, Stage};
 
 /// The open account of a call.
 #[derive(Debug)]
@@ -408,6 +409,7 @@ impl Settlement {
     /// Ends a call that has no answer, unless it has ended before (its receipt could not be written, say).
     pub(crate) fn abandon(&mut self, status: u16, fault: &Fault) {
         if self.open {
+            self.keep_trying();
             let outcome = Outcome {
                 ending: Ending::Failed,
                 status,
@@ -418,6 +420,17 @@ impl Settlement {
             if self.finish(&outcome).is_err() {
                 tracing::error!(call = %self.call, "the receipt of a failed call is lost; it charged nothing");
             }
+        }
+    }
+
+    /// Keeps the try that was under way.
+    fn keep_trying(&mut self) {
+        if let Some((choice, started_ms)) = self.trying.take()
+            && let Ok((target, credential)) = chosen(&self.route, choice)
+        {
+            let took_ms = self.elapsed_ms().saturating_sub(started_ms);
+            self.attempts
+                .push(attempt_record(target, credential, started_ms, took_ms));
         }
     }
 
@@ -581,13 +594,11 @@ impl Drop for Settlement {
     /// The client went away before there was an answer: nothing was consumed that it could pay for.
     fn drop(&mut self) {
         if self.open {
-            if let Some((choice, started_ms)) = self.trying
-                && let Ok((target, credential)) = chosen(&self.route, choice)
-            {
-                let took_ms = self.elapsed_ms().saturating_sub(started_ms);
-                self.attempts
-                    .push(attempt_record(target, credential, started_ms, took_ms));
+            if self.gateway.stop.has_reached(Stage::Cutting) {
+                let fault = stop::fault();
+                return self.abandon(fault.kind.status(), &fault);
             }
+            self.keep_trying();
             let operation: Operation = self.surface.operation;
             let is_answered = !self.broke.is_empty();
             let outcome = Outcome {

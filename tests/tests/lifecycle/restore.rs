@@ -109,7 +109,7 @@ fn a_torn_journal_and_a_foreign_key_stop_nothing_that_is_right() {
 
     // Another ENCRYPTION_KEY: refused with the mend, and the right one works again.
     gateway.set_env("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
-    let failure = gateway.try_restart().unwrap_err();
+    let failure = gateway.try_restart().expect_err("refused");
     assert!(
         failure.exit.and_then(|exit| exit.code()) == Some(1) && failure.stderr.contains("ENCRYPTION_KEY"),
         "{failure}"
@@ -130,7 +130,7 @@ fn moved_to(url: &str) {
     assert!(gateway.stop().success());
 
     gateway.set_env("DATABASE_URL", url);
-    let failure = gateway.try_restart().unwrap_err();
+    let failure = gateway.try_restart().expect_err("refused");
     let said = &failure.stderr;
     assert_eq!(failure.exit.and_then(|exit| exit.code()), Some(1), "{failure}");
     assert!(
@@ -167,7 +167,7 @@ fn moved_to(url: &str) {
     assert!(gateway.stop().success());
 
     gateway.set_env("DATABASE_URL", "");
-    let failure = gateway.try_restart().unwrap_err();
+    let failure = gateway.try_restart().expect_err("refused");
     assert!(failure.stderr.contains("belongs to database"), "{failure}");
     assert_eq!(
         balance(&gateway, "alice"),

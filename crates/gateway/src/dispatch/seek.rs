@@ -9,6 +9,7 @@ use rand::Rng as _;
 use routing::{Attempts, Choice, Recording, Step, Trace};
 
 use crate::gateway::Inner;
+use crate::stop::Stage;
 
 /// What is tried until a target takes it: a call, or the opening of a realtime session.
 pub(crate) trait Seeker {
@@ -110,10 +111,14 @@ pub(crate) async fn seek_on<S: Seeker>(
             Step::GiveUp(fault) => {
                 return Ok(*refused.ok_or(fault)?);
             }
-            Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
+            Step::Wait { until } => {
+                let wait = std::pin::pin!(tokio::time::sleep_until(gateway.clock.instant(until).into()));
+                gateway.stop.unless(Stage::Cutting, wait).await?;
+            }
             Step::Try(choice) => {
                 *tries += 1;
-                match seeker.attempt(choice, deadline).await {
+                let attempt = std::pin::pin!(seeker.attempt(choice, deadline));
+                match gateway.stop.unless(Stage::Cutting, attempt).await? {
                     Ok(got) => {
                         let at = gateway.clock.now();
                         attempts.served(&route, choice, &gateway.board, at);
