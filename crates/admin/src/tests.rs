@@ -22,6 +22,7 @@ const EXPIRED: &str = "sk-tg-expired";
 struct Bench {
     router: Router,
     accounts: Arc<Accounts>,
+    alice: domain::UserId,
     _dir: tempfile::TempDir,
 }
 
@@ -102,6 +103,7 @@ async fn bench(policy: Policy) -> Bench {
     Bench {
         router,
         accounts,
+        alice: user.id,
         _dir: dir,
     }
 }
@@ -165,7 +167,7 @@ async fn a_key_bound_to_addresses_is_refused_from_others() {
 #[tokio::test]
 async fn the_balance_counts_what_is_held_and_pending() {
     let bench = bench(Policy::Hard).await;
-    let user = domain::UserId(1);
+    let user = bench.alice;
     bench.accounts.add_backlog(user, Money::from_dollars(1));
     let (_, body) = bench.get("/api/me/balance", KEY).await;
     assert_eq!(
@@ -181,7 +183,7 @@ async fn the_balance_counts_what_is_held_and_pending() {
 #[tokio::test]
 async fn one_api_clients_find_the_limit_and_what_was_spent() {
     let bench = bench(Policy::Hard).await;
-    bench.accounts.add_backlog(domain::UserId(1), "0.25".parse().unwrap());
+    bench.accounts.add_backlog(bench.alice, "0.25".parse().unwrap());
     for prefix in ["/v1", ""] {
         let (_, subscription) = bench
             .get(&format!("{prefix}/dashboard/billing/subscription"), KEY)

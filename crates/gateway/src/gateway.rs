@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +20,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::realtime::Sessions;
 use crate::recall::{Recall, batches, jobs};
+use crate::stop::{Stage, Stop};
 use crate::upstream::auth::accounts::{self, AccountTokens};
 use crate::upstream::auth::tokens::Tokens;
 use crate::upstream::client::UpstreamClient;
@@ -110,8 +110,8 @@ pub(crate) struct Inner {
     pub(crate) backlog: BacklogProbe,
     pub(crate) recall: Recall,
     pub(crate) sessions: Sessions,
+    pub(crate) stop: Stop,
     limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
-    draining: AtomicBool,
 }
 
 /// The built-in key that is `security.master_key`.
@@ -164,8 +164,8 @@ impl Gateway {
             backlog: options.backlog,
             recall: Recall::new(options.store, options.keep_conversations),
             sessions: Sessions::new(),
+            stop: Stop::default(),
             limiters: RwLock::default(),
-            draining: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -191,9 +191,10 @@ impl Gateway {
         accounts::keep(Arc::clone(&self.inner), shutdown).await;
     }
 
-    /// From now on `/readyz` says no, so that load balancers look elsewhere.
+    /// From now on `/readyz` says no, so that load balancers look elsewhere, and each connection ends with the request
+    /// that it is at.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.stop.reach(Stage::Finishing);
     }
 
     /// Writes what is to be remembered beyond calls, until `shutdown` and then to the end of what waits. Runs once.
@@ -231,7 +232,7 @@ impl Gateway {
 
 impl Inner {
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.stop.has_reached(Stage::Finishing)
     }
 
     /// The limiter of a key, made at its first call.

@@ -39,6 +39,7 @@ mod relay;
 mod selfwake;
 mod server;
 mod settle;
+mod stop;
 mod translation;
 mod unwrapped;
 mod uploads;

@@ -8,6 +8,13 @@ pub(crate) const CONNECTIONS_MAX: usize = 65_536;
 /// A client has this long to send its request's head: slower ones hold a socket for nothing.
 pub(crate) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A client that has begun a request when the process is told to stop has this long to send the rest: what is on its way
+/// arrives in that time, and who does not send holds the stop up no longer.
+pub(crate) const STOP_UNSENT_MAX: Duration = Duration::from_secs(1);
+
+/// What is cut off at the end of a stop has this long to be told so: a few bytes, and a flush of the journal.
+pub(crate) const STOP_CUT_MAX: Duration = Duration::from_secs(2);
+
 /// A client may leave its answer unread this long before its connection is broken off: as long as an upstream may be
 /// silent by default.
 pub(crate) const CLIENT_UNREAD_MAX: Duration = Duration::from_mins(5);

@@ -29,6 +29,7 @@ use crate::recall::{self, jobs, responses};
 use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
+use crate::stop::Stage;
 use crate::{count, headers, listing, operate, passthrough, realtime, uploads};
 
 /// Answers one request, whatever it is.
@@ -52,12 +53,17 @@ pub(crate) async fn answer(
         Ok(Inbound::Models(dialect)) => listing::list(gateway, dialect, &head, peer),
         Ok(Inbound::ModelCard(dialect, name)) => listing::card(gateway, dialect, &name, &head, peer),
         Ok(Inbound::Response(wish, id)) => {
-            Box::pin(responses::answer(gateway, (wish, &id), head, body, peer, started)).await
+            let answering = Box::pin(responses::answer(gateway, (wish, &id), head, body, peer, started));
+            gateway.stop.unless(Stage::Cutting, answering).await.flatten()
         }
         Ok(Inbound::Passthrough(dialect, path)) => {
-            Box::pin(passthrough::forward(gateway, dialect, &path, head, body, peer, started)).await
+            let forwarding = Box::pin(passthrough::forward(gateway, dialect, &path, head, body, peer, started));
+            gateway.stop.unless(Stage::Cutting, forwarding).await.flatten()
         }
-        Ok(Inbound::Upload(path)) => Box::pin(uploads::forward(gateway, &path, head, body, peer, started)).await,
+        Ok(Inbound::Upload(path)) => {
+            let forwarding = Box::pin(uploads::forward(gateway, &path, head, body, peer, started));
+            gateway.stop.unless(Stage::Cutting, forwarding).await.flatten()
+        }
         Ok(Inbound::Live) => Ok(operate::live(gateway)),
         Ok(Inbound::Ready) => Ok(operate::ready(gateway)),
         Ok(Inbound::Metrics) => operate::metrics(gateway, &head),
@@ -96,7 +102,11 @@ async fn call(
     let caller = authenticate(gateway, &head, peer)?;
     let key = Arc::clone(&caller.key);
     let dialect = path.surface.dialect;
-    let body = read_body(gateway, &head, body, Arrival::of(&key, &caller.snapshot)).await?;
+    let body = {
+        let arrival = Arrival::of(&key, &caller.snapshot);
+        let reading = std::pin::pin!(read_body(gateway, &head, body, arrival));
+        gateway.stop.unless(Stage::Refusing, reading).await??
+    };
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {
         Ok(call) if count::is_to_be_estimated(&call) => Box::pin(count::estimate(call)).await,

@@ -31,6 +31,7 @@ use crate::limits::{TERMINATOR_TIMEOUT, TRAIL_TIMEOUT, USAGE_TIMEOUT};
 use crate::recall;
 use crate::recovery::Searched;
 use crate::settle::{Outcome, Served, Settled, unrecorded};
+use crate::stop::{self, Stage};
 
 use recovering::{Meanwhile, Recovering};
 
@@ -207,6 +208,10 @@ impl Relay {
                         return data(bytes);
                     }
                     match streaming.advance(cx, self.alarm.as_mut()) {
+                        Poll::Pending if streaming.is_cut() => {
+                            let end = streaming.cut();
+                            self.close(end);
+                        }
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Advance::More) => {}
                         Poll::Ready(Advance::Ended(end)) => self.close(end),
@@ -455,6 +460,20 @@ impl Streaming {
         }
     }
 
+    /// Whether the process is not waiting for it any longer.
+    fn is_cut(&self) -> bool {
+        self.call.gateway.stop.has_reached(Stage::Cutting)
+    }
+
+    /// How it ends where the process does not wait for it any longer: what is whole but for its end is whole.
+    fn cut(&mut self) -> End {
+        if self.trailing || self.whole_by.is_some() {
+            self.finish(true)
+        } else {
+            End::Limit(stop::fault())
+        }
+    }
+
     /// Notes that an answer lacks nothing but its terminator, and sets the alarm to when it will do without.
     fn note_whole(&mut self, alarm: Pin<&mut Sleep>) {
         let wait = self
@@ -693,11 +712,18 @@ fn broken(failure: &Failure) -> Fault {
 }
 
 impl Drop for Relay {
-    /// The client went away: what was produced is settled and flagged; dropping the source cancels the upstream.
+    /// The client went away: what was produced is settled and flagged; dropping the source cancels the upstream. Or we
+    /// did, at the end of a stop, and then nobody pays.
     fn drop(&mut self) {
-        if let State::Streaming(streaming) = &mut self.state
-            && let Some(Err(_)) = streaming.settle_or_hand_over(Ending::ClientGone, None)
-        {
+        let State::Streaming(streaming) = &mut self.state else {
+            return;
+        };
+        let (ending, error) = if streaming.is_cut() {
+            (Ending::Limit, Some(stop::fault().message.to_string()))
+        } else {
+            (Ending::ClientGone, None)
+        };
+        if let Some(Err(_)) = streaming.settle_or_hand_over(ending, error) {
             tracing::error!(call = %streaming.call.settlement.call, "the receipt of an abandoned stream could not be journalled");
         }
     }

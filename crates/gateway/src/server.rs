@@ -10,14 +10,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::{DRAIN_LIMIT, Gateway};
-use crate::graceful::Graceful;
-use crate::limits::{CLIENT_UNREAD_MAX, CONNECTIONS_MAX, HEAD_READ_TIMEOUT};
+use crate::graceful::{Connected, Graceful, Noted};
+use crate::limits::{CLIENT_UNREAD_MAX, CONNECTIONS_MAX, HEAD_READ_TIMEOUT, STOP_CUT_MAX, STOP_UNSENT_MAX};
 use crate::pipeline;
 use crate::selfwake::Repoll;
+use crate::stop::Stage;
 
 /// How to serve.
 #[derive(Debug)]
@@ -35,7 +37,6 @@ pub struct ServeOptions {
 /// Serves until told to stop and everything under way has ended, or the limit has passed. Returns whether everything
 /// ended by itself.
 pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
-    let ending = CancellationToken::new();
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let control = Arc::new(options.control);
@@ -46,8 +47,14 @@ pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
             accepted = accept(&options.listener, place) => accepted,
         };
         if let Some((socket, peer, place)) = accepted {
-            let connection = connection(gateway.clone(), Arc::clone(&control), socket, peer);
-            let watched = Repoll::new(Graceful::new(connection, ending.clone()));
+            let connected = Arc::<Connected>::default();
+            let connection = connection(
+                gateway.clone(),
+                Arc::clone(&control),
+                (socket, peer),
+                Arc::clone(&connected),
+            );
+            let watched = Repoll::new(Graceful::new(connection, connected, Arc::clone(&gateway.inner)));
             connections.spawn(async move {
                 // A connection that breaks has nobody left to be told; its calls have settled by being dropped.
                 if let Err(error) = watched.await {
@@ -59,19 +66,35 @@ pub async fn serve(gateway: Gateway, options: ServeOptions) -> bool {
     }
     gateway.drain();
     drop(options.listener);
-    let limit = options.drain_limit.unwrap_or(DRAIN_LIMIT);
-    let sessions = &gateway.inner.sessions;
-    ending.cancel();
     connections.close();
+    finish(&gateway, &connections, options.drain_limit.unwrap_or(DRAIN_LIMIT)).await
+}
+
+/// Waits for what is under way, cuts off what is left at the limit, and drops what does not even take its leave.
+async fn finish(gateway: &Gateway, connections: &TaskTracker, limit: Duration) -> bool {
+    let (stop, sessions) = (&gateway.inner.stop, &gateway.inner.sessions);
     let all = async {
         connections.wait().await;
         sessions.ended().await;
     };
-    let in_time = tokio::time::timeout(limit, all).await.is_ok();
-    if !in_time {
-        sessions.close().await;
+    let mut all = std::pin::pin!(all);
+    let unsent = STOP_UNSENT_MAX.min(limit);
+    for (wait, then) in [
+        (unsent, Stage::Refusing),
+        (limit.saturating_sub(unsent), Stage::Cutting),
+    ] {
+        if timeout(wait, &mut all).await.is_ok() {
+            return true;
+        }
+        stop.reach(then);
     }
-    in_time
+    tracing::warn!("what is still under way is cut off");
+    // Whether they took their leave or not, they are dropped next.
+    let leave = timeout(STOP_CUT_MAX, connections.wait());
+    drop(tokio::join!(sessions.close(), leave));
+    stop.reach(Stage::Over);
+    connections.wait().await;
+    false
 }
 
 async fn accept(
@@ -113,10 +136,10 @@ fn bound_unread(_: &TcpStream) -> std::io::Result<()> {
 fn connection(
     gateway: Gateway,
     control: Arc<Router>,
-    socket: TcpStream,
-    peer: SocketAddr,
+    (socket, peer): (TcpStream, SocketAddr),
+    connected: Arc<Connected>,
 ) -> http1::UpgradeableConnection<
-    TokioIo<TcpStream>,
+    Noted<TokioIo<TcpStream>>,
     impl hyper::service::HttpService<
         hyper::body::Incoming,
         ResBody = crate::Body,
@@ -124,16 +147,21 @@ fn connection(
         Future: Send,
     >,
 > {
+    let socket = Noted::new(TokioIo::new(socket), Arc::clone(&connected));
     let service = service_fn(move |request| {
         let (gateway, control) = (gateway.clone(), Arc::clone(&control));
+        let answering = connected.answering();
         // In a box of its own that is gone once the answer has begun: hyper keeps room for this future as long as
         // the connection lives, and a stream may be open for minutes.
-        async move { Ok(Box::pin(pipeline::answer(&gateway.inner, &control, request, peer.ip())).await) }
+        async move {
+            let answer = Box::pin(pipeline::answer(&gateway.inner, &control, request, peer.ip())).await;
+            Ok(answer.map(|body| body.on(answering)))
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), service)
+        .serve_connection(socket, service)
         .with_upgrades()
 }
 

@@ -25,6 +25,7 @@ use crate::decisions;
 use crate::gateway::Inner;
 use crate::inbound::CallPath;
 use crate::recall::{self, RESPONSES};
+use crate::stop::{self, Stage};
 use twin::Pair;
 
 /// The open account of a call.
@@ -419,6 +420,7 @@ impl Settlement {
     /// Ends a call that has no answer, unless it has ended before (its receipt could not be written, say).
     pub(crate) fn abandon(&mut self, status: u16, fault: &Fault) {
         if self.open {
+            self.keep_trying();
             let outcome = Outcome {
                 ending: Ending::Failed,
                 status,
@@ -430,6 +432,14 @@ impl Settlement {
                 tracing::error!(call = %self.call, "the receipt of a failed call is lost; it charged nothing");
             }
         }
+    }
+
+    /// Keeps the attempt that was under way, and the one beside it.
+    fn keep_trying(&mut self) {
+        let running = self.running();
+        self.trying = None;
+        self.attempts.extend(running);
+        self.take_left_behind();
     }
 
     /// From held to spent. Calls without a hold (free operations) spend nothing.
@@ -594,9 +604,11 @@ impl Drop for Settlement {
     /// The client went away before there was an answer: nothing was consumed that it could pay for.
     fn drop(&mut self) {
         if self.open {
-            let running = self.running();
-            self.attempts.extend(running);
-            self.take_left_behind();
+            if self.gateway.stop.has_reached(Stage::Cutting) {
+                let fault = stop::fault();
+                return self.abandon(fault.kind.status(), &fault);
+            }
+            self.keep_trying();
             let operation: Operation = self.surface.operation;
             let is_answered = !self.broke.is_empty();
             let outcome = Outcome {

@@ -119,6 +119,25 @@ pub enum StoreError {
         /// Why.
         error: std::io::Error,
     },
+    /// The journal belongs to another database, or to one that is not known.
+    #[error(
+        "the journal {dir} {whose}, and this is database {here}; {waiting} of its {records} receipts are not known to be \
+         booked, and none may be booked here: use the database that the journal belongs to, or give this one a \
+         directory of its own (storage.journal.dir), or let it have the journal without what is in it \
+         (tollgate journal adopt)", dir = dir.display(), whose = whose(owner.as_deref())
+    )]
+    ForeignJournal {
+        /// Which journal.
+        dir: PathBuf,
+        /// The identity of the database that it belongs to, as far as known.
+        owner: Option<String>,
+        /// The identity of this one.
+        here: String,
+        /// Receipts in it.
+        records: u64,
+        /// Of these: receipts that are not known to be booked.
+        waiting: u64,
+    },
     /// The journal could not be used.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
@@ -143,6 +162,13 @@ impl StoreError {
             error,
         }
     }
+}
+
+fn whose(owner: Option<&str>) -> String {
+    owner.map_or_else(
+        || "has receipts of a database that it does not name and that is not known".to_owned(),
+        |owner| format!("belongs to database {owner}"),
+    )
 }
 
 /// What this crate's functions return.

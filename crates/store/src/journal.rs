@@ -9,6 +9,7 @@
 //! and the gateway refuses new calls until a probe shows that writing works again: nothing is given away unrecorded.
 
 mod append;
+mod binding;
 mod cut;
 mod id;
 mod inspect;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use append::AppendError;
 use append::Shared;
+pub use binding::Binding;
 pub use inspect::JournalReport;
 pub(crate) use read::{Reader, Stretch};
 pub use sync::Ticket;
@@ -206,6 +208,16 @@ impl Journal {
     /// The identity of the journal in a directory, without opening it; `None` where there is none.
     pub fn id_of(dir: &Path) -> Result<Option<String>, JournalError> {
         id::read(dir)
+    }
+
+    /// The database that the journal in a directory is booked into; `None` where none is known.
+    pub fn binding(dir: &Path) -> Result<Option<Binding>, JournalError> {
+        binding::read(dir)
+    }
+
+    /// Remembers the database that it is booked into.
+    pub(crate) fn bind(&self, binding: &Binding) -> Result<(), JournalError> {
+        binding::write(self.dir(), binding)
     }
 
     /// Up to where records may be booked: all that is written, under [`Sync::Always`] what is durable.

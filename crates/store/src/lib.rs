@@ -50,7 +50,8 @@ pub use error::{Kind, StoreError};
 pub use file::{Applied, FileResources};
 pub use hasher::KeyHasher;
 pub use journal::{
-    AppendError, Journal, JournalError, JournalOptions, JournalPosition, JournalReport, JournalStatus, Sync, Ticket,
+    AppendError, Binding, Journal, JournalError, JournalOptions, JournalPosition, JournalReport, JournalStatus, Sync,
+    Ticket,
 };
 pub use keys::{KeyChange, KeyRecord, Keys, NewKey};
 pub use limits::{AMOUNT_NANOS_MAX, CONVERSATION_TURNS_MAX};
@@ -63,7 +64,7 @@ pub use oauth::{
 pub use pins::Pins;
 pub use requests::{RequestRecord, Requests};
 pub use settings::Settings;
-pub use settler::{Drained, Settler, SettlerStatus, SettlerWatch};
+pub use settler::{Adopted, Drained, Settler, SettlerStatus, SettlerWatch};
 pub use store::{Store, StoreOptions};
 pub use turns::Turns;
 pub use upstreams::{UpstreamRecord, Upstreams};

@@ -86,6 +86,12 @@ pub(crate) const TOUCH_EVERY: Duration = Duration::from_hours(24);
 /// Rows that any listing returns at most.
 pub(crate) const LIST_ROWS_MAX: u64 = 10_000;
 
+/// The bit that every number drawn for a user has: older ones were counted up from 1.
+pub(crate) const USER_ID_FIRST: i64 = 1 << 40;
+
+/// Numbers of users are below: JavaScript reads larger ones inexactly.
+pub(crate) const USER_ID_END: i64 = 1 << 53;
+
 /// The longest name of a resource, in characters.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
 

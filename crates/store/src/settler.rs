@@ -11,6 +11,7 @@
 
 mod batch;
 mod book;
+mod bound;
 mod dead;
 mod entry;
 
@@ -33,6 +34,8 @@ use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_WAIT, DRAIN_MAX, P
 use crate::store::Store;
 use batch::Batch;
 use book::{Booking, Refusal};
+pub use bound::Adopted;
+pub(crate) use bound::check as check_journal;
 use dead::DeadLetters;
 pub(crate) use dead::FILE as DEAD_LETTERS;
 
@@ -112,9 +115,27 @@ enum Step {
 }
 
 impl Settler {
+    /// Makes sure that a journal is booked into the database that it belongs to; one that is new belongs to this one
+    /// from now on. [`start`](Self::start) does so too; alone it is for asking before anything is changed.
+    ///
+    /// # Errors
+    /// It belongs to another database.
+    pub async fn bind(store: &Store, journal: &Journal) -> Result<()> {
+        bound::bind(store, journal).await
+    }
+
+    /// Makes a journal this database's, beginning at its end: nothing that is in it now is ever booked here.
+    pub async fn adopt(store: &Store, journal: &Journal) -> Result<Adopted> {
+        bound::adopt(store, journal).await
+    }
+
     /// Tells `accounts` all balances, and what the journal holds that is not booked yet. When this returns, calls may be
     /// admitted.
+    ///
+    /// # Errors
+    /// The journal belongs to another database, or this one is away.
     pub async fn start(store: Store, journal: Arc<Journal>, accounts: Arc<Accounts>) -> Result<Self> {
+        bound::bind(&store, &journal).await?;
         let watch = SettlerWatch {
             journal: Arc::clone(&journal),
             state: Arc::default(),
@@ -225,6 +246,15 @@ impl Settler {
             Ok(Err(error)) => tracing::warn!(%error, "receipts stay in the journal until the next start"),
             Err(_) => tracing::warn!("receipts stay in the journal until the next start: the database is slow"),
         }
+        self.note_position();
+    }
+
+    /// Leaves word beside the journal of how far it is booked. It only spares people a question, so a failure is no
+    /// reason to fail.
+    pub fn note_position(&self) {
+        if let Err(error) = bound::bind_at(&self.journal, self.store.identity(), self.position) {
+            tracing::debug!(%error, "how far the journal is booked could not be noted beside it");
+        }
     }
 
     /// Books one stretch of the journal.
@@ -248,6 +278,7 @@ impl Settler {
         let full = records == self.records_max || batch.is_large();
         let booking = Booking {
             journal: self.journal.id(),
+            database: self.store.identity(),
             from: self.position,
             to,
             batch: &batch,
@@ -364,12 +395,14 @@ impl Settler {
         let id = self.journal.id();
         if self.store.journal_position(id).await?.is_none() {
             let tx = self.store.db().write().await?;
+            bound::still_here(&self.store, &tx).await?;
             let insert = "INSERT INTO journals (id, segment, position, updated_at) VALUES ($1, 0, 0, $2) \
                           ON CONFLICT (id) DO NOTHING";
             tx.exec(insert, values![id, now().0]).await?;
             tx.commit().await?;
         }
         let tx = self.store.db().snapshot().await?;
+        bound::still_here(&self.store, &tx).await?;
         let position = book::position(&tx, id).await?.unwrap_or_default();
         let sequence = tx.number("SELECT ledger FROM meta", values![]).await?.unsigned_abs();
         let balances = balances::all(&tx).await?;

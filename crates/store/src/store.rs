@@ -24,7 +24,7 @@ use crate::upstreams::Upstreams;
 use crate::usage::UsageViews;
 use crate::users::Users;
 use crate::vault::KeyRing;
-use crate::{db, meta, migrations};
+use crate::{db, meta, migrations, settler};
 
 /// The database, open. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) ring: KeyRing,
     hasher: KeyHasher,
+    identity: String,
 }
 
 /// How to open it.
@@ -84,14 +85,20 @@ impl Store {
             migrations::check(&db).await?;
         }
         let (identity, hasher) = meta::open(&db, &options.ring).await?;
-        db.remember_identity(identity);
+        db.remember_identity(identity.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
                 ring: options.ring.clone(),
                 hasher,
+                identity,
             }),
         })
+    }
+
+    /// What this database and its copies are told from others by.
+    pub fn identity(&self) -> &str {
+        &self.inner.identity
     }
 
     /// Hashes presented keys as this database does.
@@ -218,6 +225,14 @@ impl Store {
         )
         .await?;
         tx.commit().await
+    }
+
+    /// Whether the journal in a directory may be booked into this database.
+    ///
+    /// # Errors
+    /// It belongs to another one.
+    pub async fn check_journal(&self, dir: &std::path::Path) -> Result<()> {
+        settler::check_journal(self, dir).await.map(|_| ())
     }
 
     /// Whether the database answers at all.

@@ -8,9 +8,11 @@ use crate::balances;
 use crate::clock::now;
 use crate::db::{Sql, Tx, values};
 use crate::error::{Kind, Result, StoreError};
+use crate::limits::{USER_ID_END, USER_ID_FIRST};
 use crate::meta;
 use crate::names::{Origin, check_name, name_key};
 use crate::store::Store;
+use crate::vault::VaultError;
 
 /// Users.
 #[derive(Debug)]
@@ -150,19 +152,33 @@ pub(crate) async fn require(sql: &impl Sql, name: &str) -> Result<UserRecord> {
 pub(crate) async fn insert(tx: &Tx<'_>, decl: &UserDecl, origin: Origin) -> Result<UserId> {
     check_name(Kind::User, &decl.name)?;
     let now = now().0;
-    let insert = "INSERT INTO users (name, name_key, policy, origin, created_at, updated_at) \
-                  VALUES ($1, $2, $3, $4, $5, $5) RETURNING id";
+    let id = fresh_id()?;
+    let insert = "INSERT INTO users (id, name, name_key, policy, origin, created_at, updated_at) \
+                  VALUES ($6, $1, $2, $3, $4, $5, $5)";
     let policy = declared_policy(decl).map(policy_name);
-    let id = tx
-        .number(
-            insert,
-            values![decl.name.as_str(), name_key(&decl.name), policy, origin.name(), now],
-        )
-        .await?;
-    let id = UserId(id);
+    let row = values![
+        decl.name.as_str(),
+        name_key(&decl.name),
+        policy,
+        origin.name(),
+        now,
+        id.0
+    ];
+    tx.exec(insert, row).await?;
     balances::open_account(tx, id).await?;
     balances::credit_opening(tx, id, decl, origin).await?;
     Ok(id)
+}
+
+/// A number that nobody has had: not here, not in a copy of this database, not in another one. A restored database has
+/// forgotten whom it made since the backup, and would count on from there; the receipts of those people, which the
+/// journal still has, would charge whoever is made next.
+fn fresh_id() -> Result<UserId> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| StoreError::Vault(VaultError::Random))?;
+    // Above whatever was counted up before, and below what JSON's readers take for an exact number.
+    let random = i64::from_le_bytes(bytes) & (USER_ID_END - 1);
+    Ok(UserId(random | USER_ID_FIRST))
 }
 
 /// Changes a row.

@@ -113,6 +113,8 @@ pub(crate) async fn run(setup: Setup) -> anyhow::Result<()> {
     let store = open_store(&config, Opening::OrMake).await?;
     // Locks its folder: a second server is refused before it changes anything.
     let journal = Arc::new(Journal::open(&journal_options(&config))?);
+    // So is one whose journal belongs to another database.
+    Settler::bind(&store, &journal).await?;
     let mut world = World::open(config.clone(), &store).await?;
     if first_start::greet(&store, &world, &url).await? {
         world.refresh().await?;

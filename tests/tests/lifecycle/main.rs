@@ -2,6 +2,7 @@
 //! coming back from a backup.
 
 mod commands;
+mod cut;
 mod files;
 mod reload;
 mod restore;

@@ -109,7 +109,7 @@ fn a_torn_journal_and_a_foreign_key_stop_nothing_that_is_right() {
 
     // Another ENCRYPTION_KEY: refused with the mend, and the right one works again.
     gateway.set_env("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
-    let failure = gateway.try_restart().unwrap_err();
+    let failure = gateway.try_restart().expect_err("refused");
     assert!(
         failure.exit.and_then(|exit| exit.code()) == Some(1) && failure.stderr.contains("ENCRYPTION_KEY"),
         "{failure}"
@@ -119,4 +119,71 @@ fn a_torn_journal_and_a_foreign_key_stop_nothing_that_is_right() {
     answered.extend(calls(&gateway, 1));
     settled(&gateway);
     assert_exact(&gateway, &answered, CALL, OPENING);
+}
+
+/// Serves from another database, with the journal of the first.
+fn moved_to(url: &str) {
+    let upstream = Upstream::start();
+    let mut gateway = start(&upstream);
+    calls(&gateway, 10);
+    settled(&gateway);
+    assert!(gateway.stop().success());
+
+    gateway.set_env("DATABASE_URL", url);
+    let failure = gateway.try_restart().expect_err("refused");
+    let said = &failure.stderr;
+    assert_eq!(failure.exit.and_then(|exit| exit.code()), Some(1), "{failure}");
+    assert!(
+        said.contains("belongs to database") && said.contains("0 of its 10 receipts"),
+        "{said}"
+    );
+    assert!(
+        said.contains("storage.journal.dir") && said.contains("tollgate journal adopt"),
+        "{said}"
+    );
+    let status = gateway.cli_ok(&["journal", "status"]);
+    assert!(status.contains("not this one"), "{status}");
+    let replayed = gateway.cli(&["journal", "replay"]);
+    assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
+    assert_eq!(audit(&gateway)["receipts"], 0, "nothing was booked");
+
+    let adopted = gateway.cli_json(&["journal", "adopt", "--json"]);
+    assert_eq!(
+        (&adopted["adopted"], &adopted["left_behind"]),
+        (&true.into(), &0.into()),
+        "{adopted}"
+    );
+    gateway.restart();
+    calls(&gateway, 3);
+    settled(&gateway);
+    assert_eq!(
+        balance(&gateway, "alice"),
+        OPENING - 3 * CALL,
+        "only what was called here"
+    );
+    assert_eq!(audit(&gateway)["receipts"], 3);
+    let replayed = gateway.cli_json(&["journal", "status", "--json"]);
+    assert_eq!(replayed["waiting"], 0, "{replayed}");
+    assert!(gateway.stop().success());
+
+    gateway.set_env("DATABASE_URL", "");
+    let failure = gateway.try_restart().expect_err("refused");
+    assert!(failure.stderr.contains("belongs to database"), "{failure}");
+    assert_eq!(
+        balance(&gateway, "alice"),
+        OPENING - 10 * CALL,
+        "the first keeps what it had"
+    );
+}
+
+#[test]
+fn another_file_is_not_given_the_receipts_of_the_first() {
+    moved_to("sqlite://data/other.db");
+}
+
+#[test]
+fn another_server_is_not_given_the_receipts_of_the_file() {
+    if let Some(database) = blackbox::postgres::Database::create("moved") {
+        moved_to(&database.url());
+    }
 }

@@ -9,6 +9,7 @@ use rand::Rng as _;
 use routing::{Attempts, Choice, Recording, Step, Trace};
 
 use crate::gateway::Inner;
+use crate::stop::Stage;
 
 /// What is tried until a target takes it: a call, or the opening of a realtime session.
 pub(crate) trait Seeker: Send {
@@ -152,14 +153,19 @@ pub(crate) async fn seek_on<S: Seeker>(
             Step::GiveUp(fault) => {
                 return Ok(*refused.ok_or(fault)?);
             }
-            Step::Wait { until } => tokio::time::sleep_until(gateway.clock.instant(until).into()).await,
+            Step::Wait { until } => {
+                let wait = std::pin::pin!(tokio::time::sleep_until(gateway.clock.instant(until).into()));
+                gateway.stop.unless(Stage::Cutting, wait).await?;
+            }
             Step::Try(choice) => {
                 *tries += 1;
                 // Boxed, so that calls that are not hedged carry nothing of it.
                 let ended = if let Some(hedge) = seeker.hedge().filter(|_| *tries == 1) {
-                    Box::pin(seeker.hedged(hedge, attempts, choice, deadline)).await
+                    let both = Box::pin(seeker.hedged(hedge, attempts, choice, deadline));
+                    gateway.stop.unless(Stage::Cutting, both).await?
                 } else {
-                    let result = seeker.attempt(choice, deadline).await;
+                    let attempt = std::pin::pin!(seeker.attempt(choice, deadline));
+                    let result = gateway.stop.unless(Stage::Cutting, attempt).await?;
                     Ended::alone(choice, gateway.clock.now(), result)
                 };
                 *tries += ended.hedges;

@@ -29,6 +29,8 @@ const RECEIPT_COLUMNS: usize = 10;
 /// What is to be booked.
 pub(super) struct Booking<'a> {
     pub journal: &'a str,
+    /// The identity of the database that it belongs to.
+    pub database: &'a str,
     /// Where the database is believed to be.
     pub from: JournalPosition,
     pub to: JournalPosition,
@@ -107,17 +109,19 @@ pub(super) async fn position(tx: &Tx<'_>, journal: &str) -> Result<Option<Journa
     }))
 }
 
-/// Moves it from where we believe it to be, and from nowhere else.
+/// Moves it from where we believe it to be, and from nowhere else; and in no database that was put in the place of ours.
 async fn move_position(tx: &Tx<'_>, booking: &Booking<'_>) -> Result<(), Refusal> {
     let update = "UPDATE journals SET segment = $1, position = $2, updated_at = $3 \
-                  WHERE id = $4 AND segment = $5 AND position = $6";
+                  WHERE id = $4 AND segment = $5 AND position = $6 \
+                  AND EXISTS (SELECT 1 FROM meta WHERE identity = $7)";
     let values = values![
         booking.to.segment as i64,
         booking.to.offset as i64,
         now().0,
         booking.journal,
         booking.from.segment as i64,
-        booking.from.offset as i64
+        booking.from.offset as i64,
+        booking.database
     ];
     if tx.exec(update, values).await? == 1 {
         Ok(())

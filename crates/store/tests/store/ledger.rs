@@ -344,7 +344,7 @@ async fn segments_that_are_booked_go_when_they_are_old_enough() {
     assert_eq!(journal.status().segments, 1);
     assert_eq!(
         std::fs::read_dir(&options.dir).unwrap().count(),
-        3,
-        "one segment, id and lock"
+        4,
+        "one segment, id, database and lock"
     );
 }

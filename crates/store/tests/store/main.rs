@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a skipped half must be seen")]
 
 mod accounts;
+mod bound;
 mod file;
 mod forced;
 mod lab;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metering::Accounts;
 use serde_json::json;
-use store::{Journal as Log, JournalReport, Settler, Store};
+use store::{Adopted, Journal as Log, JournalReport, Settler, Store};
 
 use super::context::Context;
 use crate::config::Config;
@@ -15,6 +15,11 @@ pub(crate) enum Journal {
     Status,
     /// Books everything that is kept once more, after a database was restored; what is booked already is not booked twice
     Replay,
+    /// Gives the journal to the database that is configured, without the receipts that are in it now
+    ///
+    /// A journal belongs to the database that it is booked into (and to its copies): its receipts name users by that one's
+    /// numbers. With another database the server does not start, until it has a journal of its own or adopts this one.
+    Adopt,
 }
 
 impl Journal {
@@ -23,6 +28,7 @@ impl Journal {
         match self {
             Self::Status => status(context, &config, &store).await,
             Self::Replay => replay(context, &config, store).await,
+            Self::Adopt => adopt(context, &config, store).await,
         }
     }
 }
@@ -34,6 +40,18 @@ pub(super) async fn report(config: &Config, store: &Store) -> anyhow::Result<Opt
     Ok(Some(Log::inspect(dir, store.journal_position(&id).await?)?))
 }
 
+/// Whose journal it is: in words, and the identity of the database as far as known.
+async fn owner(config: &Config, store: &Store) -> anyhow::Result<(String, Option<String>)> {
+    let dir = &config.storage.journal.dir;
+    let bound = Log::binding(dir)?.map(|binding| binding.database);
+    let words = match (&bound, store.check_journal(dir).await) {
+        (_, Ok(())) => "this one".to_owned(),
+        (Some(other), Err(_)) => format!("{other}, not this one ({})", store.identity()),
+        (None, Err(_)) => format!("not known, not this one ({})", store.identity()),
+    };
+    Ok((words, bound))
+}
+
 async fn status(context: &Context, config: &Config, store: &Store) -> anyhow::Result<()> {
     let dir = config.storage.journal.dir.display().to_string();
     let Some(report) = report(config, store).await? else {
@@ -43,8 +61,9 @@ async fn status(context: &Context, config: &Config, store: &Store) -> anyhow::Re
         );
     };
     let held_by = report.held_by.as_deref().unwrap_or("nobody");
+    let (whose, database) = owner(config, store).await?;
     let text = format!(
-        "journal       {dir}\nheld by       {held_by}\nsegments      {} ({} bytes)\nrecords       {}\nwaiting       {}\n\
+        "journal       {dir}\ndatabase      {whose}\nheld by       {held_by}\nsegments      {} ({} bytes)\nrecords       {}\nwaiting       {}\n\
          damaged       {} bytes\ntorn tails    {}\ndead letters  {}",
         report.segments,
         report.bytes,
@@ -55,7 +74,7 @@ async fn status(context: &Context, config: &Config, store: &Store) -> anyhow::Re
         report.dead_letters
     );
     let value = json!({
-        "dir": dir, "id": report.id, "held_by": report.held_by, "segments": report.segments, "bytes": report.bytes,
+        "dir": dir, "id": report.id, "database": database, "held_by": report.held_by, "segments": report.segments, "bytes": report.bytes,
         "records": report.records, "waiting": report.waiting, "damaged_bytes": report.damaged_bytes,
         "torn_files": report.torn_files, "dead_letters": report.dead_letters,
     });
@@ -67,6 +86,7 @@ async fn replay(context: &Context, config: &Config, store: Store) -> anyhow::Res
     let Some(report) = report(config, &store).await? else {
         anyhow::bail!("there is no journal in {dir}; is storage.journal.dir right?");
     };
+    store.check_journal(&config.storage.journal.dir).await?;
     if let Some(id) = &report.id {
         store.rewind_journal(id).await?;
     }
@@ -80,6 +100,7 @@ async fn replay(context: &Context, config: &Config, store: Store) -> anyhow::Res
     let journal = Arc::new(Log::open(&crate::serve::journal_options(config))?);
     let mut settler = Settler::start(store.clone(), journal, Arc::new(Accounts::new())).await?;
     let drained = settler.drain().await?;
+    settler.note_position();
     drop(settler);
     store.close().await;
     let text = format!(
@@ -87,5 +108,24 @@ async fn replay(context: &Context, config: &Config, store: Store) -> anyhow::Res
         drained.booked, drained.repeated, drained.dead_letters
     );
     let value = json!({"booked": drained.booked, "repeated": drained.repeated, "dead_letters": drained.dead_letters});
+    context.say(&text, &value)
+}
+
+async fn adopt(context: &Context, config: &Config, store: Store) -> anyhow::Result<()> {
+    let dir = config.storage.journal.dir.display().to_string();
+    let journal = Log::open(&crate::serve::journal_options(config))?;
+    let adopted = Settler::adopt(&store, &journal).await?;
+    let here = store.identity().to_owned();
+    drop(journal);
+    store.close().await;
+    let Adopted::Now { from, left_behind } = adopted else {
+        let text = format!("the journal {dir} belongs to this database already");
+        return context.say(&text, &json!({"dir": dir, "database": here, "adopted": false}));
+    };
+    let text = format!(
+        "the journal {dir} belongs to this database now, from its end on; {left_behind} receipts in it are not known to \
+         be booked and never will be"
+    );
+    let value = json!({"dir": dir, "database": here, "adopted": true, "from": from, "left_behind": left_behind});
     context.say(&text, &value)
 }
