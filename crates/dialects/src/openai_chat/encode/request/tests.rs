@@ -298,3 +298,36 @@ fn geminis_seals_go_only_where_gemini_is() {
         json!({"google": {"thought_signature": "c2VhbA=="}})
     );
 }
+
+#[test]
+fn turns_of_which_nothing_can_be_said_are_left_out() {
+    let native = || {
+        Part::new(Content::Native {
+            origin: Dialect::OpenaiResponses,
+            value: json!({"type": "local_shell_call_output", "output": "x"}),
+        })
+    };
+    let thought = Part::new(Content::Thinking(Thinking {
+        text: "hm".to_owned(),
+        ..Thinking::default()
+    }));
+    let request = Request {
+        messages: vec![
+            message(Role::User, vec![Part::text("hi")]),
+            message(Role::Assistant, vec![thought]),
+            message(Role::Assistant, vec![native()]),
+            message(Role::User, vec![native()]),
+        ],
+        ..Request::default()
+    };
+    for takes_thinking in [false, true] {
+        let quirks = Quirks {
+            reasoning_content: takes_thinking,
+            ..PLAIN
+        };
+        let (body, losses) = told_to(&quirks, request.clone());
+        assert_eq!(body["messages"], json!([{"role": "user", "content": "hi"}]));
+        assert!(losses.iter().any(|loss| loss.starts_with("thinking: ")), "{losses:?}");
+        assert!(losses.iter().any(|loss| loss.starts_with("content: ")), "{losses:?}");
+    }
+}
