@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
+use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Neighbours, Request, results_behind_calls};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -222,11 +222,17 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
 /// Writes a conversation in an upstream's dialect.
 fn written(
     dialect: Dialect,
-    request: Request,
+    mut request: Request,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
+    match dialect {
+        // There results are items, which stand anywhere.
+        Dialect::OpenaiResponses => {}
+        Dialect::OpenaiChat => results_behind_calls(&mut request.messages, Neighbours::Apart),
+        _ => results_behind_calls(&mut request.messages, Neighbours::Joined),
+    }
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),

@@ -10,6 +10,8 @@ use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
+mod histories;
+
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
 
 /// A request of the format `from`, told to an upstream: its body and what is lost.

@@ -1,0 +1,110 @@
+//! Histories that clients bring, and what targets are told of them: pairs of calls and results above all.
+
+use super::*;
+
+/// A history of Responses in which the client's words stand between calls and results.
+fn interleaved() -> Value {
+    json!({"model": "m", "input": [
+        {"role": "user", "content": "go"},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "b", "name": "g", "arguments": "{}"},
+        {"role": "developer", "content": "be brief"},
+        {"type": "function_call_output", "call_id": "a", "output": "1"},
+        {"role": "user", "content": "a note"},
+        {"type": "function_call_output", "call_id": "b", "output": "2"},
+    ]})
+}
+
+#[test]
+fn what_stands_between_calls_and_results_follows_them() {
+    let (body, _) = told(Dialect::OpenaiResponses, &interleaved(), Dialect::OpenaiChat, "m").unwrap();
+    let roles: Vec<_> = body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| &message["role"])
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "tool", "system", "user"]);
+    let (body, _) = told(
+        Dialect::OpenaiResponses,
+        &interleaved(),
+        Dialect::Gemini,
+        "gemini-2.5-pro",
+    )
+    .unwrap();
+    let answered: Vec<_> = body["contents"][2]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| &part["functionResponse"]["name"])
+        .collect();
+    assert_eq!(answered, ["f", "g"], "{body}");
+    assert_eq!(body["contents"][3]["parts"][0]["text"], "a note");
+}
+
+#[test]
+fn calls_and_results_with_empty_or_equal_ids_match_at_every_target() {
+    for id in ["", "a"] {
+        let call = |name: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}});
+        let result = |text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
+        let body = json!({"model": "m", "messages": [
+            {"role": "user", "content": "go"},
+            {"role": "assistant", "content": null, "tool_calls": [call("f"), call("g")]},
+            result("1"),
+            result("2"),
+        ]});
+        let pairs = |upstream, calls: [&str; 2], results: [&str; 2]| {
+            let (body, _) = told(Dialect::OpenaiChat, &body, upstream, "m").unwrap();
+            let at = |place: &str| {
+                body.pointer(place)
+                    .unwrap_or_else(|| panic!("{place} in {body}"))
+                    .clone()
+            };
+            assert_eq!(calls.map(at), results.map(at), "{upstream}: {body}");
+            assert_ne!(at(calls[0]), at(calls[1]), "{upstream}: {body}");
+        };
+        pairs(
+            Dialect::AnthropicMessages,
+            ["/messages/1/content/0/id", "/messages/1/content/1/id"],
+            ["/messages/2/content/0/tool_use_id", "/messages/2/content/1/tool_use_id"],
+        );
+        pairs(
+            Dialect::BedrockConverse,
+            [
+                "/messages/1/content/0/toolUse/toolUseId",
+                "/messages/1/content/1/toolUse/toolUseId",
+            ],
+            [
+                "/messages/2/content/0/toolResult/toolUseId",
+                "/messages/2/content/1/toolResult/toolUseId",
+            ],
+        );
+        pairs(
+            Dialect::OpenaiResponses,
+            ["/input/1/call_id", "/input/2/call_id"],
+            ["/input/3/call_id", "/input/4/call_id"],
+        );
+        pairs(
+            Dialect::Gemini,
+            [
+                "/contents/1/parts/0/functionCall/name",
+                "/contents/1/parts/1/functionCall/name",
+            ],
+            [
+                "/contents/2/parts/0/functionResponse/name",
+                "/contents/2/parts/1/functionResponse/name",
+            ],
+        );
+        pairs(
+            Dialect::Gemini,
+            [
+                "/contents/1/parts/0/functionCall/id",
+                "/contents/1/parts/1/functionCall/id",
+            ],
+            [
+                "/contents/2/parts/0/functionResponse/id",
+                "/contents/2/parts/1/functionResponse/id",
+            ],
+        );
+    }
+}
