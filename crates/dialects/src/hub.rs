@@ -31,7 +31,7 @@ pub(crate) use loss::Losses;
 pub(crate) use pairs::{Neighbours, results_behind_calls};
 pub(crate) use part::{
     CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
-    ToolCall, ToolResult,
+    ToolCall, ToolResult, nameless,
 };
 pub(crate) use request::{
     Effort, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget, Verbosity,

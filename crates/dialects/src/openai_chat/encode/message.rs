@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::put;
 use super::said;
-use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult};
+use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult, nameless};
 use crate::translate::Target;
 
 /// Writes the messages.
@@ -251,7 +251,9 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
         (MediaKind::Document, Source::Url(url)) if target.quirks.document_url => vec![document(&url, media.name)],
         (_, Source::Base64(data)) => {
             let mut file = Map::new();
-            put(&mut file, "filename", media.name.map(Value::from));
+            // Data without a name is refused.
+            let name = media.name.unwrap_or_else(|| nameless(mime));
+            file.insert("filename".to_owned(), name.into());
             file.insert("file_data".to_owned(), format!("data:{mime};base64,{data}").into());
             vec![json!({"type": "file", "file": file})]
         }

@@ -331,3 +331,31 @@ fn turns_of_which_nothing_can_be_said_are_left_out() {
         assert!(losses.iter().any(|loss| loss.starts_with("content: ")), "{losses:?}");
     }
 }
+
+#[test]
+fn data_have_a_name() {
+    let data = |name: Option<&str>, mime: &str| {
+        Part::new(Content::Media(Media {
+            kind: MediaKind::Document,
+            source: Source::Base64("QQ==".to_owned()),
+            mime: mime.to_owned(),
+            name: name.map(str::to_owned),
+            detail: None,
+            context: None,
+            cite: None,
+        }))
+    };
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    let parts = vec![
+        data(None, "application/pdf"),
+        data(Some("a.pdf"), "application/pdf"),
+        data(None, docx),
+    ];
+    let (body, _) = told(Request {
+        messages: vec![message(Role::User, parts)],
+        ..Request::default()
+    });
+    let content = body["messages"][0]["content"].as_array().unwrap();
+    let names: Vec<_> = content.iter().map(|part| &part["file"]["filename"]).collect();
+    assert_eq!(names, ["document.pdf", "a.pdf", "document.docx"]);
+}

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::{SELF, WITHIN};
 use super::super::item::{annotation, object, put_back, set};
-use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source};
+use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source, nameless};
 
 /// Whose content it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,15 +173,6 @@ fn file(source: Source, mime: &str, name: Option<String>, detail: Option<String>
     }
     set(&mut members, "detail", detail);
     Value::Object(members)
-}
-
-fn nameless(mime: &str) -> String {
-    let ending = match mime {
-        "" | "application/pdf" => "pdf",
-        "text/plain" => "txt",
-        other => other.rsplit('/').next().unwrap_or("bin"),
-    };
-    format!("document.{ending}")
 }
 
 fn data_url(mime: &str, default: &str, data: &str) -> String {
