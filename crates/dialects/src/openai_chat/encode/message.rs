@@ -138,6 +138,11 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
                 ..
             }) => texts.push(text.clone()),
             Content::Native { value, .. } => texts.push(value.to_string()),
+            Content::Media(Media {
+                kind: MediaKind::Video,
+                source: Source::Base64(_),
+                ..
+            }) => losses.note("tool_result: video", "the format takes no films as data"),
             Content::Media(_) => {
                 losses.note(
                     "tool_result: media",
@@ -243,6 +248,12 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
                 other => other.rsplit(['/', '-']).next().unwrap_or("wav"),
             };
             vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
+        }
+        (MediaKind::Video, Source::Base64(_)) => {
+            // Providers of this format that watch films take them by their addresses.
+            let problem =
+                "video: the target's format takes no films as data; the request would mean something else without";
+            return Err(BadRequest::new("messages", problem));
         }
         (MediaKind::Video, Source::Url(url)) => vec![json!({"type": "video_url", "video_url": {"url": url}})],
         (MediaKind::Document, Source::Base64(data)) if target.quirks.document_url => {

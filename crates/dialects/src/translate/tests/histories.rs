@@ -108,3 +108,44 @@ fn calls_and_results_with_empty_or_equal_ids_match_at_every_target() {
         );
     }
 }
+
+/// A question of Gemini's format about something in base64.
+fn about(mime: &str) -> Value {
+    json!({"contents": [{"role": "user", "parts": [
+        {"text": "what is it?"}, {"inlineData": {"mimeType": mime, "data": "QQ=="}}]}]})
+}
+
+#[test]
+fn a_question_is_not_asked_without_what_it_is_about() {
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    let (chat, responses) = (Dialect::OpenaiChat, Dialect::OpenaiResponses);
+    let anthropic = Dialect::AnthropicMessages;
+    for (upstream, mime, named) in [
+        (anthropic, "audio/wav", "audio"),
+        (anthropic, "video/mp4", "video"),
+        (anthropic, "image/heic", "image"),
+        (anthropic, "image/svg+xml", "image"),
+        (anthropic, docx, "document"),
+        (responses, "audio/ogg", "audio"),
+        (responses, "video/mp4", "video"),
+        (chat, "video/mp4", "video"),
+    ] {
+        let refused = told(Dialect::Gemini, &about(mime), upstream, "m").unwrap_err();
+        assert!(refused.to_string().contains(named), "{upstream}, {mime}: {refused}");
+    }
+    for (upstream, mime) in [(anthropic, "image/png"), (responses, "audio/wav"), (chat, "audio/ogg")] {
+        assert!(
+            told(Dialect::Gemini, &about(mime), upstream, "m").is_ok(),
+            "{upstream}, {mime}"
+        );
+    }
+}
+
+#[test]
+fn a_document_of_parts_is_not_told_without_its_pictures() {
+    let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QQ=="}});
+    let body = anthropic(&json!({"messages": [{"role": "user", "content": [
+        {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "see"}, image]}}]}]}));
+    assert!(told(Dialect::AnthropicMessages, &body, Dialect::BedrockConverse, "m").is_err());
+    assert!(told(Dialect::AnthropicMessages, &body, Dialect::OpenaiChat, "m").is_ok());
+}
