@@ -244,9 +244,9 @@ fn written(
     Ok(body)
 }
 
-/// Members by which a request names a part of the conversation that its own provider keeps. A `conversation` of Responses is
-/// none: the first request in it is whole, and nothing tells it from the next ones; that is a named loss.
-const KEPT: [&str; 3] = ["cachedContent", "cached_content", "prompt"];
+/// Members by which a request names a part of the conversation that its own provider keeps. The
+/// first request in a `conversation` of Responses would be whole without it; but nothing tells it from the next ones.
+const KEPT: [&str; 4] = ["cachedContent", "cached_content", "prompt", "conversation"];
 
 /// Without what its provider keeps, a request means something else. (An earlier answer is named by a member of the
 /// vocabulary, see [`Request::previous`].)

@@ -89,6 +89,14 @@ fn what_only_its_provider_keeps_is_not_left_out() {
             Dialect::OpenaiResponses,
             json!({"model": "m", "input": "hi", "prompt": {"id": "p"}}),
         ),
+        (
+            Dialect::OpenaiResponses,
+            json!({"model": "m", "input": "hi", "conversation": "conv_1"}),
+        ),
+        (
+            Dialect::OpenaiResponses,
+            json!({"model": "m", "input": "hi", "conversation": {"id": "conv_1"}}),
+        ),
     ];
     for (client, body) in kept {
         for upstream in Dialect::ALL {
