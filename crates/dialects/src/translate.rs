@@ -5,6 +5,8 @@
 //! on whether it is translated. Only what the tap releases, whole and well-formed events, is decoded and told anew in
 //! the client's format; the end is held back in the same way. So a cut stream can be told as an error, never as a success.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
@@ -21,6 +23,7 @@ mod count;
 mod embeddings;
 mod files;
 mod fit;
+mod halves;
 mod resume;
 mod thread;
 mod wanted;
@@ -28,6 +31,7 @@ mod wanted;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+use halves::Halves;
 pub use thread::Standing;
 use thread::Thread;
 pub use wanted::{Fetched, Wanted, WrongType};
@@ -355,6 +359,7 @@ pub struct Translation {
     /// Cuts chunks into events, so that what is told does not depend on how the bytes came.
     framing: Framing,
     decoder: StreamDecoder,
+    halves: Halves,
     /// `None`: what is heard is kept in `events` until it is known that it will be told, and behind what.
     encoder: Option<StreamEncoder>,
     /// Where the answer may be taken up by another stream: what was told of it.
@@ -478,6 +483,7 @@ impl Translation {
         Self {
             framing: tap.framing(),
             decoder: StreamDecoder::new(tap.surface().dialect),
+            halves: Halves::default(),
             encoder,
             thread: None,
             tap,
@@ -550,7 +556,9 @@ impl Translation {
             }
             return StreamEnd::Incomplete { why };
         }
+        let from = self.events.len();
         self.decoder.finish(&mut self.events);
+        self.halves.join(&mut self.events, from, false);
         self.has_ended = true;
         self.end(told)
     }
@@ -609,7 +617,7 @@ impl Translation {
                 return Err(Nonsense::Lacks("an object"));
             };
             let end = values.byte_offset();
-            self.decoder.event(value.get().as_bytes(), &mut self.events)?;
+            self.decode(value.get().as_bytes())?;
             rest = stream::element(rest.get(end..).unwrap_or_default());
         }
         Ok(())
@@ -620,7 +628,19 @@ impl Translation {
         if data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        self.decoder.event(data, &mut self.events)
+        self.decode(data)
+    }
+
+    /// Reads the JSON of an event, in which a character may be cut.
+    fn decode(&mut self, data: &[u8]) -> Result<(), Nonsense> {
+        let from = self.events.len();
+        let data = halves::marked(data);
+        self.decoder.event(&data, &mut self.events)?;
+        let has_marks = matches!(data, Cow::Owned(_));
+        if has_marks || !self.halves.is_empty() {
+            self.halves.join(&mut self.events, from, has_marks);
+        }
+        Ok(())
     }
 
     fn tell(&mut self, told: &mut Vec<u8>) {

@@ -496,3 +496,21 @@ data: {"type":"message_stop"}
     let (told, _) = streamed(Dialect::AnthropicMessages, silent, Dialect::OpenaiChat);
     assert!(told.contains(r#""finish_reason":"stop""#), "{told}");
 }
+
+#[test]
+fn a_character_may_come_in_halves() {
+    let stream = r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"so \ud83c"}}]}
+
+data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"\udf89!"}}]}
+
+data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"\ud83c"},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"#;
+    let (told, end) = streamed(Dialect::OpenaiChat, stream, Dialect::AnthropicMessages);
+    assert!(matches!(end, StreamEnd::Complete { .. }), "{end:?}: {told}");
+    for text in ["so ", "🎉!", "\u{fffd}"] {
+        assert!(told.contains(&format!(r#""text":"{text}""#)), "{text} in {told}");
+    }
+}
