@@ -149,3 +149,24 @@ fn a_document_of_parts_is_not_told_without_its_pictures() {
     assert!(told(Dialect::AnthropicMessages, &body, Dialect::BedrockConverse, "m").is_err());
     assert!(told(Dialect::AnthropicMessages, &body, Dialect::OpenaiChat, "m").is_ok());
 }
+
+#[test]
+fn bare_base64_is_a_files_data() {
+    let file = |data: &str| {
+        chat(&json!({"messages": [{"role": "user", "content": [
+            {"type": "text", "text": "?"}, {"type": "file", "file": {"filename": "a.pdf", "file_data": data}}]}]}))
+    };
+    let source = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0x"});
+    for data in ["JVBERi0x", "data:application/pdf;base64,JVBERi0x"] {
+        let (body, _) = told(Dialect::OpenaiChat, &file(data), Dialect::AnthropicMessages, "m").unwrap();
+        assert_eq!(body["messages"][0]["content"][1]["source"], source, "{body}");
+    }
+    let (body, _) = told(
+        Dialect::OpenaiChat,
+        &file("https://a.example/a.pdf"),
+        Dialect::AnthropicMessages,
+        "m",
+    )
+    .unwrap();
+    assert_eq!(body["messages"][0]["content"][1]["source"]["type"], "url");
+}
