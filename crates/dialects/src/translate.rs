@@ -248,8 +248,8 @@ fn written(
     Ok(body)
 }
 
-/// Members by which a request names a part of the conversation that its own provider keeps. The
-/// first request in a `conversation` of Responses would be whole without it; but nothing tells it from the next ones.
+/// Members by which a request names a part of the conversation that its own provider keeps. The first
+/// request in a `conversation` of Responses would be whole without it; but nothing tells it from the next ones.
 const KEPT: [&str; 4] = ["cachedContent", "cached_content", "prompt", "conversation"];
 
 /// Without what its provider keeps, a request means something else. (An earlier answer is named by a member of the

@@ -206,7 +206,7 @@ fn allowed_tools_are_the_only_ones_offered() {
         cache: None,
         extra: Extra::default(),
     };
-    let (body, _) = told(Request {
+    let (body, losses) = told(Request {
         tools: vec![tool("a"), tool("b")],
         tool_choice: Some(ToolChoice::Allowed {
             names: vec!["b".to_owned()],
@@ -219,6 +219,23 @@ fn allowed_tools_are_the_only_ones_offered() {
         (&body["tools"][0]["function"]["name"], &body["tool_choice"]),
         (&json!("b"), &json!("required"))
     );
+    let lost = "tool_choice.allowed_tools: the format cannot forbid some of the tools; those that are not allowed are not offered";
+    assert_eq!(losses, [lost]);
+}
+
+#[test]
+fn an_effort_is_told_in_the_same_word() {
+    for effort in Effort::ALL {
+        let reasoning = Some(Reasoning {
+            effort: Some(effort),
+            ..Reasoning::default()
+        });
+        let (body, _) = told(Request {
+            reasoning,
+            ..Request::default()
+        });
+        assert_eq!(body["reasoning_effort"], effort.name());
+    }
 }
 
 #[test]
