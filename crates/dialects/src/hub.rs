@@ -15,6 +15,7 @@ mod collect;
 mod event;
 mod fields;
 mod loss;
+mod pairs;
 mod part;
 mod request;
 mod signature;
@@ -27,9 +28,10 @@ pub use fields::BadRequest;
 pub(crate) use fields::{Fields, compact};
 pub use loss::Loss;
 pub(crate) use loss::Losses;
+pub(crate) use pairs::{Neighbours, results_behind_calls};
 pub(crate) use part::{
     CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
-    ToolCall, ToolResult,
+    ToolCall, ToolResult, nameless,
 };
 pub(crate) use request::{
     Effort, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget, Verbosity,

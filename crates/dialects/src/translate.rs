@@ -5,11 +5,13 @@
 //! on whether it is translated. Only what the tap releases, whole and well-formed events, is decoded and told anew in
 //! the client's format; the end is held back in the same way. So a cut stream can be told as an error, never as a success.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
+use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Neighbours, Request, results_behind_calls};
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -21,6 +23,7 @@ mod count;
 mod embeddings;
 mod files;
 mod fit;
+mod halves;
 mod resume;
 mod thread;
 mod wanted;
@@ -28,6 +31,7 @@ mod wanted;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+use halves::Halves;
 pub use thread::Standing;
 use thread::Thread;
 pub use wanted::{Fetched, Wanted, WrongType};
@@ -222,11 +226,17 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
 /// Writes a conversation in an upstream's dialect.
 fn written(
     dialect: Dialect,
-    request: Request,
+    mut request: Request,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
+    match dialect {
+        // There results are items, which stand anywhere.
+        Dialect::OpenaiResponses => {}
+        Dialect::OpenaiChat => results_behind_calls(&mut request.messages, Neighbours::Apart),
+        _ => results_behind_calls(&mut request.messages, Neighbours::Joined),
+    }
     let mut body = match dialect {
         Dialect::OpenaiChat => openai_chat::encode::request(request, target, losses),
         Dialect::OpenaiResponses => openai_responses::encode::request(request, target, losses),
@@ -238,9 +248,9 @@ fn written(
     Ok(body)
 }
 
-/// Members by which a request names a part of the conversation that its own provider keeps. A `conversation` of Responses is
-/// none: the first request in it is whole, and nothing tells it from the next ones; that is a named loss.
-const KEPT: [&str; 3] = ["cachedContent", "cached_content", "prompt"];
+/// Members by which a request names a part of the conversation that its own provider keeps. The first
+/// request in a `conversation` of Responses would be whole without it; but nothing tells it from the next ones.
+const KEPT: [&str; 4] = ["cachedContent", "cached_content", "prompt", "conversation"];
 
 /// Without what its provider keeps, a request means something else. (An earlier answer is named by a member of the
 /// vocabulary, see [`Request::previous`].)
@@ -349,6 +359,7 @@ pub struct Translation {
     /// Cuts chunks into events, so that what is told does not depend on how the bytes came.
     framing: Framing,
     decoder: StreamDecoder,
+    halves: Halves,
     /// `None`: what is heard is kept in `events` until it is known that it will be told, and behind what.
     encoder: Option<StreamEncoder>,
     /// Where the answer may be taken up by another stream: what was told of it.
@@ -472,6 +483,7 @@ impl Translation {
         Self {
             framing: tap.framing(),
             decoder: StreamDecoder::new(tap.surface().dialect),
+            halves: Halves::default(),
             encoder,
             thread: None,
             tap,
@@ -544,7 +556,9 @@ impl Translation {
             }
             return StreamEnd::Incomplete { why };
         }
+        let from = self.events.len();
         self.decoder.finish(&mut self.events);
+        self.halves.join(&mut self.events, from, false);
         self.has_ended = true;
         self.end(told)
     }
@@ -603,7 +617,7 @@ impl Translation {
                 return Err(Nonsense::Lacks("an object"));
             };
             let end = values.byte_offset();
-            self.decoder.event(value.get().as_bytes(), &mut self.events)?;
+            self.decode(value.get().as_bytes())?;
             rest = stream::element(rest.get(end..).unwrap_or_default());
         }
         Ok(())
@@ -614,7 +628,19 @@ impl Translation {
         if data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        self.decoder.event(data, &mut self.events)
+        self.decode(data)
+    }
+
+    /// Reads the JSON of an event, in which a character may be cut.
+    fn decode(&mut self, data: &[u8]) -> Result<(), Nonsense> {
+        let from = self.events.len();
+        let data = halves::marked(data);
+        self.decoder.event(&data, &mut self.events)?;
+        let has_marks = matches!(data, Cow::Owned(_));
+        if has_marks || !self.halves.is_empty() {
+            self.halves.join(&mut self.events, from, has_marks);
+        }
+        Ok(())
     }
 
     fn tell(&mut self, told: &mut Vec<u8>) {

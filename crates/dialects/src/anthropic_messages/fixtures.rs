@@ -4,7 +4,7 @@ use domain::provider::Quirks;
 use serde_json::Value;
 
 use super::{decode, encode};
-use crate::hub::{Collector, Event, Losses, Request};
+use crate::hub::{BadRequest, Collector, Event, Losses, Request};
 use crate::translate::{Reply, Target};
 
 /// A reply of the call `0abc`.
@@ -18,6 +18,16 @@ pub(super) fn reply() -> Reply {
 
 /// The request as an upstream's model gets it, and what was noted.
 pub(super) fn told(request: Request, model: &str, max_output: u64) -> (Value, Vec<String>) {
+    let (value, losses) = tried(request, model, max_output);
+    (value.unwrap(), noted(losses))
+}
+
+/// Why a request cannot be told to a model.
+pub(super) fn refused(request: Request, model: &str) -> BadRequest {
+    tried(request, model, 0).0.unwrap_err()
+}
+
+fn tried(request: Request, model: &str, max_output: u64) -> (Result<Value, BadRequest>, Losses) {
     let quirks = Quirks::default();
     let target = Target {
         model,
@@ -27,8 +37,7 @@ pub(super) fn told(request: Request, model: &str, max_output: u64) -> (Value, Ve
         quirks: &quirks,
     };
     let mut losses = Losses::default();
-    let value = encode::request(request, &target, &mut losses).unwrap();
-    (value, noted(losses))
+    (encode::request(request, &target, &mut losses), losses)
 }
 
 /// Names of what was lost.

@@ -219,6 +219,9 @@ const MEANT: [(&str, &str); 3] = [
     ("37774026f230", "white space"),
 ];
 
+/// Calls of two turns have one id in it, which Anthropic took; here each call gets its own.
+const SAME_ID: &str = "1256c9eb2eb1";
+
 #[test]
 fn requests_come_out_as_they_went_in() {
     let mut count = 0;
@@ -236,6 +239,9 @@ fn requests_come_out_as_they_went_in() {
         let id = line["id"].as_str().unwrap();
         let meant = MEANT.iter().filter(|(meant, _)| *meant == id).map(|(_, what)| *what);
         assert_eq!(losses, meant.collect::<Vec<_>>(), "{id}");
+        if id == SAME_ID {
+            again = serde_json::from_str(&again.to_string().replace("0usajhl5_2", "0usajhl5")).unwrap();
+        }
         assert_eq!(normal_request(again), normal_request(original), "{id}");
         count += 1;
     }

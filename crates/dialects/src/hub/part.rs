@@ -151,6 +151,21 @@ impl MediaKind {
     }
 }
 
+/// A name for a file that has none, for formats that refuse data without one.
+pub(crate) fn nameless(mime: &str) -> String {
+    let ending = match mime {
+        "" | "application/pdf" => "pdf",
+        "text/plain" => "txt",
+        "text/markdown" => "md",
+        "application/msword" => "doc",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation" => "pptx",
+        other => other.rsplit('/').next().unwrap_or("bin"),
+    };
+    format!("document.{ending}")
+}
+
 /// Where media are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {

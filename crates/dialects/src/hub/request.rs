@@ -1,10 +1,8 @@
 //! What a client asks.
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value};
 
-use super::{CacheMark, Content, Extra, Part, Tool, ToolChoice};
+use super::{CacheMark, Extra, Part, Tool, ToolChoice};
 
 /// A request for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -249,90 +247,9 @@ pub(crate) enum Verbosity {
     High,
 }
 
-impl Request {
-    /// Fills in what a format leaves to the reader: which tool a result is of (formats that answer by id only), and which
-    /// call it answers (formats that answer by name only, in order). Every decoder ends with it.
-    pub(crate) fn link_tools(&mut self) {
-        let mut names: HashMap<String, (String, bool)> = HashMap::new();
-        let mut unanswered: Vec<(String, String)> = Vec::new();
-        let mut made = 0_usize;
-        for part in self.messages.iter_mut().flat_map(|message| &mut message.parts) {
-            match &mut part.content {
-                Content::ToolCall(call) => {
-                    let id = call.id.get_or_insert_with(|| {
-                        made += 1;
-                        format!("call_{made}")
-                    });
-                    names.insert(id.clone(), (call.name.clone(), call.custom));
-                    unanswered.push((id.clone(), call.name.clone()));
-                }
-                Content::ToolResult(result) => {
-                    if result.call.is_empty()
-                        && let Some(at) = unanswered.iter().position(|(_, name)| *name == result.name)
-                    {
-                        result.call = unanswered.remove(at).0;
-                    } else {
-                        unanswered.retain(|(id, _)| *id != result.call);
-                    }
-                    if let Some((name, custom)) = names.get(&result.call) {
-                        result.custom |= custom;
-                        if result.name.is_empty() {
-                            result.name.clone_from(name);
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{ToolCall, ToolResult};
     use super::*;
-
-    fn call(id: Option<&str>, name: &str) -> Part {
-        let (id, name) = (id.map(str::to_owned), name.to_owned());
-        Part::new(Content::ToolCall(ToolCall {
-            id,
-            name,
-            ..ToolCall::default()
-        }))
-    }
-
-    fn result(call: &str, name: &str) -> Part {
-        let (call, name) = (call.to_owned(), name.to_owned());
-        Part::new(Content::ToolResult(ToolResult {
-            call,
-            name,
-            ..ToolResult::default()
-        }))
-    }
-
-    #[test]
-    fn results_find_their_calls_by_id_or_by_name_in_order() {
-        let mut request = Request {
-            messages: vec![
-                Message::new(
-                    Role::Assistant,
-                    vec![call(Some("a"), "x"), call(None, "y"), call(None, "y")],
-                ),
-                Message::new(Role::User, vec![result("a", ""), result("", "y"), result("", "y")]),
-            ],
-            ..Request::default()
-        };
-        request.link_tools();
-        let found: Vec<_> = request.messages[1]
-            .parts
-            .iter()
-            .map(|part| match &part.content {
-                Content::ToolResult(result) => (result.call.as_str(), result.name.as_str()),
-                _ => ("", ""),
-            })
-            .collect();
-        assert_eq!(found, [("a", "x"), ("call_1", "y"), ("call_2", "y")]);
-    }
 
     #[test]
     fn efforts_and_budgets_are_each_others() {

@@ -3,7 +3,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value};
 
-use super::{CacheMark, Extra};
+use super::{CacheMark, Extra, Losses};
 
 /// A tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,17 @@ impl Tool {
             Self::Function { name, .. } | Self::Custom { name, .. } => Some(name),
             Self::Hosted(_) => None,
         }
+    }
+
+    /// Leaves only the tools of these names, for formats in which a choice among some can only be had by offering no others.
+    pub(crate) fn retain_allowed(tools: &mut Vec<Self>, names: &[String], losses: &mut Losses) {
+        let all = tools.len();
+        tools.retain(|tool| tool.name().is_some_and(|name| names.iter().any(|known| known == name)));
+        losses.note_if(
+            tools.len() < all,
+            "tool_choice.allowed_tools",
+            "the format cannot forbid some of the tools; those that are not allowed are not offered",
+        );
     }
 }
 

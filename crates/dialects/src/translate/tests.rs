@@ -10,6 +10,8 @@ use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
+mod histories;
+
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
 
 /// A request of the format `from`, told to an upstream: its body and what is lost.
@@ -86,6 +88,14 @@ fn what_only_its_provider_keeps_is_not_left_out() {
         (
             Dialect::OpenaiResponses,
             json!({"model": "m", "input": "hi", "prompt": {"id": "p"}}),
+        ),
+        (
+            Dialect::OpenaiResponses,
+            json!({"model": "m", "input": "hi", "conversation": "conv_1"}),
+        ),
+        (
+            Dialect::OpenaiResponses,
+            json!({"model": "m", "input": "hi", "conversation": {"id": "conv_1"}}),
         ),
     ];
     for (client, body) in kept {
@@ -247,13 +257,14 @@ fn settings_of_a_providers_tool_that_others_lack_are_noted() {
 
 #[test]
 fn what_chat_has_no_place_for_in_a_history_is_noted() {
-    let body = json!({"contents": [
+    let mut body = json!({"contents": [
         {"role": "user", "parts": [{"text": "a"}, {"fileData": {"fileUri": "https://youtu.be/x"}, "videoMetadata": {"fps": 1}}]},
         {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "c2VhbA=="}]},
         {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
     ]});
     let (_, losses) = told(Dialect::Gemini, &body, Dialect::OpenaiChat, "m").unwrap();
     assert_eq!(losses, ["content[].videoMetadata", "thought_signature"]);
+    body["contents"][0]["parts"].as_array_mut().unwrap().truncate(1);
     let (_, losses) = told(Dialect::Gemini, &body, Dialect::AnthropicMessages, "m").unwrap();
     assert!(losses.contains(&"thought_signature".to_owned()), "{losses:?}");
     let cited = anthropic(
@@ -484,4 +495,22 @@ data: {"type":"message_stop"}
     let silent = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
     let (told, _) = streamed(Dialect::AnthropicMessages, silent, Dialect::OpenaiChat);
     assert!(told.contains(r#""finish_reason":"stop""#), "{told}");
+}
+
+#[test]
+fn a_character_may_come_in_halves() {
+    let stream = r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"so \ud83c"}}]}
+
+data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"\udf89!"}}]}
+
+data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"\ud83c"},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"#;
+    let (told, end) = streamed(Dialect::OpenaiChat, stream, Dialect::AnthropicMessages);
+    assert!(matches!(end, StreamEnd::Complete { .. }), "{end:?}: {told}");
+    for text in ["so ", "🎉!", "\u{fffd}"] {
+        assert!(told.contains(&format!(r#""text":"{text}""#)), "{text} in {told}");
+    }
 }

@@ -117,7 +117,11 @@ fn block(part: Part, reply: &Reply, content: &mut Vec<Value>, losses: &mut Losse
     let mut seal = part.signature.as_ref().and_then(bare_seal);
     let written = match part.content {
         // An empty text says nothing, and Anthropic refuses it when it is sent back.
-        Content::Text { text, citations } if text.is_empty() && citations.is_empty() => return,
+        Content::Text { text, citations } if text.is_empty() && citations.is_empty() => {
+            // Its seal is worth as much as one on words: Gemini puts it on an empty text where it said nothing after it.
+            content.extend(seal.map(seal_block));
+            return;
+        }
         Content::Text { text, citations } => {
             let cited: Vec<Value> = citations.into_iter().filter_map(|one| citation(one, losses)).collect();
             let mut block = object([("type", "text".into()), ("text", text.into())]);

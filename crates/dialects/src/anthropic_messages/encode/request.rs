@@ -41,7 +41,7 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     let (max_tokens, is_bound_by_client) = max_tokens(&request, target, losses);
     let mut body = Members::new();
     body.insert("model".to_owned(), target.model.into());
-    let mut turns = messages::encode(std::mem::take(&mut request.messages), is_own, &mut names, losses);
+    let mut turns = messages::encode(std::mem::take(&mut request.messages), is_own, &mut names, losses)?;
     let mut tools = tools::encode(&mut request, model, &mut names, losses);
     let marked = &mut [&mut tools.offered, &mut turns.system, &mut turns.messages];
     marks::thin_out(marked, request.cache.is_some(), losses);

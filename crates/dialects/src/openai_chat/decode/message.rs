@@ -271,7 +271,7 @@ fn file(fields: &mut Fields) -> Result<Media, BadRequest> {
         .ok_or_else(|| BadRequest::new(path.as_str(), "is missing; an object belongs here"))?;
     let name = inner.text("filename")?;
     let mut media = match (inner.text("file_data")?, inner.text("file_id")?) {
-        (Some(data), _) => located(MediaKind::Document, &data),
+        (Some(data), _) => file_data(data),
         (None, Some(id)) => Media {
             source: Source::File(id),
             ..located(MediaKind::Document, "")
@@ -280,6 +280,15 @@ fn file(fields: &mut Fields) -> Result<Media, BadRequest> {
     };
     media.name = name;
     Ok(media)
+}
+
+/// A file's data: a `data:` URL as OpenAI wants it, bare base64 as some send it, or an address.
+fn file_data(data: String) -> Media {
+    let mut media = located(MediaKind::Document, &data);
+    if matches!(media.source, Source::Url(_)) && !data.contains(':') {
+        media.source = Source::Base64(data);
+    }
+    media
 }
 
 /// Media at an address, which may be a `data:` URL.

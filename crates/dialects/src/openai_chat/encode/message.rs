@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::put;
 use super::said;
-use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult};
+use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult, nameless};
 use crate::translate::Target;
 
 /// Writes the messages.
@@ -25,7 +25,7 @@ pub(super) fn messages(messages: Vec<Message>, target: &Target<'_>, losses: &mut
         }
         match message.role {
             Role::System | Role::Developer => list.extend(instructions(message, target, losses)),
-            Role::Assistant => list.push(said::message(message, target, losses)),
+            Role::Assistant => list.extend(said::message(message, target, losses)),
             Role::User => user(message, &mut held, &mut list, target, losses)?,
         }
     }
@@ -40,10 +40,8 @@ fn flush(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<(), BadRequest> {
-    if !held.is_empty() {
-        let content = content(std::mem::take(held), target, losses)?;
-        list.push(json!({"role": "user", "content": content}));
-    }
+    let content = content(std::mem::take(held), target, losses)?;
+    list.extend(content.map(|content| json!({"role": "user", "content": content})));
     Ok(())
 }
 
@@ -114,9 +112,12 @@ fn user(
         return Ok(());
     }
     held.append(&mut spoken);
+    let Some(content) = content(std::mem::take(held), target, losses)? else {
+        return Ok(());
+    };
     let mut written = Map::new();
     written.insert("role".to_owned(), "user".into());
-    written.insert("content".to_owned(), content(std::mem::take(held), target, losses)?);
+    written.insert("content".to_owned(), content);
     put(&mut written, "name", message.name.map(Value::from));
     list.push(Value::Object(written));
     Ok(())
@@ -137,6 +138,11 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
                 ..
             }) => texts.push(text.clone()),
             Content::Native { value, .. } => texts.push(value.to_string()),
+            Content::Media(Media {
+                kind: MediaKind::Video,
+                source: Source::Base64(_),
+                ..
+            }) => losses.note("tool_result: video", "the format takes no films as data"),
             Content::Media(_) => {
                 losses.note(
                     "tool_result: media",
@@ -159,8 +165,9 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
     json!({"role": "tool", "tool_call_id": result.call, "content": content})
 }
 
-/// A person's words: a string where they are one text, else parts.
-fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result<Value, BadRequest> {
+/// A person's words: a string where they are one text, else parts. `None`: nothing of them can be said here, and a message
+/// without content is refused.
+fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Value>, BadRequest> {
     if let [part] = parts.as_slice()
         && let Some(text) = part.as_text()
     {
@@ -169,7 +176,7 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
             "cache_control",
             "the target caches prefixes by itself",
         );
-        return Ok(text.into());
+        return Ok(Some(text.into()));
     }
     let mut list = Vec::with_capacity(parts.len());
     for part in parts {
@@ -199,7 +206,7 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
             }
         }
     }
-    Ok(list.into())
+    Ok((!list.is_empty()).then(|| list.into()))
 }
 
 fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
@@ -227,8 +234,9 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
     Ok(match (media.kind, media.source) {
         (_, Source::Text(text)) => vec![json!({"type": "text", "text": text})],
         (_, Source::Parts(parts)) => match content(parts, target, losses)? {
-            Value::Array(parts) => parts,
-            text => vec![json!({"type": "text", "text": text})],
+            None => Vec::new(),
+            Some(Value::Array(parts)) => parts,
+            Some(text) => vec![json!({"type": "text", "text": text})],
         },
         (MediaKind::Image, Source::Base64(data)) => {
             vec![image(&format!("data:{mime};base64,{data}"), media.detail)]
@@ -241,6 +249,12 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
             };
             vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
         }
+        (MediaKind::Video, Source::Base64(_)) => {
+            // Providers of this format that watch films take them by their addresses.
+            let problem =
+                "video: the target's format takes no films as data; the request would mean something else without";
+            return Err(BadRequest::new("messages", problem));
+        }
         (MediaKind::Video, Source::Url(url)) => vec![json!({"type": "video_url", "video_url": {"url": url}})],
         (MediaKind::Document, Source::Base64(data)) if target.quirks.document_url => {
             vec![document(&format!("data:{mime};base64,{data}"), media.name)]
@@ -248,7 +262,9 @@ fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Resu
         (MediaKind::Document, Source::Url(url)) if target.quirks.document_url => vec![document(&url, media.name)],
         (_, Source::Base64(data)) => {
             let mut file = Map::new();
-            put(&mut file, "filename", media.name.map(Value::from));
+            // Data without a name is refused.
+            let name = media.name.unwrap_or_else(|| nameless(mime));
+            file.insert("filename".to_owned(), name.into());
             file.insert("file_data".to_owned(), format!("data:{mime};base64,{data}").into());
             vec![json!({"type": "file", "file": file})]
         }

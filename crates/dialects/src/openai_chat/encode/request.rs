@@ -154,8 +154,8 @@ fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
         }
         (None, Some(ThinkingBudget::Adaptive) | None) => None,
     };
-    // `max` is Anthropic's.
-    effort.map(|effort| if effort == Effort::Max { Effort::Xhigh } else { effort }.name().into())
+    // All the words are OpenAI's, `max` too (openai 3.57, `types/shared/reasoning_effort.py`).
+    effort.map(|effort| effort.name().into())
 }
 
 fn shape(format: OutputFormat, origin: Option<Dialect>, losses: &mut Losses) -> Option<Value> {
@@ -228,13 +228,11 @@ fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Loss
             None
         }
     };
-    let offered = std::mem::take(&mut request.tools).into_iter().filter(|tool| {
-        allowed
-            .as_ref()
-            .is_none_or(|names| tool.name().is_some_and(|name| names.iter().any(|known| known == name)))
-    });
+    if let Some(names) = &allowed {
+        Tool::retain_allowed(&mut request.tools, names, losses);
+    }
     let mut tools: Vec<Value> = Vec::new();
-    for tool in offered {
+    for tool in std::mem::take(&mut request.tools) {
         match tool {
             // This format's own search is a setting, no tool.
             Tool::Hosted(hosted) if hosted.origin == Dialect::OpenaiChat => {

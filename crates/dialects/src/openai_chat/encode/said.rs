@@ -23,10 +23,31 @@ struct Gathered {
     audio: Option<Value>,
 }
 
-/// An assistant's turn for an upstream.
-pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses) -> Value {
+impl Gathered {
+    /// Whether there is nothing without which a message is refused: thinking alone does not make one.
+    const fn says_nothing(&self) -> bool {
+        self.texts.is_empty() && self.refusal.is_none() && self.calls.is_empty() && self.audio.is_none()
+    }
+}
+
+/// An assistant's turn for an upstream. `None`: nothing of it can be said here (it was thinking, or what a provider's tool
+/// did), and a message that neither says nor calls anything is refused.
+pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses) -> Option<Value> {
     let takes_seals = target.quirks.extra_content;
     let gathered = gather(message.parts, Reader::Upstream { takes_seals }, losses);
+    losses.note_if(
+        !gathered.images.is_empty(),
+        "images",
+        "pictures that the model made cannot be sent back",
+    );
+    if gathered.says_nothing() {
+        losses.note_if(
+            !gathered.thinking.is_empty(),
+            "thinking",
+            "a turn of nothing else is not taken back",
+        );
+        return None;
+    }
     let mut written = Map::new();
     written.insert("role".to_owned(), "assistant".into());
     let content = if gathered.texts.is_empty() {
@@ -42,17 +63,12 @@ pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses
     if !gathered.calls.is_empty() {
         written.insert("tool_calls".to_owned(), gathered.calls.into());
     }
-    losses.note_if(
-        !gathered.images.is_empty(),
-        "images",
-        "pictures that the model made cannot be sent back",
-    );
     if message.extra.origin == Some(Dialect::OpenaiChat) {
         for (name, value) in message.extra.members {
             written.entry(name).or_insert(value);
         }
     }
-    Value::Object(written)
+    Some(Value::Object(written))
 }
 
 /// Thinking of earlier turns, where the provider takes it back.

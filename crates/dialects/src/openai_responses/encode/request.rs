@@ -41,7 +41,6 @@ const SHARED: [&str; 4] = [
 const LACKING: &str = "Responses has no such member";
 
 /// Tells a request in this format.
-#[expect(clippy::unnecessary_wraps, reason = "other formats cannot tell every request")]
 pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses) -> Result<Value, BadRequest> {
     let origin = request.extra.origin;
     let is_own = origin == Some(SELF);
@@ -57,7 +56,7 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
     body.insert("model".to_owned(), target.model.into());
     let declared = tools::Declared::of(&tools);
     let choice = tools::choice(request.tool_choice, &declared, losses);
-    let conversation = items::conversation(messages, &declared, is_family, losses);
+    let conversation = items::conversation(messages, &declared, is_family, losses)?;
     set(&mut body, "instructions", conversation.instructions);
     body.insert("input".to_owned(), conversation.input.into());
     let tools = tools::tools(tools, is_own, losses);

@@ -210,3 +210,21 @@ fn what_the_format_cannot_say_is_noted() {
         ]
     );
 }
+
+#[test]
+fn a_seal_on_an_empty_text_comes_home() {
+    let sealed = Part {
+        signature: Some(Signature::read(Dialect::Gemini, "c2VhbA==")),
+        ..Part::text("")
+    };
+    let (value, _) = told(said(vec![Part::text("Hi"), sealed], StopReason::End));
+    assert_eq!(
+        value["content"],
+        json!([
+            {"type": "text", "text": "Hi"},
+            {"type": "thinking", "thinking": "", "signature": "tollgate:gemini:c2VhbA=="},
+        ])
+    );
+    let (value, losses) = told(said(vec![Part::text("Hi"), Part::text("")], StopReason::End));
+    assert_eq!((value["content"].as_array().unwrap().len(), losses), (1, vec![]));
+}

@@ -1,4 +1,5 @@
-//! Pictures and documents. Sound and film are nothing that Anthropic's models take.
+//! Pictures and documents. Sound and film are nothing that Anthropic's models take: a question with them is refused, because
+//! without them it would be another one ([`Writer::unsayable`]).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,18 +21,18 @@ pub(super) const fn of_assistant(kind: MediaKind) -> &'static str {
     }
 }
 
-/// A picture or document as a block; `None`: the format cannot say it, which is noted.
+/// A picture or document as a block; `None`: the format cannot say it, which [`Writer::unsayable`] knows.
 pub(super) fn block(mut media: Media, writer: &mut Writer<'_>) -> Option<Value> {
     unpack(&mut media);
     match media.kind {
         MediaKind::Image => image(media, writer),
         MediaKind::Document => document(media, writer),
         MediaKind::Audio => {
-            writer.losses.note("audio", "Anthropic's models do not hear");
+            writer.unsayable("audio", "Anthropic's models do not hear");
             None
         }
         MediaKind::Video => {
-            writer.losses.note("video", "Anthropic's models do not watch films");
+            writer.unsayable("video", "Anthropic's models do not watch films");
             None
         }
     }
@@ -65,9 +66,7 @@ fn image(media: Media, writer: &mut Writer<'_>) -> Option<Value> {
                 &media.mime
             };
             if !IMAGES.contains(&mime) {
-                writer
-                    .losses
-                    .note("image", "Anthropic takes JPEG, PNG, GIF and WebP only");
+                writer.unsayable("image", "Anthropic takes JPEG, PNG, GIF and WebP only");
                 return None;
             }
             object([
@@ -79,7 +78,7 @@ fn image(media: Media, writer: &mut Writer<'_>) -> Option<Value> {
         Source::Url(url) => json!({"type": "url", "url": url}),
         Source::File(id) => json!({"type": "file", "file_id": id}),
         Source::Text(_) | Source::Parts(_) => {
-            writer.losses.note("image", "a text is no picture");
+            writer.unsayable("image", "a text is no picture");
             return None;
         }
     };
@@ -141,7 +140,7 @@ fn inline(mime: &str, data: String, writer: &mut Writer<'_>) -> Option<Value> {
     if let Some(text) = text.filter(|_| is_text) {
         return Some(plain(text));
     }
-    writer.losses.note("document", "Anthropic takes PDF and text only");
+    writer.unsayable("document", "Anthropic takes PDF and text only");
     None
 }
 

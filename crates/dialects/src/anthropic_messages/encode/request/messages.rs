@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::names::Names;
 use super::parts::{self, Writer};
 use crate::anthropic_messages::encode::blocks::{Members, put_back};
-use crate::hub::{Extra, Losses, Message, Role};
+use crate::hub::{BadRequest, Extra, Losses, Message, Role};
 
 /// The conversation in this format.
 #[derive(Debug, Default)]
@@ -29,7 +29,12 @@ struct Turn {
 }
 
 /// Writes the messages.
-pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, losses: &mut Losses) -> Turns {
+pub(super) fn encode(
+    messages: Vec<Message>,
+    is_own: bool,
+    names: &mut Names,
+    losses: &mut Losses,
+) -> Result<Turns, BadRequest> {
     let mut leading = messages.iter().take_while(|message| is_instruction(message)).count();
     if leading == messages.len() && leading > 0 {
         losses.note(
@@ -38,7 +43,12 @@ pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, lo
         );
         leading -= 1;
     }
-    let mut writer = Writer { names, losses };
+    let mut writer = Writer {
+        names,
+        losses,
+        may_omit: false,
+        refused: None,
+    };
     let mut turns = Turns::default();
     let mut open: Vec<Turn> = Vec::new();
     for (place, message) in messages.into_iter().enumerate() {
@@ -49,6 +59,9 @@ pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, lo
         } else {
             take(message, leading > 0 && place == leading, &mut writer, &mut open);
         }
+    }
+    if let Some(refused) = writer.refused.take() {
+        return Err(refused);
     }
     let last = open.len().saturating_sub(1);
     for (place, mut turn) in open.into_iter().enumerate() {
@@ -63,7 +76,7 @@ pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, lo
             turns.messages.push(finish(turn, writer.losses));
         }
     }
-    turns
+    Ok(turns)
 }
 
 fn is_instruction(message: &Message) -> bool {

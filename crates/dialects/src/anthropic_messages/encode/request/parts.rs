@@ -6,13 +6,17 @@ use super::media;
 use super::names::Names;
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{Members, cache_control, citation, input, object, put_back};
-use crate::hub::{CacheMark, Citation, Content, Extra, Losses, Part, Thinking, ToolCall, ToolResult};
+use crate::hub::{BadRequest, CacheMark, Citation, Content, Extra, Losses, Part, Thinking, ToolCall, ToolResult};
 
 /// Writes parts.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
     pub(super) names: &'a mut Names,
     pub(super) losses: &'a mut Losses,
+    /// Whether media may be left out where they cannot be told: in instructions, and in what a tool said.
+    pub(super) may_omit: bool,
+    /// Why the request cannot be told.
+    pub(super) refused: Option<BadRequest>,
 }
 
 /// Whether a block is of this type.
@@ -21,6 +25,25 @@ pub(super) fn is(block: &Value, kind: &str) -> bool {
 }
 
 impl Writer<'_> {
+    /// Media that the format cannot say. What the user asks about may not be left out: the question would be answered
+    /// without it.
+    pub(super) fn unsayable(&mut self, what: &'static str, why: &'static str) {
+        if self.may_omit {
+            self.losses.note(what, why);
+        } else if self.refused.is_none() {
+            let problem = format!("{what}: {why}; the request would mean something else without");
+            self.refused = Some(BadRequest::new("messages", problem));
+        }
+    }
+
+    /// The parts of something in which media may be left out.
+    fn blocks_omitting(&mut self, parts: Vec<Part>) -> Vec<Value> {
+        let before = std::mem::replace(&mut self.may_omit, true);
+        let blocks = self.blocks(parts, false);
+        self.may_omit = before;
+        blocks
+    }
+
     /// The parts of a turn.
     pub(super) fn blocks(&mut self, parts: Vec<Part>, is_assistant: bool) -> Vec<Value> {
         let mut blocks = Vec::with_capacity(parts.len());
@@ -32,7 +55,7 @@ impl Writer<'_> {
 
     /// The parts of instructions, which are texts.
     pub(super) fn texts(&mut self, parts: Vec<Part>) -> Vec<Value> {
-        let mut blocks = self.blocks(parts, false);
+        let mut blocks = self.blocks_omitting(parts);
         let all = blocks.len();
         blocks.retain(|block| is(block, "text"));
         self.losses.note_if(
@@ -170,7 +193,7 @@ impl Writer<'_> {
     }
 
     fn result(&mut self, result: ToolResult) -> Value {
-        let content = self.blocks(result.parts, false);
+        let content = self.blocks_omitting(result.parts);
         let mut block = Members::new();
         block.insert("type".to_owned(), "tool_result".into());
         block.insert("tool_use_id".to_owned(), self.names.id(&result.call).into());

@@ -3,7 +3,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use crate::anthropic_messages::fixtures::{noted, told};
+use crate::anthropic_messages::fixtures::{noted, refused, told};
 use crate::hub::{
     CacheMark, Citation, CitedSource, Content, Effort, Extra, Media, MediaKind, Message, Part, Reasoning, Request,
     Role, Sampling, Signature, Source, Thinking, ThinkingBudget, Tool, ToolCall, ToolResult,
@@ -288,10 +288,18 @@ fn media_are_told_as_anthropic_takes_them() {
             "document",
         ),
     ] {
-        assert_eq!(
-            content(vec![Part::text("See:"), part]),
-            (json!([{"type": "text", "text": "See:"}]), vec![lost.to_owned()])
-        );
+        let asked = asking(vec![Message::new(Role::User, vec![Part::text("See:"), part.clone()])]);
+        let refused = refused(asked, OLD);
+        assert!(refused.to_string().contains(lost), "{refused}");
+        // A tool's answer is told without.
+        let answered = Part::new(Content::ToolResult(ToolResult {
+            call: "a".to_owned(),
+            parts: vec![Part::text("See:"), part],
+            ..ToolResult::default()
+        }));
+        let (value, losses) = content(vec![answered]);
+        assert_eq!(value[0]["content"], json!([{"type": "text", "text": "See:"}]));
+        assert_eq!(losses, [lost]);
     }
 }
 

@@ -125,11 +125,18 @@ fn source(source: Source) -> Result<Value, BadRequest> {
         Source::Url(url) if url.starts_with("s3://") => Ok(json!({"s3Location": {"uri": url}})),
         Source::Text(text) => Ok(json!({"bytes": STANDARD.encode(text)})),
         Source::Parts(parts) => {
-            let texts = parts.into_iter().filter_map(|part| match part.content {
-                Content::Text { text, .. } if !text.is_empty() => Some(json!({"text": text})),
-                _ => None,
-            });
-            Ok(json!({"content": texts.collect::<Vec<_>>()}))
+            let mut texts = Vec::with_capacity(parts.len());
+            for part in parts {
+                match part.content {
+                    Content::Text { text, .. } if text.is_empty() => {}
+                    Content::Text { text, .. } => texts.push(json!({"text": text})),
+                    _ => {
+                        let problem = "the target takes documents of parts only where all of these are texts";
+                        return Err(BadRequest::new("messages", problem));
+                    }
+                }
+            }
+            Ok(json!({"content": texts}))
         }
         Source::Url(_) => Err(BadRequest::new(
             "messages",

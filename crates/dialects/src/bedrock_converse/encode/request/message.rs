@@ -59,7 +59,16 @@ impl Told {
 /// Writes the messages.
 pub(super) fn conversation(messages: Vec<Message>, family: Family, losses: &mut Losses) -> Result<Told, BadRequest> {
     let (mut told, mut names) = (Told::default(), Names::default());
-    for message in messages {
+    let is_instruction = |message: &Message| matches!(message.role, Role::System | Role::Developer);
+    let last_instruction = (messages.iter().all(is_instruction)).then(|| messages.len().wrapping_sub(1));
+    for (place, mut message) in messages.into_iter().enumerate() {
+        if Some(place) == last_instruction {
+            losses.note(
+                "system",
+                "the target demands a turn of the user; the last instruction is told as one",
+            );
+            message.role = Role::User;
+        }
         losses.note_if(
             message.name.is_some(),
             "messages[].name",
@@ -88,7 +97,30 @@ pub(super) fn conversation(messages: Vec<Message>, family: Family, losses: &mut 
     for message in &mut told.messages {
         results_first(message);
     }
+    if let Some(last) = told.messages.last_mut().filter(|last| last["role"] == "assistant") {
+        trim_end(last, losses);
+    }
     Ok(told)
+}
+
+/// Claude refuses white space at the end of a turn that it shall go on with. Blank texts are never written.
+fn trim_end(message: &mut Value, losses: &mut Losses) {
+    let blocks = message.get_mut("content").and_then(Value::as_array_mut);
+    let mut said = blocks
+        .into_iter()
+        .flatten()
+        .rev()
+        .filter(|block| block.get("cachePoint").is_none());
+    let Some(Value::String(text)) = said.next().and_then(|block| block.get_mut("text")) else {
+        return;
+    };
+    let length = text.trim_end().len();
+    losses.note_if(
+        length < text.len(),
+        "white space",
+        "the target refuses it at the end of a turn that the model shall go on with",
+    );
+    text.truncate(length);
 }
 
 /// A cache point, where the model knows them. How long it lives only Claude can be told.

@@ -166,7 +166,7 @@ fn tools_and_their_results() {
     );
     assert_eq!(answers[1]["toolResult"]["content"], json!([]));
     assert_eq!(answers[2], json!({"text": "and"}), "results come first");
-    assert_eq!(losses, ["tool_calls[].arguments"]);
+    assert_eq!(losses, ["tool_calls[].arguments", "tool_choice.allowed_tools"]);
 }
 
 #[test]
@@ -485,4 +485,25 @@ fn recorded_requests_of_every_format_are_told_soundly() {
         .filter(|why| !known.iter().any(|known| why.contains(known)))
         .collect();
     assert!(strange.is_empty(), "{strange:#?}");
+}
+
+#[test]
+fn a_chat_of_instructions_only_has_a_turn() {
+    let (body, losses) = told(asks(vec![says(Role::System, "a"), says(Role::Developer, "b")]));
+    assert_eq!(body["system"], json!([{"text": "a"}]));
+    assert_eq!(body["messages"], json!([{"role": "user", "content": [{"text": "b"}]}]));
+    assert_eq!(losses, ["system"]);
+}
+
+#[test]
+fn a_prefill_ends_without_white_space() {
+    let (body, losses) = told(asks(vec![says(Role::User, "a "), says(Role::Assistant, "b \n")]));
+    let expected = json!([
+        {"role": "user", "content": [{"text": "a "}]}, {"role": "assistant", "content": [{"text": "b"}]}]);
+    assert_eq!((&body["messages"], losses), (&expected, vec!["white space".to_owned()]));
+    let (body, losses) = told(asks(vec![says(Role::Assistant, "b "), says(Role::User, "a ")]));
+    assert_eq!(
+        (&body["messages"][0]["content"][0]["text"], losses),
+        (&json!("b "), vec![])
+    );
 }

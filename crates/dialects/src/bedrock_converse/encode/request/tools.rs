@@ -17,10 +17,10 @@ pub(super) fn config(request: &mut Request, called: &[String], family: Family, l
         "the format cannot forbid several calls at once",
     );
     let (choice, allowed) = choice(request.tool_choice.take(), losses);
-    let offered = std::mem::take(&mut request.tools).into_iter().filter(|tool| {
-        let is_allowed = |names: &Vec<String>| tool.name().is_some_and(|name| names.iter().any(|known| known == name));
-        allowed.as_ref().is_none_or(is_allowed)
-    });
+    if let Some(names) = &allowed {
+        Tool::retain_allowed(&mut request.tools, names, losses);
+    }
+    let offered = std::mem::take(&mut request.tools).into_iter();
     let mut tools: Vec<Value> = Vec::new();
     if !matches!(choice, Choice::Forbidden) {
         offered.for_each(|tool| offer(tool, family, &mut tools, losses));

@@ -206,7 +206,7 @@ fn allowed_tools_are_the_only_ones_offered() {
         cache: None,
         extra: Extra::default(),
     };
-    let (body, _) = told(Request {
+    let (body, losses) = told(Request {
         tools: vec![tool("a"), tool("b")],
         tool_choice: Some(ToolChoice::Allowed {
             names: vec!["b".to_owned()],
@@ -219,6 +219,23 @@ fn allowed_tools_are_the_only_ones_offered() {
         (&body["tools"][0]["function"]["name"], &body["tool_choice"]),
         (&json!("b"), &json!("required"))
     );
+    let lost = "tool_choice.allowed_tools: the format cannot forbid some of the tools; those that are not allowed are not offered";
+    assert_eq!(losses, [lost]);
+}
+
+#[test]
+fn an_effort_is_told_in_the_same_word() {
+    for effort in Effort::ALL {
+        let reasoning = Some(Reasoning {
+            effort: Some(effort),
+            ..Reasoning::default()
+        });
+        let (body, _) = told(Request {
+            reasoning,
+            ..Request::default()
+        });
+        assert_eq!(body["reasoning_effort"], effort.name());
+    }
 }
 
 #[test]
@@ -297,4 +314,65 @@ fn geminis_seals_go_only_where_gemini_is() {
         seal(told_to(&gemini, request()).0),
         json!({"google": {"thought_signature": "c2VhbA=="}})
     );
+}
+
+#[test]
+fn turns_of_which_nothing_can_be_said_are_left_out() {
+    let native = || {
+        Part::new(Content::Native {
+            origin: Dialect::OpenaiResponses,
+            value: json!({"type": "local_shell_call_output", "output": "x"}),
+        })
+    };
+    let thought = Part::new(Content::Thinking(Thinking {
+        text: "hm".to_owned(),
+        ..Thinking::default()
+    }));
+    let request = Request {
+        messages: vec![
+            message(Role::User, vec![Part::text("hi")]),
+            message(Role::Assistant, vec![thought]),
+            message(Role::Assistant, vec![native()]),
+            message(Role::User, vec![native()]),
+        ],
+        ..Request::default()
+    };
+    for takes_thinking in [false, true] {
+        let quirks = Quirks {
+            reasoning_content: takes_thinking,
+            ..PLAIN
+        };
+        let (body, losses) = told_to(&quirks, request.clone());
+        assert_eq!(body["messages"], json!([{"role": "user", "content": "hi"}]));
+        assert!(losses.iter().any(|loss| loss.starts_with("thinking: ")), "{losses:?}");
+        assert!(losses.iter().any(|loss| loss.starts_with("content: ")), "{losses:?}");
+    }
+}
+
+#[test]
+fn data_have_a_name() {
+    let data = |name: Option<&str>, mime: &str| {
+        Part::new(Content::Media(Media {
+            kind: MediaKind::Document,
+            source: Source::Base64("QQ==".to_owned()),
+            mime: mime.to_owned(),
+            name: name.map(str::to_owned),
+            detail: None,
+            context: None,
+            cite: None,
+        }))
+    };
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    let parts = vec![
+        data(None, "application/pdf"),
+        data(Some("a.pdf"), "application/pdf"),
+        data(None, docx),
+    ];
+    let (body, _) = told(Request {
+        messages: vec![message(Role::User, parts)],
+        ..Request::default()
+    });
+    let content = body["messages"][0]["content"].as_array().unwrap();
+    let names: Vec<_> = content.iter().map(|part| &part["file"]["filename"]).collect();
+    assert_eq!(names, ["document.pdf", "a.pdf", "document.docx"]);
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::{SELF, WITHIN};
 use super::super::item::{annotation, object, put_back, set};
-use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source};
+use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source, nameless};
 
 /// Whose content it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,20 @@ pub(super) enum Whose {
     Others,
 }
 
+/// Media that this format cannot say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsayable {
+    pub(super) what: &'static str,
+    pub(super) why: &'static str,
+}
+
 /// A part of a message, as parts of this format; documents of several parts are several.
-pub(super) fn part(mut part: Part, whose: Whose, is_family: bool, losses: &mut Losses) -> Vec<Value> {
+pub(super) fn part(
+    mut part: Part,
+    whose: Whose,
+    is_family: bool,
+    losses: &mut Losses,
+) -> Result<Vec<Value>, Unsayable> {
     losses.note_if(
         part.signature.is_some(),
         "signature",
@@ -45,7 +57,7 @@ pub(super) fn part(mut part: Part, whose: Whose, is_family: bool, losses: &mut L
             losses.note("media", "messages of the assistant are text in Responses");
             Vec::new()
         }
-        Content::Media(media) => self::media(media, is_family, losses),
+        Content::Media(media) => self::media(media, is_family, losses)?,
         Content::Native { origin: SELF, value } => vec![value],
         Content::Native { .. } => {
             losses.note("native content", "only the format that it is of can say it");
@@ -63,7 +75,7 @@ pub(super) fn part(mut part: Part, whose: Whose, is_family: bool, losses: &mut L
         }
         parts.push(Value::Object(members));
     }
-    parts
+    Ok(parts)
 }
 
 fn said(whose: Whose, text: String, annotations: Vec<Value>) -> Value {
@@ -86,7 +98,7 @@ fn breakpoint(mark: &CacheMark) -> Value {
     }
 }
 
-fn media(media: Media, is_family: bool, losses: &mut Losses) -> Vec<Value> {
+fn media(media: Media, is_family: bool, losses: &mut Losses) -> Result<Vec<Value>, Unsayable> {
     losses.note_if(
         media.context.is_some(),
         "document.context",
@@ -97,15 +109,15 @@ fn media(media: Media, is_family: bool, losses: &mut Losses) -> Vec<Value> {
         "document.citations",
         "Responses cites no files of the prompt",
     );
-    match (media.kind, media.source) {
-        (MediaKind::Image, source) => image(source, &media.mime, media.detail, losses).into_iter().collect(),
+    Ok(match (media.kind, media.source) {
+        (MediaKind::Image, source) => vec![image(source, &media.mime, media.detail)?],
         (MediaKind::Audio, Source::Base64(data)) => {
             let format = match media.mime.as_str() {
                 "audio/mpeg" | "audio/mp3" => "mp3",
                 "audio/wav" | "audio/x-wav" | "audio/wave" => "wav",
                 _ => {
-                    losses.note("audio", "Responses takes WAV and MP3");
-                    return Vec::new();
+                    let (what, why) = ("audio", "Responses takes WAV and MP3");
+                    return Err(Unsayable { what, why });
                 }
             };
             // What a message may hold is text, pictures and files (openai 3.57, `types/responses/response_input_content.py`);
@@ -118,8 +130,13 @@ fn media(media: Media, is_family: bool, losses: &mut Losses) -> Vec<Value> {
             vec![json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})]
         }
         (MediaKind::Video | MediaKind::Audio, _) => {
-            losses.note("media", "Responses takes pictures, files and short sounds");
-            Vec::new()
+            let what = if media.kind == MediaKind::Video {
+                "video"
+            } else {
+                "audio"
+            };
+            let why = "Responses takes pictures, files and short sounds in base64";
+            return Err(Unsayable { what, why });
         }
         (MediaKind::Document, Source::Text(text)) => {
             losses.note("document", "told as text: Responses has no documents of text");
@@ -128,30 +145,31 @@ fn media(media: Media, is_family: bool, losses: &mut Losses) -> Vec<Value> {
         }
         (MediaKind::Document, Source::Parts(parts)) => {
             losses.note("document", "told part by part: Responses has no documents of parts");
-            let parts = parts.into_iter();
-            parts
-                .flat_map(|inner| part(inner, Whose::Others, is_family, losses))
-                .collect()
+            let mut told = Vec::with_capacity(parts.len());
+            for inner in parts {
+                told.extend(part(inner, Whose::Others, is_family, losses)?);
+            }
+            told
         }
         (MediaKind::Document, source) => vec![file(source, &media.mime, media.name, media.detail)],
-    }
+    })
 }
 
-fn image(source: Source, mime: &str, detail: Option<String>, losses: &mut Losses) -> Option<Value> {
+fn image(source: Source, mime: &str, detail: Option<String>) -> Result<Value, Unsayable> {
     let (name, place) = match source {
         Source::Url(url) => ("image_url", url),
         Source::Base64(data) => ("image_url", data_url(mime, "image/png", &data)),
         Source::File(id) => ("file_id", id),
         Source::Text(_) | Source::Parts(_) => {
-            losses.note("media", "a picture is neither text nor parts");
-            return None;
+            let (what, why) = ("image", "a picture is neither text nor parts");
+            return Err(Unsayable { what, why });
         }
     };
     let mut members = Map::new();
     members.insert("type".to_owned(), "input_image".into());
     members.insert(name.to_owned(), place.into());
     set(&mut members, "detail", detail);
-    Some(Value::Object(members))
+    Ok(Value::Object(members))
 }
 
 fn file(source: Source, mime: &str, name: Option<String>, detail: Option<String>) -> Value {
@@ -173,15 +191,6 @@ fn file(source: Source, mime: &str, name: Option<String>, detail: Option<String>
     }
     set(&mut members, "detail", detail);
     Value::Object(members)
-}
-
-fn nameless(mime: &str) -> String {
-    let ending = match mime {
-        "" | "application/pdf" => "pdf",
-        "text/plain" => "txt",
-        other => other.rsplit('/').next().unwrap_or("bin"),
-    };
-    format!("document.{ending}")
 }
 
 fn data_url(mime: &str, default: &str, data: &str) -> String {

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::{SELF, WITHIN, seal};
 use super::super::item::{put_back, set};
-use super::content::{self, Whose};
+use super::content::{self, Unsayable, Whose};
 use super::tools::Declared;
-use crate::hub::{Content, Extra, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult};
+use crate::hub::{BadRequest, Content, Extra, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult};
 
 /// What was said so far.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) fn conversation(
     declared: &Declared,
     is_family: bool,
     losses: &mut Losses,
-) -> Conversation {
+) -> Result<Conversation, BadRequest> {
     let mut messages = messages.into_iter().peekable();
     let instructions = messages.next_if(is_instructions).map(|message| {
         let marked = message.parts.iter().any(|part| part.cache.is_some());
@@ -40,12 +40,12 @@ pub(super) fn conversation(
         losses,
     };
     for message in messages {
-        items.message(message);
+        items.message(message)?;
     }
-    Conversation {
+    Ok(Conversation {
         instructions,
         input: items.input,
-    }
+    })
 }
 
 /// Whether a message can be the `instructions`: texts of the system, and nothing besides.
@@ -70,7 +70,7 @@ struct Growing {
 }
 
 impl Items<'_> {
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, message: Message) -> Result<(), BadRequest> {
         self.losses.note_if(
             message.name.is_some(),
             "name",
@@ -96,7 +96,14 @@ impl Items<'_> {
                     self.end_message(message.role, &mut growing, &mut about);
                 }
                 growing.id.clone_from(&part.item);
-                let parts = content::part(part, whose, self.is_family, self.losses);
+                // The question would be another one without.
+                let parts =
+                    content::part(part, whose, self.is_family, self.losses).map_err(|Unsayable { what, why }| {
+                        BadRequest::new(
+                            "input",
+                            format!("{what}: {why}; the request would mean something else without"),
+                        )
+                    })?;
                 growing.content.extend(parts);
                 reasoning = None;
                 continue;
@@ -105,6 +112,7 @@ impl Items<'_> {
             reasoning = self.item(part, reasoning.as_deref());
         }
         self.end_message(message.role, &mut growing, &mut about);
+        Ok(())
     }
 
     /// A message item is whole. A single text stands without a list, which every compatible server reads.
@@ -258,7 +266,10 @@ impl Items<'_> {
             {
                 part.content = Part::text(value.to_string()).content;
             }
-            output.extend(content::part(part, Whose::Others, self.is_family, self.losses));
+            match content::part(part, Whose::Others, self.is_family, self.losses) {
+                Ok(parts) => output.extend(parts),
+                Err(Unsayable { what, why }) => self.losses.note(what, why),
+            }
         }
         let output = match output.as_slice() {
             [] => Value::String(String::new()),
