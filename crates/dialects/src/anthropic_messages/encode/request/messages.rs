@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::names::Names;
+use super::ids::Ids;
 use super::parts::{self, Writer};
 use crate::anthropic_messages::encode::blocks::{Members, put_back};
 use crate::hub::{Extra, Losses, Message, Role};
@@ -29,7 +29,7 @@ struct Turn {
 }
 
 /// Writes the messages.
-pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, losses: &mut Losses) -> Turns {
+pub(super) fn encode(messages: Vec<Message>, is_own: bool, ids: &mut Ids, losses: &mut Losses) -> Turns {
     let mut leading = messages.iter().take_while(|message| is_instruction(message)).count();
     if leading == messages.len() && leading > 0 {
         losses.note(
@@ -38,7 +38,7 @@ pub(super) fn encode(messages: Vec<Message>, is_own: bool, names: &mut Names, lo
         );
         leading -= 1;
     }
-    let mut writer = Writer { names, losses };
+    let mut writer = Writer { ids, losses };
     let mut turns = Turns::default();
     let mut open: Vec<Turn> = Vec::new();
     for (place, message) in messages.into_iter().enumerate() {
