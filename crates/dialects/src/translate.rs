@@ -677,6 +677,8 @@ impl Translation {
 }
 
 #[cfg(test)]
+mod media;
+#[cfg(test)]
 mod presets;
 #[cfg(test)]
 mod recordings;
