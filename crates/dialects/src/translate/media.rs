@@ -1,10 +1,11 @@
 //! Pictures and sound that models make, from each format to each other one that has a place for them.
 
 use bytes::Bytes;
+use domain::provider::Quirks;
 use domain::{Dialect, Operation, Surface};
 use serde_json::{Value, json};
 
-use super::{Reply, Transcoder};
+use super::{Asked, Question, Reply, Target, Transcoder, translate_answer};
 use crate::stream::{StreamEnd, StreamTap, TapOptions};
 
 /// What a stream tells a client, event by event; the same however it is cut.
@@ -107,4 +108,159 @@ fn chats_sound_is_geminis_with_what_it_says() {
     let audio = deltas(&again, "audio");
     assert_eq!(audio[0], json!({"id": "audio_1", "expires_at": 0, "transcript": "Hi"}));
     assert_eq!(audio[2], json!({"data": "BBBB", "transcript": " you"}));
+}
+
+/// A whole answer, told to a client.
+fn answered(from: Dialect, body: &Value, to: Dialect) -> (Value, Vec<String>) {
+    let body = body.to_string();
+    let report = crate::read_answer(Surface::new(Operation::Chat, from), body.as_bytes()).unwrap();
+    let encoded = translate_answer(from, to, body.as_bytes(), &report, &Reply::default()).unwrap();
+    let losses = encoded.losses.iter().map(|loss| loss.what.to_string()).collect();
+    (serde_json::from_slice(&encoded.body).unwrap(), losses)
+}
+
+/// A request, told to an upstream.
+fn asked(from: Dialect, body: &Value, stream: bool, to: Dialect, model: &str) -> (Value, Vec<String>) {
+    let asked = Asked {
+        surface: Surface::new(Operation::Chat, from),
+        model: "m",
+        stream,
+        json_array: false,
+        id: "7",
+        created: 1,
+    };
+    let quirks = Quirks::default();
+    let target = Target {
+        model,
+        max_output: 0,
+        thinks: None,
+        include_usage: false,
+        quirks: &quirks,
+    };
+    let question = Question::read(&asked, body.to_string().as_bytes()).unwrap();
+    let encoded = question.encode(to, &target).unwrap();
+    let losses = encoded.losses.iter().map(|loss| loss.what.to_string()).collect();
+    (serde_json::from_slice(&encoded.body).unwrap(), losses)
+}
+
+/// As in recording `1a6a2451878c`.
+fn picture() -> Value {
+    json!({"id": "ig_1", "type": "image_generation_call", "status": "completed", "background": "opaque",
+        "output_format": "webp", "quality": "low", "result": "UklGRg==", "revised_prompt": "An echidna."})
+}
+
+fn response(output: &[Value]) -> Value {
+    json!({"id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "gpt-5",
+        "output": output, "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}})
+}
+
+fn streamed_picture() -> String {
+    let mut begun = response(&[]);
+    begun["status"] = "in_progress".into();
+    sse(&[
+        json!({"type": "response.created", "response": begun}),
+        json!({"type": "response.output_item.added", "output_index": 0,
+            "item": {"id": "ig_1", "type": "image_generation_call", "status": "in_progress"}}),
+        json!({"type": "response.image_generation_call.partial_image", "output_index": 0, "item_id": "ig_1",
+            "partial_image_index": 0, "partial_image_b64": "UklG"}),
+        json!({"type": "response.output_item.done", "output_index": 0, "item": picture()}),
+        json!({"type": "response.completed", "response": response(&[picture()])}),
+    ])
+}
+
+#[test]
+fn pictures_of_responses_are_those_of_chat_and_gemini() {
+    let whole = response(&[picture()]);
+    let url = json!({"url": "data:image/webp;base64,UklGRg=="});
+    let inline = json!({"mimeType": "image/webp", "data": "UklGRg=="});
+    let beside = ["background", "quality", "revised_prompt"];
+
+    let (chat, _) = answered(Dialect::OpenaiResponses, &whole, Dialect::OpenaiChat);
+    assert_eq!(chat["choices"][0]["message"]["images"][0]["image_url"], url);
+    let (gemini, losses) = answered(Dialect::OpenaiResponses, &whole, Dialect::Gemini);
+    assert_eq!(
+        gemini["candidates"][0]["content"]["parts"],
+        json!([{"inlineData": inline}])
+    );
+    assert_eq!(losses, beside);
+    let (own, losses) = answered(Dialect::OpenaiResponses, &whole, Dialect::OpenaiResponses);
+    assert_eq!(own["output"], json!([picture()]));
+    assert!(losses.is_empty(), "{losses:?}");
+
+    let (chat, _) = streamed(Dialect::OpenaiResponses, &streamed_picture(), Dialect::OpenaiChat);
+    assert_eq!(
+        deltas(&chat, "images"),
+        [json!([{"type": "image_url", "image_url": url, "index": 0}])]
+    );
+    let (gemini, _) = streamed(Dialect::OpenaiResponses, &streamed_picture(), Dialect::Gemini);
+    let pictures: Vec<Value> = parts(&gemini)
+        .into_iter()
+        .filter_map(|part| part.get("inlineData").cloned())
+        .collect();
+    assert_eq!(pictures, [inline]);
+}
+
+#[test]
+fn a_call_that_made_no_picture_is_what_it_was() {
+    let failed = json!({"id": "ig_1", "type": "image_generation_call", "status": "failed", "result": null});
+    let (own, _) = answered(
+        Dialect::OpenaiResponses,
+        &response(&[failed.clone()]),
+        Dialect::OpenaiResponses,
+    );
+    assert_eq!(own["output"], json!([failed]));
+}
+
+/// Gemini's picture with its seal, told to a client of Responses whole or streamed, sent back with the next request.
+#[test]
+fn a_picture_goes_back_to_the_model_that_made_it() {
+    let part = json!({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}, "thoughtSignature": "c2VhbA=="});
+    let answer = json!({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "Here:"}, part]},
+        "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}});
+    let (whole, losses) = answered(Dialect::Gemini, &answer, Dialect::OpenaiResponses);
+    assert!(losses.is_empty(), "{losses:?}");
+    let (events, losses) = streamed(Dialect::Gemini, &sse(&[answer]), Dialect::OpenaiResponses);
+    assert!(losses.is_empty(), "{losses:?}");
+    for output in [&whole["output"], &events.last().unwrap()["response"]["output"]] {
+        let mut input = vec![json!({"role": "user", "content": "Draw"})];
+        input.extend(output.as_array().unwrap().iter().cloned());
+        input.push(json!({"role": "user", "content": "Bluer"}));
+        let body = json!({"model": "m", "input": input});
+        let (told, losses) = asked(
+            Dialect::OpenaiResponses,
+            &body,
+            false,
+            Dialect::Gemini,
+            "gemini-3-pro-image",
+        );
+        assert_eq!(told["contents"][1]["role"], "model");
+        assert_eq!(
+            told["contents"][1]["parts"],
+            json!([{"text": "Here:"}, part]),
+            "{output}"
+        );
+        assert!(losses.is_empty(), "{losses:?}");
+        let (own, _) = asked(
+            Dialect::OpenaiResponses,
+            &body,
+            false,
+            Dialect::OpenaiResponses,
+            "gpt-5",
+        );
+        let is_picture = |item: &&Value| item["type"] == "image_generation_call";
+        let sent: Vec<&Value> = own["input"].as_array().unwrap().iter().filter(is_picture).collect();
+        let had: Vec<&Value> = output.as_array().unwrap().iter().filter(is_picture).collect();
+        assert_eq!(sent, had);
+        for to in [
+            Dialect::OpenaiChat,
+            Dialect::AnthropicMessages,
+            Dialect::BedrockConverse,
+        ] {
+            let (_, losses) = asked(Dialect::OpenaiResponses, &body, false, to, "m");
+            assert!(
+                losses.iter().any(|what| matches!(what.as_str(), "media" | "images")),
+                "{to}: {losses:?}"
+            );
+        }
+    }
 }
