@@ -36,7 +36,8 @@ fn streamed(from: Dialect, body: &str, to: Dialect) -> (Vec<Value>, Vec<String>)
 }
 
 fn sse(events: &[Value]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    let told: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    told.concat()
 }
 
 fn deltas(chunks: &[Value], member: &str) -> Vec<Value> {
@@ -205,7 +206,7 @@ fn a_call_that_made_no_picture_is_what_it_was() {
     let failed = json!({"id": "ig_1", "type": "image_generation_call", "status": "failed", "result": null});
     let (own, _) = answered(
         Dialect::OpenaiResponses,
-        &response(&[failed.clone()]),
+        &response(std::slice::from_ref(&failed)),
         Dialect::OpenaiResponses,
     );
     assert_eq!(own["output"], json!([failed]));
@@ -263,4 +264,60 @@ fn a_picture_goes_back_to_the_model_that_made_it() {
             );
         }
     }
+}
+
+#[test]
+fn who_shall_speak_is_said_with_that_it_shall() {
+    let spoken = |speech: Value, stream| {
+        let config = json!({"responseModalities": ["AUDIO"], "speechConfig": speech});
+        let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": config});
+        asked(Dialect::Gemini, &body, stream, Dialect::OpenaiChat, "gpt-audio")
+    };
+    let named = |voice: &str| json!({"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}});
+    let (told, _) = spoken(named("Cherry"), true);
+    assert_eq!(told["modalities"], json!(["text", "audio"]));
+    assert_eq!(told["audio"], json!({"voice": "Cherry", "format": "pcm16"}));
+    let (told, losses) = spoken(named("Kore"), false);
+    assert_eq!(told["audio"], json!({"voice": "alloy", "format": "wav"}));
+    assert!(losses.contains(&"voice".to_owned()), "{losses:?}");
+    let (told, losses) = spoken(json!({}), false);
+    assert_eq!(told["audio"], json!({"voice": "alloy", "format": "wav"}));
+    assert!(!losses.contains(&"voice".to_owned()), "{losses:?}");
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "modalities": ["text", "audio"],
+        "audio": {"voice": "nova", "format": "mp3"}});
+    let (told, _) = asked(Dialect::OpenaiChat, &chat, false, Dialect::OpenaiChat, "gpt-audio");
+    assert_eq!(told["audio"], chat["audio"]);
+}
+
+#[test]
+fn who_wants_pictures_has_the_tool_that_makes_them() {
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "Draw"}]}],
+        "generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}});
+    let (told, losses) = asked(Dialect::Gemini, &body, false, Dialect::OpenaiResponses, "gpt-5");
+    assert_eq!(told["tools"], json!([{"type": "image_generation"}]));
+    assert!(!losses.contains(&"modalities".to_owned()), "{losses:?}");
+}
+
+#[test]
+fn the_tool_that_makes_pictures_is_a_wish_for_them() {
+    let body = json!({"model": "m", "input": "Draw", "tools": [{"type": "image_generation", "size": "1024x1024"}]});
+    let (told, losses) = asked(
+        Dialect::OpenaiResponses,
+        &body,
+        false,
+        Dialect::Gemini,
+        "gemini-2.5-flash-image",
+    );
+    assert_eq!(told["generationConfig"]["responseModalities"], json!(["TEXT", "IMAGE"]));
+    assert!(told.get("tools").is_none(), "{told}");
+    assert_eq!(losses, ["tools.size"]);
+    let (told, losses) = asked(
+        Dialect::OpenaiResponses,
+        &body,
+        false,
+        Dialect::Gemini,
+        "gemini-2.5-pro",
+    );
+    assert!(told.get("generationConfig").is_none(), "{told}");
+    assert_eq!(losses, ["tools.image_generation"]);
 }
