@@ -171,7 +171,8 @@ fn called(body: &[u8]) -> Vec<String> {
     found
 }
 
-fn streamed(client: Dialect, target: Dialect, names: &[String], step: usize) -> Vec<u8> {
+/// A stream of an upstream that calls these, and what watches it.
+fn calls(target: Dialect, names: &[String]) -> (Vec<u8>, StreamTap) {
     let mut wire = Vec::new();
     let mut encoder = StreamEncoder::new(target, crate::translate::Reply::default());
     for event in calling(names).into_events() {
@@ -183,6 +184,11 @@ fn streamed(client: Dialect, target: Dialect, names: &[String], step: usize) -> 
         hide_usage_chunk: false,
         json_array: false,
     });
+    (wire, tap)
+}
+
+fn streamed(client: Dialect, target: Dialect, names: &[String], step: usize) -> Vec<u8> {
+    let (wire, tap) = calls(target, names);
     let mut transcoder = Transcoder::translate(tap, client, question(client, true).reply);
     let mut out = Vec::new();
     for chunk in wire.chunks(step) {
@@ -248,6 +254,22 @@ fn calls_come_back_under_the_clients_names() {
         assert_eq!(called(&whole), own, "{client} of {target}");
         assert_eq!(streamed(client, target, &names, 7), whole, "{client} of {target}");
     }
+}
+
+#[test]
+fn an_answer_that_is_taken_up_elsewhere_has_the_names_of_there() {
+    let question = question(Dialect::Gemini, true);
+    let told = |target| question.reply.tools.changed(target).remove(1).1;
+    let (chat, anthropic) = (told(Dialect::OpenaiChat), told(Dialect::AnthropicMessages));
+    assert_ne!(chat, anthropic, "cut at 64 and at 128");
+    let (_, broken) = calls(Dialect::OpenaiChat, &[chat]);
+    let mut transcoder = Transcoder::recoverable(broken, Dialect::Gemini, question.reply.clone());
+    let (wire, tap) = calls(Dialect::AnthropicMessages, &[anthropic]);
+    let (mut next, mut out) = (Transcoder::listening(tap), Vec::new());
+    next.push(wire.into(), &mut out);
+    assert!(transcoder.resume(next, false, &mut out).is_none());
+    assert!(matches!(transcoder.finish(true), StreamEnd::Complete { .. }));
+    assert_eq!(called(&out.concat()), [long()]);
 }
 
 #[test]
