@@ -24,6 +24,7 @@ mod embeddings;
 mod files;
 mod fit;
 mod halves;
+mod names;
 mod resume;
 mod thread;
 mod wanted;
@@ -32,6 +33,7 @@ use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
 use halves::Halves;
+use names::{Back, ToolNames};
 pub use thread::Standing;
 use thread::Thread;
 pub use wanted::{Fetched, Wanted, WrongType};
@@ -69,6 +71,8 @@ pub struct Reply {
     pub(crate) is_kept: bool,
     /// What the answer repeats of the request (Responses).
     pub(crate) echo: serde_json::Map<String, serde_json::Value>,
+    /// What the client calls its tools.
+    pub(crate) tools: ToolNames,
 }
 
 /// A call's facts from which its [`Reply`] is made.
@@ -133,12 +137,17 @@ impl Question {
         };
         let kind = match asked.surface.operation {
             Operation::Embeddings => Kind::Texts(Box::new(Texts::read(asked.surface.dialect, body)?)),
-            Operation::CountTokens => Kind::Count(Box::new(conversation(asked, body)?)),
+            Operation::CountTokens => {
+                let request = conversation(asked, body)?;
+                reply.tools = ToolNames::of(&request, asked.surface.dialect);
+                Kind::Count(Box::new(request))
+            }
             // Tasks have one format, and never come here.
             _ => {
                 let mut request = conversation(asked, body)?;
                 reply.stream_usage = request.stream_usage;
                 reply.echo = std::mem::take(&mut request.echo);
+                reply.tools = ToolNames::of(&request, asked.surface.dialect);
                 Kind::Conversation(Box::new(request))
             }
         };
@@ -278,7 +287,7 @@ pub(crate) fn translate_answer(
     report: &Report,
     reply: &Reply,
 ) -> Result<Encoded, Nonsense> {
-    let answer = read_answer(from, body, report)?;
+    let answer = read_answer(from, body, report, reply)?;
     let mut losses = Losses::default();
     let told = match to {
         Dialect::OpenaiChat => openai_chat::encode::answer(answer, reply, &mut losses),
@@ -295,7 +304,7 @@ pub(crate) fn translate_answer(
 
 /// Tells a whole answer as the stream that the client asked for: some upstreams give the one where the other was wanted.
 fn stream_answer(from: Dialect, to: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Result<Encoded, Nonsense> {
-    let mut answer = read_answer(from, body, report)?;
+    let mut answer = read_answer(from, body, report, reply)?;
     // Formats that tell the prompt's tokens at their beginning can do so here.
     let usage = answer.usage.take().map(Event::Usage);
     let mut events = answer.into_events();
@@ -314,8 +323,8 @@ fn stream_answer(from: Dialect, to: Dialect, body: &[u8], report: &Report, reply
     })
 }
 
-/// Reads a whole answer; what is billed is what is told.
-fn read_answer(from: Dialect, body: &[u8], report: &Report) -> Result<Answer, Nonsense> {
+/// Reads a whole answer; what is billed is what is told, and tools have the client's names.
+fn read_answer(from: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Result<Answer, Nonsense> {
     let mut answer = match from {
         Dialect::OpenaiChat => openai_chat::decode::answer(body),
         Dialect::OpenaiResponses => openai_responses::decode::answer(body),
@@ -325,6 +334,7 @@ fn read_answer(from: Dialect, body: &[u8], report: &Report) -> Result<Answer, No
     }?;
     answer.usage = told_usage(&report.usage);
     answer.service_tier.clone_from(&report.service_tier);
+    reply.tools.back_from(from).answer(&mut answer);
     Ok(answer)
 }
 
@@ -364,6 +374,9 @@ pub struct Translation {
     encoder: Option<StreamEncoder>,
     /// Where the answer may be taken up by another stream: what was told of it.
     thread: Option<Box<Thread>>,
+    tools: ToolNames,
+    /// For what this upstream calls the tools.
+    back: Back,
     usage: Option<Usage>,
     tier: Option<String>,
     released: Vec<Bytes>,
@@ -377,7 +390,12 @@ pub struct Translation {
 impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
-        Self::Translate(Box::new(Translation::new(tap, Some(StreamEncoder::new(to, reply)))))
+        let tools = reply.tools.clone();
+        Self::Translate(Box::new(Translation::new(
+            tap,
+            Some(StreamEncoder::new(to, reply)),
+            tools,
+        )))
     }
 
     /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now. See [`StreamTap::push`].
@@ -479,8 +497,10 @@ impl Transcoder {
 }
 
 impl Translation {
-    fn new(tap: StreamTap, encoder: Option<StreamEncoder>) -> Self {
+    fn new(tap: StreamTap, encoder: Option<StreamEncoder>, tools: ToolNames) -> Self {
         Self {
+            back: tools.back_from(tap.surface().dialect),
+            tools,
             framing: tap.framing(),
             decoder: StreamDecoder::new(tap.surface().dialect),
             halves: Halves::default(),
@@ -646,6 +666,9 @@ impl Translation {
     fn tell(&mut self, told: &mut Vec<u8>) {
         let Some(encoder) = &mut self.encoder else { return };
         let mut events = std::mem::take(&mut self.events);
+        for event in &mut events {
+            self.back.event(event);
+        }
         if let Some(thread) = &mut self.thread {
             let heard = std::mem::take(&mut events);
             for event in heard {
@@ -679,6 +702,8 @@ impl Translation {
     }
 }
 
+#[cfg(test)]
+mod media;
 #[cfg(test)]
 mod presets;
 #[cfg(test)]

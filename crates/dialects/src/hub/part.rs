@@ -17,12 +17,12 @@ pub(crate) struct Extra {
 
 impl Extra {
     /// Members that another family cannot say, by name; what only repeats in one family's words what the vocabulary says
-    /// too (the pieces of a summary, a resolution beside [`Media::detail`]) is not lost with it.
+    /// too (the pieces of a summary, that an item is whole, a resolution beside [`Media::detail`]) is not lost with it.
     pub(crate) fn unsaid(&self) -> impl Iterator<Item = &str> {
         let is_told = |name: &str| {
             matches!(
                 (self.origin, name),
-                (Some(Dialect::OpenaiResponses), "summary") | (Some(Dialect::Gemini), "mediaResolution")
+                (Some(Dialect::OpenaiResponses), "summary" | "status") | (Some(Dialect::Gemini), "mediaResolution")
             )
         };
         self.members

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) logprobs: Option<u64>,
     /// Kinds of output wanted besides text, in OpenAI's words: `audio`, `image`.
     pub(crate) modalities: Vec<String>,
+    /// Whose voice speaks, by the provider's name of it.
+    pub(crate) voice: Option<String>,
     /// Whether the answer shall be streamed.
     pub(crate) stream: bool,
     /// Whether the stream shall report usage where the format makes that a choice.

@@ -57,6 +57,14 @@ impl Tool {
             "the format cannot forbid some of the tools; those that are not allowed are not offered",
         );
     }
+
+    /// The same, to be changed.
+    pub(crate) const fn name_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Function { name, .. } | Self::Custom { name, .. } => Some(name),
+            Self::Hosted(_) => None,
+        }
+    }
 }
 
 /// The input of a custom tool that was called as a function of one text, as formats without custom tools are told it:

@@ -5,6 +5,7 @@ mod custom;
 mod message;
 mod request;
 mod said;
+mod sound;
 mod stream;
 mod usage;
 

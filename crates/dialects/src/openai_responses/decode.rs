@@ -13,5 +13,6 @@ mod stream;
 mod tools;
 
 pub(crate) use answer::answer;
+pub(super) use media::is_made;
 pub(crate) use request::request;
 pub(crate) use stream::StreamDecoder;

@@ -11,9 +11,6 @@ use serde_json::Value;
 
 use super::{list_of, text_of};
 
-/// Longest name of a function in the formats of `OpenAI` and Gemini.
-const NAME_MAX: usize = 64;
-
 /// A tool's place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -87,19 +84,14 @@ impl Names {
     }
 }
 
-/// The name outside of namespaces. One that would be too long stays as it is.
+/// The name outside of namespaces. A target that it is too long for gets another one ([`crate::translate`]).
 pub(super) fn flat(namespace: &str, name: &str) -> String {
     let joint = if namespace.is_empty() || namespace.ends_with("__") {
         ""
     } else {
         "__"
     };
-    let joined = format!("{namespace}{joint}{name}");
-    if joined.len() > NAME_MAX {
-        name.to_owned()
-    } else {
-        joined
-    }
+    format!("{namespace}{joint}{name}")
 }
 
 #[cfg(test)]
@@ -124,11 +116,5 @@ mod tests {
         assert!(names.place("crm__raw").unwrap().custom && !names.place("plain").unwrap().custom);
         assert_eq!(names.unqualified("raw"), "crm__raw");
         assert_eq!(names.unqualified("find"), "find");
-    }
-
-    #[test]
-    fn a_name_that_would_be_too_long_stays() {
-        let long = "n".repeat(63);
-        assert_eq!(flat(&long, "find"), "find");
     }
 }

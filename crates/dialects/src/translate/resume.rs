@@ -102,7 +102,7 @@ impl Transcoder {
 
     /// Reads a stream that shall take up another one, and tells nothing yet.
     pub fn listening(tap: StreamTap) -> Self {
-        Self::Translate(Box::new(Translation::new(tap, None)))
+        Self::Translate(Box::new(Translation::new(tap, None, super::ToolNames::default())))
     }
 
     /// How the answer stands, if its stream broke off.
@@ -147,6 +147,7 @@ impl Translation {
         if let Some(thread) = &mut self.thread {
             thread.join(is_repeated);
         }
+        self.back = self.tools.back_from(tap.surface().dialect);
         (self.tap, self.framing, self.decoder) = (tap, framing, decoder);
         (self.usage, self.tier, self.fault) = (usage, tier, fault);
         self.events = events;

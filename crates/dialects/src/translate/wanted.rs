@@ -112,6 +112,7 @@ impl Question {
     /// The conversation as this target gets it.
     pub(super) fn filled(&self, request: &Request, dialect: Dialect, target: &Target<'_>) -> Request {
         let mut request = request.clone();
+        self.reply.tools.tell(&mut request, dialect);
         if self.fetched.is_empty() {
             return request;
         }

@@ -12,19 +12,19 @@ use crate::hub::{BadRequest, Losses, OutputFormat, Request};
 use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::translate::Target;
 
+mod ids;
 mod marks;
 mod media;
 mod messages;
 mod model;
-mod names;
 mod parts;
 mod sampling;
 mod schema;
 mod thinking;
 mod tools;
 
+use ids::Ids;
 use model::Model;
-use names::Names;
 
 /// Writes a request.
 pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Losses) -> Result<Value, BadRequest> {
@@ -37,12 +37,12 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     note_unknown(&request, losses);
     let is_own = request.extra.origin == Some(OWN);
     let model = Model::of(target.model);
-    let mut names = Names::default();
+    let mut ids = Ids::default();
     let (max_tokens, is_bound_by_client) = max_tokens(&request, target, losses);
     let mut body = Members::new();
     body.insert("model".to_owned(), target.model.into());
-    let mut turns = messages::encode(std::mem::take(&mut request.messages), is_own, &mut names, losses)?;
-    let mut tools = tools::encode(&mut request, model, &mut names, losses);
+    let mut turns = messages::encode(std::mem::take(&mut request.messages), is_own, &mut ids, losses)?;
+    let mut tools = tools::encode(&mut request, model, losses);
     let marked = &mut [&mut tools.offered, &mut turns.system, &mut turns.messages];
     marks::thin_out(marked, request.cache.is_some(), losses);
     let plan = thinking::plan(

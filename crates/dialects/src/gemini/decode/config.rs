@@ -32,6 +32,7 @@ pub(super) fn read(mut fields: Fields, request: &mut Request) -> Result<Map<Stri
         }
     }
     rest.extend(fields.into_map());
+    request.voice = rest.get("speechConfig").and_then(voice);
     Ok(rest)
 }
 
@@ -83,6 +84,14 @@ fn modalities(fields: &mut Fields, request: &mut Request, rest: &mut Map<String,
         rest.insert("responseModalities".to_owned(), words.into());
     }
     Ok(())
+}
+
+/// The one voice that speaks. It stays where it is too, beside the language and whatever else is said of speech.
+fn voice(config: &Value) -> Option<String> {
+    let either = |outer: &Value, one: &str, other: &str| outer.get(one).or_else(|| outer.get(other)).cloned();
+    let voice = either(config, "voiceConfig", "voice_config")?;
+    let prebuilt = either(&voice, "prebuiltVoiceConfig", "prebuilt_voice_config")?;
+    Some(either(&prebuilt, "voiceName", "voice_name")?.as_str()?.to_owned())
 }
 
 fn reasoning(mut fields: Fields, request: &mut Request) -> Result<Map<String, Value>, BadRequest> {

@@ -145,13 +145,20 @@ fn arguments(call: &ToolCall, losses: &mut Losses) -> Value {
 
 /// Media may become several parts, or text.
 fn media(
-    media: Media,
+    mut media: Media,
     signature: Option<&Signature>,
     extra: Extra,
     (to, is_own): (To, bool),
     losses: &mut Losses,
     out: &mut Vec<Value>,
 ) -> Result<(), BadRequest> {
+    // A transcript is what the model says, too.
+    let is_voice = to == To::Client && media.kind == MediaKind::Audio;
+    let transcript = media.context.take_if(|_| is_voice).filter(|text| !text.is_empty());
+    out.extend(transcript.map(|text| json!({"text": text})));
+    if is_voice && matches!(&media.source, Source::Base64(data) if data.is_empty()) {
+        return Ok(());
+    }
     losses.note_if(media.context.is_some(), "document.context", "Gemini does not take it");
     losses.note_if(
         media.cite == Some(true),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::model::Model;
 use super::{config, content, put, restore, tools};
-use crate::hub::{BadRequest, Losses, Request};
+use crate::hub::{BadRequest, Losses, Request, Tool};
 use crate::translate::Target;
 
 /// Writes it.
@@ -23,6 +23,7 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     let conversation = content::conversation(messages, model, losses)?;
     put(&mut body, "systemInstruction", conversation.system);
     put(&mut body, "contents", Some(conversation.contents));
+    pictures(&mut request, target.model, losses);
     tools::write(&mut body, &mut request, model, losses);
     let config = config::write(&mut request, target, is_own, losses);
     put(&mut body, "generationConfig", (!config.is_empty()).then_some(config));
@@ -32,6 +33,31 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
         leave_out(&mut body, name, losses);
     }
     Ok(Value::Object(body))
+}
+
+/// OpenAI's tool that makes pictures: a model of Google's that can make them does so itself. Others refuse to be asked.
+fn pictures(request: &mut Request, model: &str, losses: &mut Losses) {
+    if !model.contains("image") {
+        return;
+    }
+    let is_tool = |tool: &Tool| match tool {
+        Tool::Hosted(hosted) if hosted.origin == Dialect::OpenaiResponses => {
+            hosted.native.get("type").is_some_and(|kind| kind == "image_generation")
+        }
+        _ => false,
+    };
+    let (taken, left) = std::mem::take(&mut request.tools).into_iter().partition(is_tool);
+    request.tools = left;
+    for tool in Vec::<Tool>::into_iter(taken) {
+        if let Tool::Hosted(hosted) = &tool {
+            for name in hosted.unsaid(&[]) {
+                losses.note(format!("tools.{name}"), "Gemini makes pictures as it likes");
+            }
+        }
+        if !request.modalities.iter().any(|kind| kind == "image") {
+            request.modalities.push("image".to_owned());
+        }
+    }
 }
 
 /// What Gemini has no word for at all.

@@ -11,8 +11,12 @@ use super::answer::{citation, created, stop};
 use super::message::{arguments, located, thought_signature};
 use super::reasoning;
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Extra, MediaKind, Part, Stop, StopReason, Thinking, ToolCall};
+use crate::hub::{Content, Delta, Event, Extra, Media, MediaKind, Part, Source, Stop, StopReason, Thinking, ToolCall};
 use crate::limits::{CHOICES_MAX, PARTS_MAX};
+
+/// What sound in a stream is: `pcm16`, the only format that can be streamed, of 24,000 samples a second
+/// (<https://platform.openai.com/docs/guides/audio>), in Google's words.
+const STREAMED_SOUND: &str = "audio/L16;codec=pcm;rate=24000";
 
 /// Reads a stream.
 #[derive(Debug, Default)]
@@ -29,6 +33,8 @@ struct Telling {
     /// The text, refusal or reasoning that is growing.
     open: Option<(Kind, u32)>,
     calls: Vec<OpenCall>,
+    /// The id of the sound.
+    sound: Option<String>,
     stop: Option<Stop>,
 }
 
@@ -139,6 +145,9 @@ impl Telling {
                 self.whole(choice, Part::new(Content::Media(located(MediaKind::Image, url))), out);
             }
         }
+        if let Some(Value::Object(audio)) = delta.remove("audio") {
+            self.sound(choice, audio, out);
+        }
         if let Some(Value::Array(calls)) = delta.remove("tool_calls") {
             for (at, call) in calls.into_iter().enumerate() {
                 if let Value::Object(call) = call {
@@ -203,6 +212,28 @@ impl Telling {
                 });
             }
         }
+    }
+
+    /// A piece of the model's voice, of its transcript, or of both. Each is a part of its own: sound is put together by
+    /// laying one behind the other, and none waits for the rest.
+    fn sound(&mut self, choice: u32, mut audio: Map<String, Value>, out: &mut Vec<Event>) {
+        if let Some(id) = text(&mut audio, "id").filter(|id| !id.is_empty()) {
+            self.sound = Some(id);
+        }
+        let data = text(&mut audio, "data").unwrap_or_default();
+        let transcript = text(&mut audio, "transcript").filter(|text| !text.is_empty());
+        if data.is_empty() && transcript.is_none() {
+            return;
+        }
+        let media = Media {
+            source: Source::Base64(data),
+            mime: STREAMED_SOUND.to_owned(),
+            context: transcript,
+            ..located(MediaKind::Audio, "")
+        };
+        let mut part = Part::new(Content::Media(media));
+        part.item.clone_from(&self.sound);
+        self.whole(choice, part, out);
     }
 
     /// Mistral's lists of parts.

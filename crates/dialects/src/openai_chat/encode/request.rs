@@ -68,6 +68,11 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
             (alternatives > 0).then(|| alternatives.into()),
         );
     }
+    let is_spoken = request.modalities.iter().any(|kind| kind == "audio");
+    if is_spoken && request.extra.origin != Some(Dialect::OpenaiChat) {
+        let audio = super::sound::wanted(request.voice.take(), request.stream, losses);
+        body.insert("audio".to_owned(), audio);
+    }
     if !request.modalities.is_empty() {
         let kinds: Vec<Value> = std::iter::once("text".to_owned())
             .chain(request.modalities)

@@ -286,6 +286,7 @@ fn said_media(media: Media, item: Option<String>, gathered: &mut Gathered, reade
     match (media.kind, media.source, reader) {
         (MediaKind::Audio, Source::File(id), Reader::Upstream { .. }) => gathered.audio = Some(json!({"id": id})),
         (MediaKind::Audio, Source::Base64(data), Reader::Client(base)) => {
+            losses.note_if(gathered.audio.is_some(), "audio", "a message has place for one sound");
             gathered.audio = Some(json!({
                 "id": item.unwrap_or_else(|| format!("audio_{base}")),
                 "data": data,

@@ -11,10 +11,12 @@ use super::answer::{finish_reason, id, is_legacy, model, named, note_unsaid, not
 use super::custom;
 use super::said;
 use super::usage::Written;
-use crate::hub::{Content, Delta, Event, Losses, Part, Source, Stop, Thinking, free_text};
+use crate::hub::{Content, Delta, Event, Losses, Part, Stop, Thinking, free_text};
 use crate::limits::WAITING_MAX;
 use crate::sse;
 use crate::translate::Reply;
+
+mod media;
 
 /// Writes a stream.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ struct Told {
     thoughts: usize,
     annotations: usize,
     images: usize,
+    has_sound: bool,
     /// Characters of text so far: annotations count from the beginning of the message.
     chars: u64,
     stop: Option<Stop>,
@@ -295,30 +298,13 @@ impl StreamEncoder {
                     _ => self.delta(choice, json!({"tool_calls": [written]}), out),
                 }
             }
-            Content::Media(media) => match media.source {
-                Source::Base64(data) => {
-                    let mime = if media.mime.is_empty() {
-                        "image/png"
-                    } else {
-                        &media.mime
-                    };
-                    self.image(choice, &format!("data:{mime};base64,{data}"), out);
-                }
-                Source::Url(url) => self.image(choice, &url, out),
-                _ => losses.note("media", "a message of the model has no place for this kind of media"),
-            },
+            Content::Media(media) => self.media(choice, media, part.item, out, losses),
             Content::ToolResult(_) => losses.note("tool_result", "a model does not answer tools"),
             Content::Native { value, .. } => {
                 let kind = value.get("type").and_then(Value::as_str).unwrap_or("item").to_owned();
                 losses.note(kind, "only the provider's own format can say it");
             }
         }
-    }
-
-    fn image(&mut self, choice: u32, url: &str, out: &mut Vec<u8>) {
-        let mut image = said::image(url);
-        image["index"] = next(&mut self.told(choice).images).into();
-        self.delta(choice, json!({"images": [image]}), out);
     }
 
     /// Ids must differ between choices too.

@@ -7,6 +7,7 @@ use super::super::names::Names;
 use super::super::{SELF, echo, list_of, text_of};
 use super::content;
 use super::item;
+use super::media;
 use crate::answer::Nonsense;
 use crate::hub::{Answer, Choice, Content, Extra, Fields, Part, Stop, StopReason};
 use crate::provider_error::ProviderError;
@@ -153,11 +154,12 @@ pub(super) fn parts(item: Value) -> Vec<Part> {
             let call = fields.and_then(|fields| item::call(fields, custom, &Names::default()));
             vec![call.unwrap_or_else(|_| native(item))]
         }
+        Some("image_generation_call") => vec![media::made(item)],
         _ => vec![native(item)],
     }
 }
 
-fn native(value: Value) -> Part {
+pub(super) fn native(value: Value) -> Part {
     let item = text_of(&value, "id").map(str::to_owned);
     let mut part = Part::new(Content::Native { origin: SELF, value });
     part.item = item;

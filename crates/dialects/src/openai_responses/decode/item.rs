@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::names::Names;
 use super::super::{SELF, list_of, rest, seal, text_of};
-use super::content;
+use super::{content, media};
 use crate::hub::{BadRequest, Content, Extra, Fields, Message, Part, Role, Signature, ToolCall, compact};
 
 /// What an item is.
@@ -39,6 +39,8 @@ pub(super) fn item(value: Value, path: String, names: &Names) -> Result<Item, Ba
         "custom_tool_call" => Ok(Item::Model(vec![call(Fields::of(path, value)?, true, names)?])),
         "function_call_output" => Ok(Item::Client(content::result(Fields::of(path, value)?, false)?)),
         "custom_tool_call_output" => Ok(Item::Client(content::result(Fields::of(path, value)?, true)?)),
+        // To a model that made it the picture goes back as its own.
+        "image_generation_call" => Ok(Item::Model(vec![media::made(value)])),
         "additional_tools" => Ok(Item::Tools(list_of(&value, "tools").to_vec())),
         kind => {
             let is_clients = is_clients(kind);

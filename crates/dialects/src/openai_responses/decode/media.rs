@@ -1,6 +1,12 @@
 //! Pictures, files and sound in the content of messages and of tools' results.
 
-use crate::hub::{BadRequest, Content, Fields, Media, MediaKind, Part, Source};
+use serde_json::Value;
+
+use super::super::{SELF, text_of};
+use crate::hub::{BadRequest, Content, Extra, Fields, Media, MediaKind, Part, Source};
+
+/// A member that no part of a message has.
+const STATUS: &str = "status";
 
 /// An `input_image`.
 pub(super) fn image(fields: &mut Fields) -> Result<Part, BadRequest> {
@@ -46,6 +52,49 @@ pub(super) fn audio(fields: &mut Fields) -> Result<Part, BadRequest> {
         other => format!("audio/{other}"),
     };
     Ok(part(MediaKind::Audio, Source::Base64(data), mime, None, None))
+}
+
+/// An `image_generation_call`: the picture that it made, which other formats have a place for, too. One that made none
+/// (yet, or any more) is none. What is said of it beside (`size`, `revised_prompt`) and its status go with it, and tell it
+/// from pictures inside messages ([`is_made`]).
+pub(super) fn made(item: Value) -> Part {
+    let has_result = text_of(&item, "result").is_some_and(|data| !data.is_empty());
+    let Value::Object(mut members) = item else {
+        return super::answer::native(item);
+    };
+    if !has_result {
+        return super::answer::native(Value::Object(members));
+    }
+    members.retain(|_, value| !value.is_null());
+    members.shift_remove("type");
+    let mut text = |name: &str| match members.shift_remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let (id, data, format) = (text("id"), text("result"), text("output_format"));
+    let status = text("status").unwrap_or_else(|| "completed".to_owned());
+    members.insert(STATUS.to_owned(), status.into());
+    let mime = format.map(|format| format!("image/{format}"));
+    let mut part = part(
+        MediaKind::Image,
+        Source::Base64(data.unwrap_or_default()),
+        mime.unwrap_or_default(),
+        None,
+        None,
+    );
+    part.item = id;
+    part.extra = Extra {
+        origin: Some(SELF),
+        members,
+    };
+    part
+}
+
+/// Whether a part is a picture that the provider's tool made, an item of its own.
+pub(in crate::openai_responses) fn is_made(part: &Part) -> bool {
+    matches!(&part.content, Content::Media(media) if media.kind == MediaKind::Image)
+        && part.extra.origin == Some(SELF)
+        && part.extra.members.contains_key(STATUS)
 }
 
 fn part(kind: MediaKind, source: Source, mime: String, name: Option<String>, detail: Option<String>) -> Part {

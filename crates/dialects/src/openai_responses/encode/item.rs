@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::SELF;
-use crate::hub::{Citation, CitedSource, Extra, Losses};
+use crate::hub::{Citation, CitedSource, Extra, Losses, Media, MediaKind, Source};
 
 const FAMILY: &str = "only its own format has a place for it";
 
@@ -48,6 +48,26 @@ pub(super) fn put_back(members: &mut Map<String, Value>, what: &'static str, ext
     for name in extra.unsaid() {
         losses.note(format!("{what}.{name}"), FAMILY);
     }
+}
+
+/// A picture that the model made, as the call of the provider's tool that it came from or could have come from; `None`: it
+/// is not here.
+pub(super) fn picture(media: Media, id: Option<String>, extra: Extra, losses: &mut Losses) -> Option<Value> {
+    let (MediaKind::Image, Source::Base64(data)) = (media.kind, media.source) else {
+        losses.note("media", "Responses has no place for it beside its pictures");
+        return None;
+    };
+    let format = media.mime.rsplit('/').next().filter(|format| !format.is_empty());
+    let is_own = extra.origin == Some(SELF);
+    let mut members = Map::new();
+    set(&mut members, "id", id);
+    members.insert("type".to_owned(), "image_generation_call".into());
+    put_back(&mut members, "image", extra, losses);
+    members.entry("status").or_insert_with(|| "completed".into());
+    // Clients of others have it as it is usual.
+    set(&mut members, "output_format", format.or((!is_own).then_some("png")));
+    members.insert("result".to_owned(), data.into());
+    Some(Value::Object(members))
 }
 
 /// An object.

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::super::SELF;
+use super::super::{SELF, text_of};
 use super::item::{put_back, set};
 use crate::hub::{
     BadRequest, Content, Effort, Extra, Losses, OutputFormat, Reasoning, Request, Sampling, ThinkingBudget, Verbosity,
@@ -29,6 +29,9 @@ const OUTPUT_MIN: u64 = 16;
 
 /// Characters of a user's name that `OpenAI` accepts.
 const USER_MAX: usize = 64;
+
+/// The tool that makes pictures.
+const PICTURES: &str = "image_generation";
 
 /// Members of Chat Completions that are the same here.
 const SHARED: [&str; 4] = [
@@ -59,7 +62,13 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
     let conversation = items::conversation(messages, &declared, is_family, losses)?;
     set(&mut body, "instructions", conversation.instructions);
     body.insert("input".to_owned(), conversation.input.into());
-    let tools = tools::tools(tools, is_own, losses);
+    let mut tools = tools::tools(tools, is_own, losses);
+    // Pictures are made by a tool here.
+    let is_image = |kind: &String| kind == "image";
+    let has_tool = tools.iter().any(|tool| text_of(tool, "type") == Some(PICTURES));
+    if request.modalities.iter().any(is_image) && !has_tool {
+        tools.push(json!({ "type": PICTURES }));
+    }
     if !tools.is_empty() {
         body.insert("tools".to_owned(), tools.into());
     }
@@ -97,7 +106,7 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
         "Responses gives one answer",
     );
     losses.note_if(request.cache.is_some(), "cache_control", "OpenAI caches by itself");
-    let other_kinds = request.modalities.iter().any(|kind| kind != "text");
+    let other_kinds = request.modalities.iter().any(|kind| kind != "text" && !is_image(kind));
     losses.note_if(other_kinds, "modalities", LACKING);
     extras(&mut body, extra, losses);
     for name in &target.quirks.unsupported {

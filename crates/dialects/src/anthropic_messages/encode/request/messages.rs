@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::names::Names;
+use super::ids::Ids;
 use super::parts::{self, Writer};
 use crate::anthropic_messages::encode::blocks::{Members, put_back};
 use crate::hub::{BadRequest, Extra, Losses, Message, Role};
@@ -32,7 +32,7 @@ struct Turn {
 pub(super) fn encode(
     messages: Vec<Message>,
     is_own: bool,
-    names: &mut Names,
+    ids: &mut Ids,
     losses: &mut Losses,
 ) -> Result<Turns, BadRequest> {
     let mut leading = messages.iter().take_while(|message| is_instruction(message)).count();
@@ -44,7 +44,7 @@ pub(super) fn encode(
         leading -= 1;
     }
     let mut writer = Writer {
-        names,
+        ids,
         losses,
         may_omit: false,
         refused: None,

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::ids::Ids;
 use super::media;
-use super::names::Names;
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{Members, cache_control, citation, input, object, put_back};
 use crate::hub::{BadRequest, CacheMark, Citation, Content, Extra, Losses, Part, Thinking, ToolCall, ToolResult};
@@ -11,7 +11,7 @@ use crate::hub::{BadRequest, CacheMark, Citation, Content, Extra, Losses, Part, 
 /// Writes parts.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
-    pub(super) names: &'a mut Names,
+    pub(super) ids: &'a mut Ids,
     pub(super) losses: &'a mut Losses,
     /// Whether media may be left out where they cannot be told: in instructions, and in what a tool said.
     pub(super) may_omit: bool,
@@ -186,8 +186,8 @@ impl Writer<'_> {
     fn call(&mut self, call: &ToolCall) -> Value {
         json!({
             "type": "tool_use",
-            "id": self.names.id(call.id.as_deref().unwrap_or_default()),
-            "name": self.names.tool(&call.name, self.losses),
+            "id": self.ids.get(call.id.as_deref().unwrap_or_default()),
+            "name": call.name,
             "input": input(call, self.losses),
         })
     }
@@ -196,7 +196,7 @@ impl Writer<'_> {
         let content = self.blocks_omitting(result.parts);
         let mut block = Members::new();
         block.insert("type".to_owned(), "tool_result".into());
-        block.insert("tool_use_id".to_owned(), self.names.id(&result.call).into());
+        block.insert("tool_use_id".to_owned(), self.ids.get(&result.call).into());
         super::insert_list(&mut block, "content", content);
         super::insert(&mut block, "is_error", result.is_error.map(Value::from));
         block.into()

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::model::Model;
-use super::names::Names;
 use super::schema;
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{CUSTOM_INPUT, Members, cache_control, put_back};
@@ -20,7 +19,7 @@ pub(super) struct Tools {
 }
 
 /// Writes the tools of a request.
-pub(super) fn encode(request: &mut Request, model: Model, names: &mut Names, losses: &mut Losses) -> Tools {
+pub(super) fn encode(request: &mut Request, model: Model, losses: &mut Losses) -> Tools {
     let mut tools = std::mem::take(&mut request.tools);
     let choice = match request.tool_choice.take() {
         Some(ToolChoice::Allowed { names, required }) => Some(narrow(&mut tools, &names, required, losses)),
@@ -28,7 +27,7 @@ pub(super) fn encode(request: &mut Request, model: Model, names: &mut Names, los
     };
     let tools: Vec<Value> = tools
         .into_iter()
-        .filter_map(|tool| write(tool, model, names, losses))
+        .filter_map(|tool| write(tool, model, losses))
         .collect();
     if tools.is_empty() {
         let is_lost = matches!(&choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
@@ -36,7 +35,7 @@ pub(super) fn encode(request: &mut Request, model: Model, names: &mut Names, los
         return Tools::default();
     }
     let forces = matches!(&choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
-    let choice = choose(choice, request.parallel_tools, names, losses);
+    let choice = choose(choice, request.parallel_tools, losses);
     Tools {
         offered: tools,
         choice,
@@ -63,7 +62,7 @@ fn narrow(tools: &mut Vec<Tool>, names: &[String], required: bool, losses: &mut 
     }
 }
 
-fn choose(choice: Option<ToolChoice>, parallel: Option<bool>, names: &mut Names, losses: &mut Losses) -> Option<Value> {
+fn choose(choice: Option<ToolChoice>, parallel: Option<bool>, losses: &mut Losses) -> Option<Value> {
     let mut choice = match choice {
         Some(ToolChoice::Native { origin: OWN, value }) => return Some(value),
         Some(ToolChoice::None) => return Some(json!({"type": "none"})),
@@ -72,7 +71,7 @@ fn choose(choice: Option<ToolChoice>, parallel: Option<bool>, names: &mut Names,
             None
         }
         Some(ToolChoice::Required) => Some(json!({"type": "any"})),
-        Some(ToolChoice::Named(name)) => Some(json!({"type": "tool", "name": names.tool(&name, losses)})),
+        Some(ToolChoice::Named(name)) => Some(json!({"type": "tool", "name": name})),
         Some(ToolChoice::Auto | ToolChoice::Allowed { .. }) => Some(json!({"type": "auto"})),
         None => None,
     };
@@ -85,7 +84,7 @@ fn choose(choice: Option<ToolChoice>, parallel: Option<bool>, names: &mut Names,
     choice
 }
 
-fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Option<Value> {
+fn write(tool: Tool, model: Model, losses: &mut Losses) -> Option<Value> {
     match tool {
         Tool::Function {
             name,
@@ -97,7 +96,7 @@ fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Op
         } => {
             let is_own = extra.origin == Some(OWN);
             let mut written = Members::new();
-            written.insert("name".to_owned(), names.tool(&name, losses).into());
+            written.insert("name".to_owned(), name.into());
             super::insert(&mut written, "description", description.map(Value::from));
             let mut schema = schema::for_input(schema, losses);
             // That arguments need not keep to the schema is what goes without saying.
@@ -131,7 +130,7 @@ fn write(tool: Tool, model: Model, names: &mut Names, losses: &mut Losses) -> Op
             }
             losses.note_if(format.is_some(), "custom tool format", "Anthropic enforces no grammars");
             let mut written = Members::new();
-            written.insert("name".to_owned(), names.tool(&name, losses).into());
+            written.insert("name".to_owned(), name.into());
             super::insert(&mut written, "description", description.map(Value::from));
             written.insert(
                 "input_schema".to_owned(),

@@ -91,7 +91,7 @@ pub(super) fn conversation(messages: Vec<Message>, family: Family, losses: &mut 
                 let blocks = user(message.parts, family, &mut names, losses)?;
                 told.say("user", blocks);
             }
-            Role::Assistant => assistant(message.parts, family, &mut told, &mut names, losses)?,
+            Role::Assistant => assistant(message.parts, family, &mut told, losses),
         }
     }
     for message in &mut told.messages {
@@ -193,13 +193,7 @@ fn text_block(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({"text": text}))
 }
 
-fn assistant(
-    parts: Vec<Part>,
-    family: Family,
-    told: &mut Told,
-    names: &mut Names,
-    losses: &mut Losses,
-) -> Result<(), BadRequest> {
+fn assistant(parts: Vec<Part>, family: Family, told: &mut Told, losses: &mut Losses) {
     let mut blocks = Vec::with_capacity(parts.len());
     let mut calls = false;
     for part in parts {
@@ -222,7 +216,9 @@ fn assistant(
                 }
                 blocks.push(tool_use(call, losses));
             }
-            Content::Media(media) => blocks.push(media::block(media, names, losses)?),
+            // "You can include images and documents only if the role is user"
+            // (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html>).
+            Content::Media(_) => losses.note("media", "what the model made cannot be sent back in this format"),
             Content::ToolResult(_) => losses.note("content", "results of tools are the user's in this format"),
             Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
         }
@@ -235,7 +231,6 @@ fn assistant(
         .is_some_and(|block| block.get("reasoningContent").is_some());
     told.calls_unthought = calls && !thought;
     told.say("assistant", blocks);
-    Ok(())
 }
 
 /// Reasoning goes back only under the seal that Bedrock itself put on it, or Claude elsewhere.

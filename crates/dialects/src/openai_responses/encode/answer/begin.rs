@@ -3,10 +3,10 @@
 use serde_json::{Map, json};
 
 use super::super::super::{SELF, seal};
-use super::super::item::{put_back, set};
+use super::super::item::{picture, put_back, set};
 use super::open::{Call, Live, Message, Open, Reasoning};
 use super::{Teller, Wire};
-use crate::hub::{Content, Delta, Extra, Losses, Media, MediaKind, Part, Signature, Source, ToolCall};
+use crate::hub::{Content, Delta, Extra, Losses, Media, Part, Signature, ToolCall};
 
 impl Teller {
     /// A part begins.
@@ -53,7 +53,7 @@ impl Teller {
                 self.end_item(wire, losses, "completed");
                 self.whole(value, wire);
             }
-            Content::Media(media) => self.media(media, part.item, wire, losses),
+            Content::Media(media) => self.media(media, seal, (part.item, part.extra), wire, losses),
             Content::Native { .. } => losses.note("native content", "only the format that it is of can say it"),
             Content::ToolResult(_) => losses.note("tool_result", "an answer of Responses holds no results of tools"),
         }
@@ -109,22 +109,21 @@ impl Teller {
         }
     }
 
-    /// A picture is the result of a call of the provider's tool; there is no place for anything else.
-    fn media(&mut self, media: Media, item: Option<String>, wire: &mut Wire<'_>, losses: &mut Losses) {
-        match (media.kind, media.source) {
-            (MediaKind::Image, Source::Base64(data)) => {
-                self.end_item(wire, losses, "completed");
-                let format = media.mime.rsplit('/').next().filter(|format| !format.is_empty());
-                let item = json!({
-                    "id": self.item_id(item, "ig"),
-                    "type": "image_generation_call",
-                    "status": "completed",
-                    "output_format": format.unwrap_or("png"),
-                    "result": data,
-                });
-                self.whole(item, wire);
-            }
-            _ => losses.note("media", "an answer of Responses has no place for it"),
+    /// A picture is the result of a call of the provider's tool; there is no place for anything else. A seal on it stands
+    /// before it.
+    fn media(
+        &mut self,
+        media: Media,
+        seal: Option<Signature>,
+        (item, extra): (Option<String>, Extra),
+        wire: &mut Wire<'_>,
+        losses: &mut Losses,
+    ) {
+        let id = self.item_id(item, "ig");
+        if let Some(item) = picture(media, Some(id), extra, losses) {
+            self.end_item(wire, losses, "completed");
+            self.seal(seal, seal::On::Next, wire);
+            self.whole(item, wire);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::super::decode::is_made;
 use super::super::super::{SELF, WITHIN, seal};
-use super::super::item::{put_back, set};
+use super::super::item::{picture, put_back, set};
 use super::content::{self, Unsayable, Whose};
 use super::tools::Declared;
 use crate::hub::{BadRequest, Content, Extra, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult};
@@ -87,6 +88,7 @@ impl Items<'_> {
         let mut reasoning = None;
         for part in message.parts {
             let is_inside = match &part.content {
+                Content::Media(_) if is_made(&part) => false,
                 Content::Text { .. } | Content::Refusal(_) | Content::Media(_) => true,
                 Content::Native { .. } => part.extra.members.contains_key(WITHIN),
                 Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => false,
@@ -167,6 +169,11 @@ impl Items<'_> {
             Content::ToolCall(call) => self.call(call, part.item, part.extra),
             Content::ToolResult(result) => self.result(result, part.item, part.extra),
             Content::Native { origin: SELF, value } => self.input.push(value),
+            Content::Media(media) => {
+                if let Some(item) = picture(media, part.item, part.extra, self.losses) {
+                    self.input.push(item);
+                }
+            }
             _ => self
                 .losses
                 .note("native content", "only the format that it is of can say it"),
