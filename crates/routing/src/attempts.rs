@@ -35,7 +35,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Canary, Leave, Tried};
+use crate::board::{Again, Board, Canary, Leave, Tried};
 use crate::plan::{Choice, Excluded, Exclusion, Plan};
 use verdict::Verdict;
 
@@ -78,6 +78,8 @@ pub struct Attempts {
     began: Timestamp,
     /// Held while the running try is the one that probes.
     canary: Option<Canary>,
+    /// Held while a further try at an upstream that failed this call is waited for.
+    again: Option<Again>,
     /// Whether this call has probed an upstream.
     probed: bool,
     /// Whether a model refused it, so that only what was left for it then may be tried.
@@ -163,6 +165,7 @@ impl Attempts {
             waited: Duration::ZERO,
             began: Timestamp::default(),
             canary: None,
+            again: None,
             stamped: plan.order.first().copied(),
             probed: false,
             refused: false,
@@ -306,6 +309,7 @@ impl Attempts {
 
     /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
     fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        self.again = None;
         if !self.may_begin(now) {
             return self.give_up(route, board, now);
         }
@@ -332,7 +336,13 @@ impl Attempts {
                 let leave = leave(route, choice, board, now);
                 self.begin(route, choice, leave, board, now)
             }
-            Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => self.wait(choice, until, now),
+            Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => {
+                if self.has_room(route, choice, board, now) {
+                    self.wait(choice, until, now)
+                } else {
+                    self.without(route, choice, board, now)
+                }
+            }
             _ => match self.take_last_resort(route, board, now) {
                 Some(choice) => {
                     let leave = leave(route, choice, board, now);
@@ -502,18 +512,15 @@ impl Attempts {
             self.canary = Some(canary);
             self.probed = true;
         }
-        if let Some((upstream, credential)) = find(route, choice)
-            && !board.take(upstream, credential, now)
-        {
+        let may_take = |(upstream, credential)| board.take(upstream, credential, now);
+        if !self.has_room(route, choice, board, now) || !find(route, choice).is_none_or(may_take) {
             return self.without(route, choice, board, now);
+        }
+        if let Some(again) = self.again.take() {
+            again.begins(now);
         }
         if self.tries > 0 || self.stamped != Some(choice) {
             board.stamp(route, choice, now);
-        }
-        if self.is_further(route, choice)
-            && let Some(upstream) = upstream_of(route, choice)
-        {
-            board.retried(upstream, now);
         }
         if let Some(resting) = self.resting.iter_mut().find(|resting| resting.choice == choice) {
             resting.due = false;
@@ -524,7 +531,18 @@ impl Attempts {
         Step::Try(choice)
     }
 
-    /// Goes on without a candidate whose last use of the day another call took. It is among the untried no more, and it
+    /// Whether a try of this candidate is within its upstream's retry budget, which is told of it here. A first try is.
+    fn has_room(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
+        let Some(upstream) = upstream_of(route, choice).filter(|_| self.is_further(route, choice)) else {
+            self.again = None;
+            return true;
+        };
+        let held = self.again.take().filter(|again| again.is_at(upstream));
+        self.again = held.or_else(|| board.again(upstream, now));
+        self.again.is_some()
+    }
+
+    /// Goes on without a candidate whose last use of the day, or last further try, another call took. It is among the untried no more, and it
     /// does not come back by resting, so this ends.
     fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
         self.canary = None;
@@ -606,10 +624,13 @@ impl Attempts {
         let trouble = *self.trouble(upstream, choice);
         let own = self.rules.backoff.delay(trouble.failures, rng);
         let named = failure.retry_after.unwrap_or_default();
-        if trouble.failures > self.retries_at(failure.class, another) || !board.may_retry(upstream.id, now) {
+        if trouble.failures > self.retries_at(failure.class, another) {
             return Phase::Choosing;
         }
         if first_reset {
+            if !self.has_room(route, choice, board, now) {
+                return Phase::Choosing;
+            }
             if let Some(trouble) = self.trouble_mut(upstream) {
                 trouble.reset = true;
             }
@@ -623,7 +644,7 @@ impl Attempts {
             return Phase::Choosing;
         }
         let delay = own.max(named);
-        if !self.fits(delay, now) {
+        if !self.fits(delay, now) || !self.has_room(route, choice, board, now) {
             return Phase::Choosing;
         }
         self.waited += delay;

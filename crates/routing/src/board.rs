@@ -8,6 +8,7 @@
 //! the day, what is out of service or out of credit) is told at the start by
 //! [`Board::restore`].
 
+mod again;
 mod credential;
 mod entries;
 mod uses;
@@ -27,6 +28,7 @@ use crate::cooldown::Rest;
 use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
+pub(crate) use again::Again;
 pub use credential::REFUSALS_MAX;
 pub(crate) use entries::Entries;
 
@@ -311,11 +313,6 @@ impl Board {
     /// Whether an upstream may be given a further try of a call that it failed.
     pub(crate) fn may_retry(&self, upstream: UpstreamId, now: Timestamp) -> bool {
         self.entries.lock().retries(upstream).has_room(now)
-    }
-
-    /// A further try of a call begins at an upstream that failed it.
-    pub(crate) fn retried(&self, upstream: UpstreamId, now: Timestamp) {
-        self.entries.lock().retries(upstream).retried(now);
     }
 
     /// Asks for leave to call an upstream.
