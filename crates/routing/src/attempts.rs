@@ -314,6 +314,9 @@ impl Attempts {
             return self.give_up(route, board, now);
         }
         self.set_resting_aside(route, board, now);
+        // What an operator closed off, or no call may use any more today, is not waited for.
+        self.resting
+            .retain(|resting| exclusion(route, resting.choice, board, now).is_none_or(Exclusion::passes));
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
             return self.begin(route, choice, leave, board, now);
         }
@@ -323,7 +326,9 @@ impl Attempts {
             }
             let trouble = self.trouble_at(route, resting.choice);
             let troubled = trouble.is_some_and(|trouble| trouble.silent || trouble.failures > self.rules.retries);
-            resting.due && resting.times <= self.rules.retries && !troubled
+            let is_barred =
+                exclusion(route, resting.choice, board, now).is_some_and(|reason| self.is_barred_by(reason));
+            resting.due && resting.times <= self.rules.retries && !troubled && !is_barred
         };
         match self
             .resting
@@ -409,12 +414,10 @@ impl Attempts {
                 leave => return Some((choice, leave)),
             }
         }
-        let rather_than_none = passed_over.or_else(|| {
-            let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
-            self.untried.iter().copied().find(guessed)
-        });
+        let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
+        let rather_than_none = passed_over.or_else(|| self.untried.iter().copied().find(guessed));
         rather_than_none
-            .filter(|_| self.tries == 0)
+            .filter(|choice| self.tries == 0 && guessed(choice))
             .map(|choice| (choice, Leave::Free))
     }
 
@@ -481,8 +484,18 @@ impl Attempts {
         });
     }
 
-    /// Leave to call the candidate that was waited for; `None` if it rests even longer by now, or if another call opened
-    /// its breaker meanwhile and there is another upstream to turn to.
+    /// Whether what is known by now speaks against asking a candidate again that was waited for. A rest was waited for or is
+    /// a guess; a breaker that opened meanwhile is heeded, unless this call goes on in spite of it or is what probes.
+    const fn is_barred_by(&self, reason: Exclusion) -> bool {
+        match reason {
+            Exclusion::Cooldown { .. } | Exclusion::UpstreamCooldown { .. } => false,
+            Exclusion::BreakerOpen { .. } | Exclusion::Probing => !self.plan.last_resort && !self.probed,
+            _ => true,
+        }
+    }
+
+    /// Leave to call the candidate that was waited for; `None` if it rests even longer by now, if an operator closed it off
+    /// or its breaker opened meanwhile, or if it is doubted and there is another upstream to turn to.
     fn leave_after_wait(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Leave> {
         if !self.may_begin(now) {
             return None;
@@ -500,6 +513,11 @@ impl Attempts {
             return None;
         }
         let (upstream, _) = find(route, choice)?;
+        let is_last = self.plan.last_resort || !self.another_is_healthy(route, upstream, board, now);
+        let against = exclusion(route, choice, board, now);
+        if against.is_some_and(|reason| self.is_barred_by(reason) || !is_last) {
+            return None;
+        }
         match board.leave(upstream, now) {
             Leave::Refused if self.another_is_healthy(route, upstream, board, now) => None,
             leave => Some(leave),

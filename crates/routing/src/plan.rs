@@ -197,6 +197,11 @@ impl Exclusion {
         self.guess(Timestamp(0)).is_some()
     }
 
+    /// Whether it is over by itself soon enough that a call may wait for it.
+    pub(crate) const fn passes(self) -> bool {
+        self.is_guess() || matches!(self, Self::Cooldown { .. })
+    }
+
     /// For one that is our own guess: when we expect it to end. `None` for one that must be kept.
     const fn guess(self, now: Timestamp) -> Option<Timestamp> {
         match self {

@@ -2,6 +2,7 @@
 
 mod broke;
 mod fallbacks;
+mod meanwhile;
 mod retries;
 
 use std::sync::Arc;
