@@ -16,7 +16,7 @@
 //! | not to be said in the target's format | the next candidate; nothing was sent |
 //! | the caller's mistake | none: it is the answer; what a fallback is configured for, the next model that may take it |
 //!
-//! What bounds it: `attempts_max` tries, [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
+//! What bounds it: `attempts_max` tries (and [`PASSED_MAX`] credentials that refuse, which a pool may be full of), [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
 //! 429s of one credential, what the upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and
 //! the call's deadline, beyond which nothing waits. A time that a provider named is never
 //! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
@@ -49,6 +49,11 @@ const LIMITED_BEFORE_PEERS: u32 = 2;
 /// The same before any other upstream is.
 const LIMITED_BEFORE_OTHERS: u32 = 4;
 
+/// Credentials that one call may find limited or refused, each for the first time, beyond `attempts_max`: such an answer
+/// comes at once and costs nothing, and the one that is well may be the last of a large pool. The rests that they are given
+/// spare the next call from asking them.
+pub const PASSED_MAX: u32 = 64;
+
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -71,6 +76,8 @@ pub struct Attempts {
     deadline: Timestamp,
     phase: Phase,
     tries: u32,
+    /// Tries that do not count while there is a credential that was not asked; see [`PASSED_MAX`].
+    passed: u32,
     waited: Duration,
     /// The choice that the plan marked as used.
     stamped: Option<Choice>,
@@ -162,6 +169,7 @@ impl Attempts {
             deadline,
             phase: Phase::Choosing,
             tries: 0,
+            passed: 0,
             waited: Duration::ZERO,
             began: Timestamp::default(),
             canary: None,
@@ -237,11 +245,19 @@ impl Attempts {
     ) -> Phase {
         self.verdict.note(failure);
         match failure.class {
-            FailureClass::Auth
-            | FailureClass::OutOfCredit
-            | FailureClass::CreditShort
-            | FailureClass::Untranslatable => Phase::Choosing,
+            FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::CreditShort => {
+                self.pass();
+                Phase::Choosing
+            }
+            FailureClass::Untranslatable => Phase::Choosing,
             FailureClass::RateLimited => {
+                if !self
+                    .resting
+                    .iter()
+                    .any(|resting| resting.choice == choice && resting.times > 0)
+                {
+                    self.pass();
+                }
                 self.troubles_at(upstream, choice).limits += 1;
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing
@@ -310,7 +326,7 @@ impl Attempts {
     /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
     fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
         self.again = None;
-        if !self.may_begin(now) {
+        if !self.may_ask_another(now) {
             return self.give_up(route, board, now);
         }
         self.set_resting_aside(route, board, now);
@@ -319,6 +335,9 @@ impl Attempts {
             .retain(|resting| exclusion(route, resting.choice, board, now).is_none_or(Exclusion::passes));
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
             return self.begin(route, choice, leave, board, now);
+        }
+        if !self.may_begin(now) {
+            return self.give_up(route, board, now);
         }
         let may_come_back = |resting: &&Resting| {
             if resting.times > 0 && !may_retry(route, resting.choice, board, now) {
@@ -387,6 +406,16 @@ impl Attempts {
 
     fn may_begin(&self, now: Timestamp) -> bool {
         now < self.deadline && self.tries < self.rules.attempts_max
+    }
+
+    /// Whether a credential may be tried that was not in this call.
+    fn may_ask_another(&self, now: Timestamp) -> bool {
+        now < self.deadline && self.tries - self.passed < self.rules.attempts_max
+    }
+
+    /// The credential just tried is not the one, which says nothing of the next.
+    fn pass(&mut self) {
+        self.passed = (self.passed + 1).min(PASSED_MAX);
     }
 
     /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else

@@ -134,6 +134,36 @@ fn a_provider_that_limits_all_its_credentials_does_not_use_up_the_tries() {
 }
 
 #[test]
+fn the_healthy_credential_of_a_large_pool_is_found() {
+    for refused in [after(status(429), 30_000), status(429), status(401), status(402)] {
+        let large = route(Strategy::RoundRobin, &[json!({"keys": 60})]);
+        let board = Board::new();
+        let find = |_: usize, _: usize, key: usize| if key == 59 { Ok(()) } else { Err(refused.clone()) };
+        let log = Call::new(&large, &board).run(find);
+        assert_eq!((log.status(), log.tries.len()), (200, 60), "{:?}", refused.class);
+        let log = Call::new(&large, &board).at(at(700)).run(find);
+        assert_eq!((log.status(), log.tries.len()), (200, 1), "the next call knows");
+    }
+    let larger = route(Strategy::RoundRobin, &[json!({"keys": 200})]);
+    let log = run(&larger, always(&after(status(429), 30_000)));
+    assert_eq!((log.status(), log.tries.len()), (429, 12 + PASSED_MAX as usize));
+}
+
+#[test]
+fn one_credential_is_not_asked_more_often_for_refusing() {
+    let defaults = Defaults {
+        attempts_max: 1,
+        ..Defaults::default()
+    };
+    let (alone, board) = (alone(), Board::new());
+    let call = Call {
+        defaults,
+        ..Call::new(&alone, &board)
+    };
+    assert_eq!(call.run(always(&status(429))).tries.len(), 1);
+}
+
+#[test]
 fn a_call_probes_one_upstream() {
     let decls = [vec![json!({}); 5], vec![json!({"priority": 1})]].concat();
     let route = route(Strategy::RoundRobin, &decls);
