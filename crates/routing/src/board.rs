@@ -146,7 +146,7 @@ impl Board {
     /// A call begins at an upstream with a credential.
     pub fn begin(&self, upstream: &Upstream, credential: &Credential, now: Timestamp) -> InFlight {
         let mut entries = self.entries.lock();
-        entries.begin(upstream.id, credential, now);
+        entries.begin(upstream, credential, now);
         InFlight {
             board: self.clone(),
             upstream: upstream.id,

@@ -350,8 +350,8 @@ impl Entries {
         rotation
     }
 
-    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: &Credential, now: Timestamp) {
-        let entry = self.upstream_mut(upstream);
+    pub(super) fn begin(&mut self, upstream: &Upstream, credential: &Credential, now: Timestamp) {
+        let entry = self.upstream_mut(upstream.id);
         entry.open += 1;
         entry.last_used = now;
         entry.retries.tried(now);
@@ -362,8 +362,8 @@ impl Entries {
             // With a limit it was counted when it was taken.
             entry.daily.count(now);
         }
-        if entry.cooldown.is_out_of_credit() {
-            entry.cooldown.look(now);
+        if let Some(settings) = upstream.cooldown.filter(|_| entry.cooldown.is_out_of_credit()) {
+            entry.cooldown.look(settings, now);
             let until = entry.cooldown.latest();
             self.look_until(until);
         }
