@@ -104,6 +104,16 @@ impl Cooldown {
         }
     }
 
+    /// Until when the provider said that it rests, whether that is over or not.
+    pub(crate) const fn named(&self) -> Timestamp {
+        self.named
+    }
+
+    /// The provider said so, and is not asked whether it still does.
+    pub(crate) fn is_named(&mut self, until: Timestamp) {
+        self.named = self.named.max(until);
+    }
+
     /// When the last of its rests ends.
     pub(crate) fn latest(&self) -> Timestamp {
         self.named.max(self.guessed).max(self.out_of_credit)

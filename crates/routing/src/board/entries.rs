@@ -36,6 +36,8 @@ pub(crate) struct Entries {
     /// The same of upstreams.
     upstreams_rest_until: Timestamp,
     notes: Notes,
+    /// Credentials of which a provider named something that is not kept yet.
+    pub(super) named: Vec<CredentialId>,
     /// Requests beside the calls that are not in the books, by credential and day.
     pub(super) beside: HashMap<(CredentialId, i64), u64>,
 }
