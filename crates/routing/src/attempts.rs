@@ -24,6 +24,7 @@
 mod accounts;
 mod broke;
 mod verdict;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -493,66 +494,6 @@ impl Attempts {
             .unwrap_or(place)
     }
 
-    /// Takes note of the rests that providers named to other calls meanwhile: untried candidates move to those that
-    /// rest, and those that rest may do so for longer.
-    fn set_resting_aside(&mut self, route: &Route, board: &Board, now: Timestamp) {
-        let Self { untried, resting, .. } = self;
-        for resting in resting.iter_mut().filter(|resting| resting.due) {
-            resting.until =
-                named_rest(route, resting.choice, board, now).map_or(resting.until, |named| named.max(resting.until));
-        }
-        untried.retain(|choice| {
-            let named = named_rest(route, *choice, board, now);
-            resting.extend(named.map(|until| Resting {
-                choice: *choice,
-                until,
-                times: 0,
-                due: true,
-            }));
-            named.is_none()
-        });
-    }
-
-    /// Whether what is known by now speaks against asking a candidate again that was waited for. A rest was waited for or is
-    /// a guess; a breaker that opened meanwhile is heeded, unless this call goes on in spite of it or is what probes.
-    const fn is_barred_by(&self, reason: Exclusion) -> bool {
-        match reason {
-            Exclusion::Cooldown { .. } | Exclusion::UpstreamCooldown { .. } => false,
-            Exclusion::BreakerOpen { .. } | Exclusion::Probing => !self.plan.last_resort && !self.probed,
-            _ => true,
-        }
-    }
-
-    /// Leave to call the candidate that was waited for; `None` if it rests even longer by now, if an operator closed it off
-    /// or its breaker opened meanwhile, or if it is doubted and there is another upstream to turn to.
-    fn leave_after_wait(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Leave> {
-        if !self.may_begin(now) {
-            return None;
-        }
-        if let Some(until) = named_rest(route, choice, board, now) {
-            match self.resting.iter_mut().find(|resting| resting.choice == choice) {
-                Some(resting) => resting.until = resting.until.max(until),
-                None => self.resting.push(Resting {
-                    choice,
-                    until,
-                    times: 0,
-                    due: true,
-                }),
-            }
-            return None;
-        }
-        let (upstream, _) = find(route, choice)?;
-        let is_last = self.plan.last_resort || !self.another_is_healthy(route, upstream, board, now);
-        let against = exclusion(route, choice, board, now);
-        if against.is_some_and(|reason| self.is_barred_by(reason) || !is_last) {
-            return None;
-        }
-        match board.leave(upstream, now) {
-            Leave::Refused if self.another_is_healthy(route, upstream, board, now) => None,
-            leave => Some(leave),
-        }
-    }
-
     fn begin(&mut self, route: &Route, choice: Choice, leave: Leave, board: &Board, now: Timestamp) -> Step {
         // Refused, it goes all the same: as the last resort, or again to an upstream whose breaker this call opened.
         if let Leave::Canary(canary) = leave {
@@ -578,17 +519,6 @@ impl Attempts {
         Step::Try(choice)
     }
 
-    /// Whether a try of this candidate is within its upstream's retry budget, which is told of it here. A first try is.
-    fn has_room(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
-        let Some(upstream) = upstream_of(route, choice).filter(|_| self.is_further(route, choice)) else {
-            self.again = None;
-            return true;
-        };
-        let held = self.again.take().filter(|again| again.is_at(upstream));
-        self.again = held.or_else(|| board.again(upstream, now));
-        self.again.is_some()
-    }
-
     /// Goes on without a candidate whose last use of the day, or last further try, another call took. It is among the untried no more, and it
     /// does not come back by resting, so this ends.
     fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
@@ -597,12 +527,6 @@ impl Attempts {
         self.resting.retain(|resting| resting.choice != choice);
         self.phase = Phase::Choosing;
         self.choose(route, board, now)
-    }
-
-    fn wait(&mut self, choice: Choice, until: Timestamp, now: Timestamp) -> Step {
-        self.waited += until.since(now);
-        self.phase = Phase::Waiting { choice, until };
-        Step::Wait { until }
     }
 
     fn give_up(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
@@ -633,23 +557,6 @@ impl Attempts {
                 reason,
             }));
             reason.is_none()
-        });
-    }
-
-    /// A candidate was told to come back later.
-    fn rest(&mut self, choice: Choice, named: Option<Duration>, now: Timestamp, rng: &mut impl Rng) {
-        let times = 1 + self
-            .resting
-            .iter()
-            .find(|resting| resting.choice == choice)
-            .map_or(0, |resting| resting.times);
-        let until = now + self.rules.backoff.delay(times, rng).max(named.unwrap_or_default());
-        self.resting.retain(|resting| resting.choice != choice);
-        self.resting.push(Resting {
-            choice,
-            until,
-            times,
-            due: true,
         });
     }
 
