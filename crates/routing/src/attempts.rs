@@ -16,10 +16,11 @@
 //! | not to be said in the target's format | the next candidate; nothing was sent |
 //! | the caller's mistake | none: it is the answer; what a fallback is configured for, the next model that may take it |
 //!
-//! What bounds it: `attempts_max` tries (and [`PASSED_MAX`] credentials that refuse, which a pool may be full of), [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
-//! 429s of one credential, what the upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and
-//! the call's deadline, beyond which nothing waits. A time that a provider named is never
-//! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
+//! What bounds it: `attempts_max` tries (and [`PASSED_MAX`] credentials that refuse, which a pool may be full of),
+//! [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many 429s of one credential, what the
+//! upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and the call's deadline, beyond
+//! which nothing waits. A time that a provider named is never cut short: the wait is the longer of it and our own
+//! delay, and if that does not fit, the client is told to wait.
 
 mod accounts;
 mod broke;
