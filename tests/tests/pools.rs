@@ -314,6 +314,28 @@ fn what_callers_ask_wrongly_counts_against_nobody() {
 }
 
 #[test]
+fn what_a_provider_named_holds_over_a_restart() {
+    let mut world = World::new("openai", &[("k1", ""), ("k2", "")], "");
+    world.upstream.rule(
+        Match::credential(&secret("k1")),
+        Behaviour::refuse(Refusal::rate_limited(Some(600))),
+    );
+    for _ in 0..2 {
+        assert_eq!(world.served(), "k2");
+    }
+    let until = world.account("k1")["rests_until"].clone();
+    assert!(until.is_string(), "{until}");
+    // An orderly stop writes what is not written yet.
+    world.gateway.stop();
+    world.gateway.restart();
+    assert_eq!(world.account("k1")["rests_until"], until);
+    world.upstream.take_received();
+    for _ in 0..4 {
+        assert_eq!(world.served(), "k2");
+    }
+}
+
+#[test]
 fn an_account_without_money_is_left_alone_over_a_restart() {
     let mut world = World::new("openai", &[("k1", ""), ("k2", "")], "");
     world.upstream.rule(

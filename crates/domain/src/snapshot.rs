@@ -218,6 +218,8 @@ pub enum Pool {
     Common,
     /// Those of one profile, named in lower case.
     Profile(Arc<str>),
+    /// None: a secret is needed, and there is none.
+    Nobody,
 }
 
 impl Pool {
@@ -226,7 +228,7 @@ impl Pool {
         match (self, profile) {
             (Self::Everyone, _) | (Self::Common, None) => true,
             (Self::Profile(own), Some(profile)) => **own == *profile,
-            (Self::Common, Some(_)) | (Self::Profile(_), None) => false,
+            (Self::Common, Some(_)) | (Self::Profile(_), None) | (Self::Nobody, _) => false,
         }
     }
 
@@ -234,7 +236,7 @@ impl Pool {
     pub fn profile(&self) -> Option<&str> {
         match self {
             Self::Profile(name) => Some(name),
-            Self::Everyone | Self::Common => None,
+            Self::Everyone | Self::Common | Self::Nobody => None,
         }
     }
 }

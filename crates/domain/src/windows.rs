@@ -3,11 +3,13 @@
 //! Subscriptions have two at once, one of five hours and one of seven days. Shares are integers, in thousandths: they are
 //! compared with what an operator wrote, and 0.9 of a floating-point number is not 90 %.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 use crate::declaration::Percent;
 
 /// One allowance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// How much of it is used, in thousandths; more than 1000 where the provider allows more.
     pub used_permille: u32,
@@ -16,7 +18,8 @@ pub struct Window {
 }
 
 /// The allowances of a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Windows {
     /// Of five hours.
     pub five_hours: Option<Window>,

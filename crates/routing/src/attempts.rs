@@ -16,15 +16,17 @@
 //! | not to be said in the target's format | the next candidate; nothing was sent |
 //! | the caller's mistake | none: it is the answer; what a fallback is configured for, the next model that may take it |
 //!
-//! What bounds it: `attempts_max` tries, [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many
-//! 429s of one credential, what the upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and
-//! the call's deadline, beyond which nothing waits. A time that a provider named is never
-//! cut short: the wait is the longer of it and our own delay, and if that does not fit, the client is told to wait.
+//! What bounds it: `attempts_max` tries (and [`PASSED_MAX`] credentials that refuse, which a pool may be full of),
+//! [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many 429s of one credential, what the
+//! upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and the call's deadline, beyond
+//! which nothing waits. A time that a provider named is never cut short: the wait is the longer of it and our own
+//! delay, and if that does not fit, the client is told to wait.
 
 mod accounts;
 mod broke;
 mod hedge;
 mod verdict;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Canary, Leave, Tried};
+use crate::board::{Again, Board, Canary, Leave, Tried};
 use crate::plan::{Choice, Excluded, Exclusion, Plan};
 use verdict::Verdict;
 
@@ -51,6 +53,11 @@ const RETRIES_WITH_ANOTHER: u32 = 1;
 const LIMITED_BEFORE_PEERS: u32 = 2;
 /// The same before any other upstream is.
 const LIMITED_BEFORE_OTHERS: u32 = 4;
+
+/// Credentials that one call may find limited or refused, each for the first time, beyond `attempts_max`: such an answer
+/// comes at once and costs nothing, and the one that is well may be the last of a large pool. The rests that they are given
+/// spare the next call from asking them.
+pub const PASSED_MAX: u32 = 64;
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +81,8 @@ pub struct Attempts {
     deadline: Timestamp,
     phase: Phase,
     tries: u32,
+    /// Tries that do not count while there is a credential that was not asked; see [`PASSED_MAX`].
+    passed: u32,
     waited: Duration,
     /// The choice that the plan marked as used.
     stamped: Option<Choice>,
@@ -83,6 +92,8 @@ pub struct Attempts {
     hedge: Option<hedge::Hedge>,
     /// Held while the running try is the one that probes.
     canary: Option<Canary>,
+    /// Held while a further try at an upstream that failed this call is waited for.
+    again: Option<Again>,
     /// Whether this call has probed an upstream.
     probed: bool,
     /// Whether a model refused it, so that only what was left for it then may be tried.
@@ -165,10 +176,12 @@ impl Attempts {
             deadline,
             phase: Phase::Choosing,
             tries: 0,
+            passed: 0,
             waited: Duration::ZERO,
             began: Timestamp::default(),
             hedge: None,
             canary: None,
+            again: None,
             stamped: plan.order.first().copied(),
             probed: false,
             refused: false,
@@ -240,11 +253,19 @@ impl Attempts {
     ) -> Phase {
         self.verdict.note(failure);
         match failure.class {
-            FailureClass::Auth
-            | FailureClass::OutOfCredit
-            | FailureClass::CreditShort
-            | FailureClass::Untranslatable => Phase::Choosing,
+            FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::CreditShort => {
+                self.pass();
+                Phase::Choosing
+            }
+            FailureClass::Untranslatable => Phase::Choosing,
             FailureClass::RateLimited => {
+                if !self
+                    .resting
+                    .iter()
+                    .any(|resting| resting.choice == choice && resting.times > 0)
+                {
+                    self.pass();
+                }
                 self.troubles_at(upstream, choice).limits += 1;
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing
@@ -312,12 +333,19 @@ impl Attempts {
 
     /// Finds the next candidate: an untried one, else the one that rests the shortest, else the end.
     fn choose(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
-        if !self.may_begin(now) {
+        self.again = None;
+        if !self.may_ask_another(now) {
             return self.give_up(route, board, now);
         }
         self.set_resting_aside(route, board, now);
+        // What an operator closed off, or no call may use any more today, is not waited for.
+        self.resting
+            .retain(|resting| exclusion(route, resting.choice, board, now).is_none_or(Exclusion::passes));
         if let Some((choice, leave)) = self.take_untried(route, board, now) {
             return self.begin(route, choice, leave, board, now);
+        }
+        if !self.may_begin(now) {
+            return self.give_up(route, board, now);
         }
         let may_come_back = |resting: &&Resting| {
             if resting.times > 0 && !may_retry(route, resting.choice, board, now) {
@@ -325,7 +353,9 @@ impl Attempts {
             }
             let trouble = self.trouble_at(route, resting.choice);
             let troubled = trouble.is_some_and(|trouble| trouble.silent || trouble.failures > self.rules.retries);
-            resting.due && resting.times <= self.rules.retries && !troubled
+            let is_barred =
+                exclusion(route, resting.choice, board, now).is_some_and(|reason| self.is_barred_by(reason));
+            resting.due && resting.times <= self.rules.retries && !troubled && !is_barred
         };
         match self
             .resting
@@ -338,7 +368,13 @@ impl Attempts {
                 let leave = leave(route, choice, board, now);
                 self.begin(route, choice, leave, board, now)
             }
-            Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => self.wait(choice, until, now),
+            Some(Resting { choice, until, .. }) if self.fits(until.since(now), now) => {
+                if self.has_room(route, choice, board, now) {
+                    self.wait(choice, until, now)
+                } else {
+                    self.without(route, choice, board, now)
+                }
+            }
             _ => match self.take_last_resort(route, board, now) {
                 Some(choice) => {
                     let leave = leave(route, choice, board, now);
@@ -380,6 +416,16 @@ impl Attempts {
         now < self.deadline && self.tries < self.rules.attempts_max
     }
 
+    /// Whether a credential may be tried that was not in this call.
+    fn may_ask_another(&self, now: Timestamp) -> bool {
+        now < self.deadline && self.tries - self.passed < self.rules.attempts_max
+    }
+
+    /// The credential just tried is not the one, which says nothing of the next.
+    fn pass(&mut self) {
+        self.passed = (self.passed + 1).min(PASSED_MAX);
+    }
+
     /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else
     /// the first whose upstream may be tried again. A candidate whose breaker opened since then is passed over, unless
     /// that would leave the call without a single try. A call probes one upstream: when many come half-open in the same
@@ -405,12 +451,10 @@ impl Attempts {
                 leave => return Some((choice, leave)),
             }
         }
-        let rather_than_none = passed_over.or_else(|| {
-            let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
-            self.untried.iter().copied().find(guessed)
-        });
+        let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
+        let rather_than_none = passed_over.or_else(|| self.untried.iter().copied().find(guessed));
         rather_than_none
-            .filter(|_| self.tries == 0)
+            .filter(|choice| self.tries == 0 && guessed(choice))
             .map(|choice| (choice, Leave::Free))
     }
 
@@ -457,69 +501,21 @@ impl Attempts {
             .unwrap_or(place)
     }
 
-    /// Takes note of the rests that providers named to other calls meanwhile: untried candidates move to those that
-    /// rest, and those that rest may do so for longer.
-    fn set_resting_aside(&mut self, route: &Route, board: &Board, now: Timestamp) {
-        let Self { untried, resting, .. } = self;
-        for resting in resting.iter_mut().filter(|resting| resting.due) {
-            resting.until =
-                named_rest(route, resting.choice, board, now).map_or(resting.until, |named| named.max(resting.until));
-        }
-        untried.retain(|choice| {
-            let named = named_rest(route, *choice, board, now);
-            resting.extend(named.map(|until| Resting {
-                choice: *choice,
-                until,
-                times: 0,
-                due: true,
-            }));
-            named.is_none()
-        });
-    }
-
-    /// Leave to call the candidate that was waited for; `None` if it rests even longer by now, or if another call opened
-    /// its breaker meanwhile and there is another upstream to turn to.
-    fn leave_after_wait(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Option<Leave> {
-        if !self.may_begin(now) {
-            return None;
-        }
-        if let Some(until) = named_rest(route, choice, board, now) {
-            match self.resting.iter_mut().find(|resting| resting.choice == choice) {
-                Some(resting) => resting.until = resting.until.max(until),
-                None => self.resting.push(Resting {
-                    choice,
-                    until,
-                    times: 0,
-                    due: true,
-                }),
-            }
-            return None;
-        }
-        let (upstream, _) = find(route, choice)?;
-        match board.leave(upstream, now) {
-            Leave::Refused if self.another_is_healthy(route, upstream, board, now) => None,
-            leave => Some(leave),
-        }
-    }
-
     fn begin(&mut self, route: &Route, choice: Choice, leave: Leave, board: &Board, now: Timestamp) -> Step {
         // Refused, it goes all the same: as the last resort, or again to an upstream whose breaker this call opened.
         if let Leave::Canary(canary) = leave {
             self.canary = Some(canary);
             self.probed = true;
         }
-        if let Some((upstream, credential)) = find(route, choice)
-            && !board.take(upstream, credential, now)
-        {
+        let may_take = |(upstream, credential)| board.take(upstream, credential, now);
+        if !self.has_room(route, choice, board, now) || !find(route, choice).is_none_or(may_take) {
             return self.without(route, choice, board, now);
+        }
+        if let Some(again) = self.again.take() {
+            again.begins(now);
         }
         if self.tries > 0 || self.stamped != Some(choice) {
             board.stamp(route, choice, now);
-        }
-        if self.is_further(route, choice)
-            && let Some(upstream) = upstream_of(route, choice)
-        {
-            board.retried(upstream, now);
         }
         if let Some(resting) = self.resting.iter_mut().find(|resting| resting.choice == choice) {
             resting.due = false;
@@ -530,7 +526,7 @@ impl Attempts {
         Step::Try(choice)
     }
 
-    /// Goes on without a candidate whose last use of the day another call took. It is among the untried no more, and it
+    /// Goes on without a candidate whose last use of the day, or last further try, another call took. It is among the untried no more, and it
     /// does not come back by resting, so this ends.
     fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
         self.canary = None;
@@ -538,12 +534,6 @@ impl Attempts {
         self.resting.retain(|resting| resting.choice != choice);
         self.phase = Phase::Choosing;
         self.choose(route, board, now)
-    }
-
-    fn wait(&mut self, choice: Choice, until: Timestamp, now: Timestamp) -> Step {
-        self.waited += until.since(now);
-        self.phase = Phase::Waiting { choice, until };
-        Step::Wait { until }
     }
 
     fn give_up(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
@@ -577,23 +567,6 @@ impl Attempts {
         });
     }
 
-    /// A candidate was told to come back later.
-    fn rest(&mut self, choice: Choice, named: Option<Duration>, now: Timestamp, rng: &mut impl Rng) {
-        let times = 1 + self
-            .resting
-            .iter()
-            .find(|resting| resting.choice == choice)
-            .map_or(0, |resting| resting.times);
-        let until = now + self.rules.backoff.delay(times, rng).max(named.unwrap_or_default());
-        self.resting.retain(|resting| resting.choice != choice);
-        self.resting.push(Resting {
-            choice,
-            until,
-            times,
-            due: true,
-        });
-    }
-
     /// Decides whether the upstream that just failed is asked again.
     fn after_trouble(
         &mut self,
@@ -612,10 +585,13 @@ impl Attempts {
         let trouble = *self.trouble(upstream, choice);
         let own = self.rules.backoff.delay(trouble.failures, rng);
         let named = failure.retry_after.unwrap_or_default();
-        if trouble.failures > self.retries_at(failure.class, another) || !board.may_retry(upstream.id, now) {
+        if trouble.failures > self.retries_at(failure.class, another) {
             return Phase::Choosing;
         }
         if first_reset {
+            if !self.has_room(route, choice, board, now) {
+                return Phase::Choosing;
+            }
             if let Some(trouble) = self.trouble_mut(upstream) {
                 trouble.reset = true;
             }
@@ -629,7 +605,7 @@ impl Attempts {
             return Phase::Choosing;
         }
         let delay = own.max(named);
-        if !self.fits(delay, now) {
+        if !self.fits(delay, now) || !self.has_room(route, choice, board, now) {
             return Phase::Choosing;
         }
         self.waited += delay;

@@ -4,13 +4,14 @@
 //! rotate exactly. It is held for a fraction of a microsecond, a few times per call.
 //!
 //! Entries are keyed by identity, so they survive a change of the configuration; [`Board::follow`] forgets what is gone.
-//! Rests do not survive a restart: a provider that still wants us to wait will say so again. What must survive (uses of
-//! the day, what is out of service or out of credit) is told at the start by
-//! [`Board::restore`].
+//! Rests that we guessed do not survive a restart. What must survive (uses of the day, what is out of service or out of
+//! credit, what providers named) is told at the start by [`Board::restore`] and [`Board::restore_named`].
 
+mod again;
 mod credential;
 mod entries;
 mod hedges;
+mod named;
 mod uses;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::cooldown::Rest;
 use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
+pub(crate) use again::Again;
 pub use credential::REFUSALS_MAX;
 pub(crate) use entries::Entries;
 
@@ -145,7 +147,7 @@ impl Board {
     /// A call begins at an upstream with a credential.
     pub fn begin(&self, upstream: &Upstream, credential: &Credential, now: Timestamp) -> InFlight {
         let mut entries = self.entries.lock();
-        entries.begin(upstream.id, credential, now);
+        entries.begin(upstream, credential, now);
         InFlight {
             board: self.clone(),
             upstream: upstream.id,
@@ -174,6 +176,9 @@ impl Board {
         known.update(windows);
         let Some(until) = spared(known) else { return };
         entries.look_until(until);
+        if before != Some(until) {
+            entries.told(credential.id);
+        }
         if before.is_none() {
             entries.note(upstream.id, credential.id, Change::Paused { until }, now);
         }
@@ -312,11 +317,6 @@ impl Board {
     /// Whether an upstream may be given a further try of a call that it failed.
     pub(crate) fn may_retry(&self, upstream: UpstreamId, now: Timestamp) -> bool {
         self.entries.lock().retries(upstream).has_room(now)
-    }
-
-    /// A further try of a call begins at an upstream that failed it.
-    pub(crate) fn retried(&self, upstream: UpstreamId, now: Timestamp) {
-        self.entries.lock().retries(upstream).retried(now);
     }
 
     /// Asks for leave to call an upstream.
@@ -490,10 +490,14 @@ impl Board {
             Some(model) => entry.model_cooldown(model, now),
             None => &mut entry.cooldown,
         };
-        let before = cooldown.rest(now);
+        let (before, named) = (cooldown.rest(now), cooldown.named());
         cooldown.failed(settings, failure, now, rng);
         let (after, latest) = (cooldown.rest(now), cooldown.latest());
+        let is_news = cooldown.named() > named;
         entries.look_until(latest);
+        if is_news {
+            entries.told(credential.id);
+        }
         let change = match (before, after) {
             (Some(Rest::OutOfCredit(_)), _) | (_, None) => return,
             (_, Some(Rest::OutOfCredit(until))) => Change::OutOfCredit { until },

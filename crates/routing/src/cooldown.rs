@@ -104,6 +104,16 @@ impl Cooldown {
         }
     }
 
+    /// Until when the provider said that it rests, whether that is over or not.
+    pub(crate) const fn named(&self) -> Timestamp {
+        self.named
+    }
+
+    /// The provider said so, and is not asked whether it still does.
+    pub(crate) fn is_named(&mut self, until: Timestamp) {
+        self.named = self.named.max(until);
+    }
+
     /// When the last of its rests ends.
     pub(crate) fn latest(&self) -> Timestamp {
         self.named.max(self.guessed).max(self.out_of_credit)
@@ -140,9 +150,9 @@ impl Cooldown {
     }
 
     /// A call begins. Where it is the one that looks whether there is money again, the others wait for what it finds.
-    pub(crate) fn look(&mut self, now: Timestamp) {
+    pub(crate) fn look(&mut self, settings: CooldownDecl, now: Timestamp) {
         if self.no_credit_since.is_some() && self.out_of_credit <= now {
-            self.out_of_credit = now + LOOK;
+            self.out_of_credit = now + LOOK.min(settings.max.0);
         }
     }
 
@@ -239,6 +249,25 @@ mod tests {
             "{:?}",
             cooldown.guessed
         );
+    }
+
+    #[test]
+    fn looking_for_money_is_no_longer_than_the_maximum_either() {
+        let short = CooldownDecl {
+            max: Period::from_secs(10),
+        };
+        let empty = failure(FailureClass::OutOfCredit, None);
+        let mut cooldown = Cooldown::default();
+        let mut rng = SmallRng::seed_from_u64(3);
+        cooldown.failed(short, &empty, at(0), &mut rng);
+        cooldown.look(short, at(10));
+        assert_eq!(cooldown.rest(at(10)), Some(Rest::OutOfCredit(at(20))));
+        cooldown.failed(short, &empty, at(11), &mut rng);
+        assert_eq!(cooldown.rest(at(11)), Some(Rest::OutOfCredit(at(21))));
+        let mut patient = Cooldown::default();
+        patient.lacks_credit(at(0), at(5));
+        patient.look(SETTINGS, at(5));
+        assert_eq!(patient.rest(at(5)), Some(Rest::OutOfCredit(at(65))));
     }
 
     #[test]

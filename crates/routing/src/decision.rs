@@ -338,6 +338,9 @@ pub struct Terms {
     /// Whether the credential is for other keys.
     #[serde(default, skip_serializing_if = "is_false")]
     pub other_profile: bool,
+    /// Whether there is no credential where one is wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_credential: bool,
     /// Whether the credential is out of service, as the database says.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deactivated: bool,

@@ -9,7 +9,7 @@
 //! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Credential, Route, Target};
+use domain::snapshot::{Credential, Pool, Route, Target};
 use domain::{CredentialId, Lack, Operation, Surface, Timestamp, UpstreamId};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -82,6 +82,8 @@ pub enum Exclusion {
     Capability(Lack),
     /// Its credential is for keys of another profile, or of one.
     Profile,
+    /// Its upstream has no credential, and its provider wants one.
+    NoCredential,
     /// Its credential is out of service until an operator puts it back.
     Deactivated,
     /// Its credential was used as often as it may be today.
@@ -135,6 +137,7 @@ impl Exclusion {
             Self::Dialect => "dialect",
             Self::Capability(_) => "capability",
             Self::Profile => "profile",
+            Self::NoCredential => "no_credential",
             Self::Deactivated => "deactivated",
             Self::DailyLimit { .. } => "daily_limit",
             Self::Paused { .. } => "paused",
@@ -162,6 +165,7 @@ impl Exclusion {
             Self::Dialect
             | Self::Capability(_)
             | Self::Profile
+            | Self::NoCredential
             | Self::Deactivated
             | Self::Plan
             | Self::NeedsLogin
@@ -184,6 +188,7 @@ impl Exclusion {
             Self::Dialect
             | Self::Capability(_)
             | Self::Profile
+            | Self::NoCredential
             | Self::Deactivated
             | Self::Plan
             | Self::NeedsLogin
@@ -195,6 +200,11 @@ impl Exclusion {
     /// Whether it is our own guess, which is broken rather than turning a call away.
     pub(crate) const fn is_guess(self) -> bool {
         self.guess(Timestamp(0)).is_some()
+    }
+
+    /// Whether it is over by itself soon enough that a call may wait for it.
+    pub(crate) const fn passes(self) -> bool {
+        self.is_guess() || matches!(self, Self::Cooldown { .. })
     }
 
     /// For one that is our own guess: when we expect it to end. `None` for one that must be kept.
@@ -210,6 +220,7 @@ impl Exclusion {
             Self::Dialect
             | Self::Capability(_)
             | Self::Profile
+            | Self::NoCredential
             | Self::Deactivated
             | Self::DailyLimit { .. }
             | Self::Paused { .. }
@@ -248,7 +259,9 @@ pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: 
 
 /// Why a credential is not for a target and a key of this profile, whatever is known of its health.
 pub(crate) fn barred(credential: &Credential, target: &Target, profile: Option<&str>) -> Option<Exclusion> {
-    if !credential.pool.serves(profile) {
+    if credential.pool == Pool::Nobody {
+        Some(Exclusion::NoCredential)
+    } else if !credential.pool.serves(profile) {
         Some(Exclusion::Profile)
     } else if credential.state.deactivated.is_some() {
         Some(Exclusion::Deactivated)

@@ -1,17 +1,19 @@
-//! What became of credentials: taken out of service, put back, without money, used how often on which day.
+//! What became of credentials: taken out of service, put back, without money, resting as providers named it, used how often
+//! on which day.
 //!
 //! A credential of the configuration file has a state like any other: the file owns what it declares, and not what
 //! happens to it. The *activation* keeps the two who write here apart: the server says what it found out under one, and
 //! if an operator has put the credential back since, that is void.
 
 use domain::snapshot::{CredentialState, Deactivation};
-use domain::{CredentialId, Timestamp};
+use domain::{CredentialId, NamedRests, Timestamp};
 use sea_orm::FromQueryResult;
 
 use crate::clock::now;
 use crate::credentials::{self, CredentialRecord, Credentials};
 use crate::db::{Sql, Tx, values};
 use crate::error::Result;
+use crate::store::to_json;
 use crate::{meta, upstreams};
 
 /// Days of which uses are kept, for people who compare: a quarter.
@@ -60,6 +62,36 @@ impl Credentials<'_> {
         tx.commit().await
     }
 
+    /// Notes what providers named of credentials' rests, each under the activation it was found out with. All, or none.
+    pub async fn note_rests(&self, named: &[(CredentialId, i64, NamedRests)]) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        let upsert = "INSERT INTO credential_states (credential_id, activation, reason, rests) VALUES ($1, $2, '', $3) \
+                      ON CONFLICT (credential_id) DO UPDATE SET rests = excluded.rests \
+                      WHERE credential_states.activation = excluded.activation";
+        for (id, activation, rests) in named {
+            tx.exec(upsert, values![id.0, *activation, to_json(rests)?]).await?;
+        }
+        tx.commit().await
+    }
+
+    /// What providers named of credentials' rests, over or not. What cannot be read is left out: it is only asked earlier.
+    pub async fn named_rests(&self) -> Result<Vec<(CredentialId, i64, NamedRests)>> {
+        #[derive(FromQueryResult)]
+        struct Row {
+            credential_id: i64,
+            activation: i64,
+            rests: String,
+        }
+        let select = "SELECT credential_id, activation, rests FROM credential_states WHERE rests IS NOT NULL \
+                      ORDER BY credential_id";
+        let rows = self.0.db().read().await?.all::<Row>(select, values![]).await?;
+        let read = |row: Row| {
+            let rests = serde_json::from_str(&row.rests).ok()?;
+            Some((CredentialId(row.credential_id), row.activation, rests))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
     /// How often each credential was used on a day (UTC, counted from the epoch), as far as it is booked.
     pub async fn uses(&self, day: i64) -> Result<Vec<(CredentialId, u64)>> {
         #[derive(FromQueryResult)]
@@ -99,7 +131,7 @@ impl Credentials<'_> {
 pub(crate) async fn activate(tx: &Tx<'_>, id: CredentialId) -> Result<()> {
     let upsert = "INSERT INTO credential_states (credential_id, activation, reason) VALUES ($1, 1, '') \
                   ON CONFLICT (credential_id) DO UPDATE SET activation = credential_states.activation + 1, \
-                  deactivated_at = NULL, reason = '', out_of_credit_at = NULL";
+                  deactivated_at = NULL, reason = '', out_of_credit_at = NULL, rests = NULL";
     tx.exec(upsert, values![id.0]).await.map(|_| ())
 }
 

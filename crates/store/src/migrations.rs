@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_pins.sql"),
     include_str!("migrations/0003_credential_pools.sql"),
     include_str!("migrations/0004_oauth.sql"),
+    include_str!("migrations/0005_named_rests.sql"),
 ];
 
 /// Serialises migrations on PostgreSQL; any constant that nobody else uses.

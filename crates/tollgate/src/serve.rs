@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::{CredentialId, Timestamp};
+use domain::{CredentialId, NamedRests, Timestamp};
 use gateway::{AddressRules, BacklogProbe, Gateway, GatewayOptions, ServeOptions, SystemResolver};
 use metering::Accounts;
 use store::{Journal, JournalOptions, KeyRing, Origin, Settler, Store, StoreError, StoreOptions, VaultError};
@@ -207,6 +207,8 @@ struct Parts {
     journal: Arc<Journal>,
     accounts: Arc<Accounts>,
     settler: Settler,
+    /// What providers named before of credentials' rests.
+    named_rests: Vec<(CredentialId, i64, NamedRests)>,
     /// A day, and how often each credential was used on it before.
     credential_uses: (i64, HashMap<CredentialId, u64>),
     stop_settling: CancellationToken,
@@ -221,8 +223,10 @@ impl Parts {
         for (credential, booked) in store.credentials().uses(today).await? {
             *uses.entry(credential).or_default() += booked;
         }
+        let named_rests = store.credentials().named_rests().await?;
         Ok(Self {
             store,
+            named_rests,
             journal,
             accounts,
             settler,
@@ -237,7 +241,7 @@ impl Parts {
             let status = watch.status();
             (status.receipts_waiting, status.error)
         };
-        Gateway::new(GatewayOptions {
+        let gateway = Gateway::new(GatewayOptions {
             snapshot: world.snapshot(),
             hasher: self.store.hasher(),
             journal: Arc::clone(&self.journal),
@@ -258,7 +262,10 @@ impl Parts {
             keep_decisions: config.logs.decisions,
             backlog: BacklogProbe(Arc::new(backlog)),
             credential_uses: self.credential_uses.clone(),
-        })
+        });
+        let (board, named) = (gateway.board(), self.named_rests.iter().cloned());
+        board.restore_named(&gateway.snapshot(), named, now());
+        gateway
     }
 }
 

@@ -1,6 +1,6 @@
 //! Renewing: before the end, once, by one of many, over a kill, and what is told when it cannot be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blackbox::wait;
 use serde_json::json;
@@ -13,8 +13,10 @@ use crate::lab::{HAIKU, Lab, assert_done, call};
 fn with_a_spent_token() -> Lab {
     let mut lab = Lab::start();
     lab.gateway.stop();
-    lab.authority.tokens_live(Duration::ZERO);
+    lab.authority.tokens_live(Duration::from_secs(1));
     lab.add_ok("me", "max");
+    let issued = Instant::now();
+    wait::until("the token to end", || issued.elapsed() > Duration::from_secs(1));
     lab.authority.tokens_live(Duration::from_hours(1));
     lab
 }
@@ -49,6 +51,15 @@ fn fifty_calls_that_find_no_token_wait_for_one_renewal() {
         used.iter().all(|used| used.as_ref() == Some(&bearer)),
         "{bearer} {used:?}"
     );
+}
+
+#[test]
+fn an_endpoint_that_gives_tokens_no_life_is_not_asked_without_pause() {
+    let mut lab = with_a_spent_token();
+    lab.authority.tokens_live(Duration::ZERO);
+    lab.gateway.restart();
+    storm(&[&lab.gateway], 20);
+    assert_eq!(lab.authority.renewals(), 1, "it is taken to live as long as others");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::declaration::{
     Switch, TargetDecl, TimeoutsDecl, UpstreamDecl,
 };
 use crate::names::{folded, same_name};
+use crate::provider::AuthScheme;
 use crate::{
     Capabilities, CredentialId, Dialect, Forced, Groups, KeyId, NamePattern, Operation, Policy, Price, Provider,
     Secret, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId, catalog, system_prompt,
@@ -464,7 +465,13 @@ fn upstream(row: UpstreamRow, presets: &[Arc<Provider>], snapshot: &Snapshot) ->
         .map(|row| credential(row, &snapshot.account_modes))
         .collect();
     if credentials.is_empty() {
-        credentials.push(no_credential(row.id));
+        // At its provider's own address it would be refused, as whoever asked; a server of one's own may need none.
+        let is_own = decl.base_url.as_ref().is_some_and(|url| *url != provider.base_url);
+        let wants_one = !is_own && provider.auth != AuthScheme::None && !provider.free && !provider.builtin;
+        credentials.push(no_credential(
+            row.id,
+            if wants_one { Pool::Nobody } else { Pool::Everyone },
+        ));
     }
     let rotates_slowly = credentials.iter().any(|credential| credential.rotate_after > 1);
     let params = texts(&decl.params);
@@ -628,11 +635,11 @@ fn unknown_modes(upstream: &Upstream) -> Vec<Problem> {
     accounts.collect()
 }
 
-/// Stands for "no secret needed", so that routing always has something to choose. Ids of rows are positive; the
-/// negative of the upstream's cannot meet one.
-fn no_credential(upstream: UpstreamId) -> Arc<Credential> {
+/// Stands for "no secret needed", or "needed, and not there", so that routing always has something to choose or to say.
+/// Ids of rows are positive; the negative of the upstream's cannot meet one.
+fn no_credential(upstream: UpstreamId, pool: Pool) -> Arc<Credential> {
     Arc::new(Credential {
-        pool: Pool::Everyone,
+        pool,
         ..Credential::new(CredentialId(-upstream.0), "none", Secret::new(""))
     })
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dialects::{Asked, Question, Verdict};
 use domain::declaration::Probe;
 use domain::provider::AuthScheme;
-use domain::snapshot::{Credential, Target, Upstream};
+use domain::snapshot::{Credential, Pool, Target, Upstream};
 use domain::{Dialect, Failure, FailureClass, Operation, Surface};
 use http::{HeaderMap, HeaderValue, Method, header};
 use routing::REFUSALS_MAX;
@@ -34,7 +34,8 @@ pub(super) async fn run(gateway: &Arc<Inner>, upstream: &Arc<Upstream>, turn: us
         let rests = matches!(status.and_then(|status| status.rest), Some(Rest::Named(_)));
         let account = credential.account.as_ref();
         let logged_out = account.is_some_and(|account| account.state.needs_login.is_some());
-        rests || refused || logged_out || credential.state.deactivated.is_some()
+        let is_there = credential.pool != Pool::Nobody;
+        !is_there || rests || refused || logged_out || credential.state.deactivated.is_some()
     };
     let able: Vec<_> = upstream
         .credentials

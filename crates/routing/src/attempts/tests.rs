@@ -3,6 +3,7 @@
 mod broke;
 mod fallbacks;
 mod hedge;
+mod meanwhile;
 mod retries;
 
 use std::sync::Arc;
@@ -378,8 +379,10 @@ fn the_more_telling_failure_is_told() {
 #[test]
 fn attempts_are_bounded() {
     let many = route(Strategy::RoundRobin, &vec![json!({"keys": 3}); 10]);
+    let log = run(&many, always(&failure(FailureClass::Connect)));
+    assert_eq!((log.status(), log.tries.len()), (503, 12));
     let log = run(&many, always(&status(429)));
-    assert_eq!((log.status(), log.tries.len()), (429, 12));
+    assert_eq!((log.status(), log.tries.len()), (429, 30), "each credential once");
     let board = Board::new();
     let defaults = Defaults {
         attempts_max: 2,
@@ -389,7 +392,7 @@ fn attempts_are_bounded() {
         defaults,
         ..Call::new(&many, &board)
     }
-    .run(always(&status(401)));
+    .run(always(&status(503)));
     assert_eq!((log.status(), log.tries.len()), (503, 2));
 }
 
@@ -762,7 +765,13 @@ proptest! {
                 answer
             });
             prop_assert!(violations.is_empty(), "{violations:?}");
-            prop_assert!(log.tries.len() <= 12);
+            // A credential that refuses does not count the first time.
+            let refused = log.tries.iter().zip(&answers).filter(|(_, answer)| answer.as_ref().is_err_and(|failure| matches!(
+                failure.class, FailureClass::RateLimited | FailureClass::Auth | FailureClass::OutOfCredit)));
+            let mut refused: Vec<_> = refused.map(|((_, upstream, credential), _)| (upstream, credential)).collect();
+            refused.sort_unstable();
+            refused.dedup();
+            prop_assert!(log.tries.len() <= 12 + refused.len());
             prop_assert!(log.took <= limit * 1_000 + 10, "{} ms of {limit} s", log.took);
             for (number, candidate, wait) in named {
                 let told = log.tries[number].0 + 10;

@@ -36,6 +36,8 @@ pub(crate) struct CredentialEntry {
     resting_models: Vec<(Arc<str>, Cooldown)>,
     pub(super) daily: Daily,
     pub(super) windows: Windows,
+    /// Whether it is among those of which something is to be kept.
+    pub(super) is_told: bool,
     refusals: Refusals,
     /// Under which the rest was found out; see [`domain::snapshot::CredentialState`].
     pub(super) activation: i64,

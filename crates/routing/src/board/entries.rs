@@ -39,6 +39,8 @@ pub(crate) struct Entries {
     notes: Notes,
     /// Which models may be hedged how often, by their names, which may come from clients too.
     pub(super) hedges: HashMap<String, HedgeBudget>,
+    /// Credentials of which a provider named something that is not kept yet.
+    pub(super) named: Vec<CredentialId>,
     /// Requests beside the calls that are not in the books, by credential and day.
     pub(super) beside: HashMap<(CredentialId, i64), u64>,
 }
@@ -353,8 +355,8 @@ impl Entries {
         rotation
     }
 
-    pub(super) fn begin(&mut self, upstream: UpstreamId, credential: &Credential, now: Timestamp) {
-        let entry = self.upstream_mut(upstream);
+    pub(super) fn begin(&mut self, upstream: &Upstream, credential: &Credential, now: Timestamp) {
+        let entry = self.upstream_mut(upstream.id);
         entry.open += 1;
         entry.last_used = now;
         entry.retries.tried(now);
@@ -365,8 +367,8 @@ impl Entries {
             // With a limit it was counted when it was taken.
             entry.daily.count(now);
         }
-        if entry.cooldown.is_out_of_credit() {
-            entry.cooldown.look(now);
+        if let Some(settings) = upstream.cooldown.filter(|_| entry.cooldown.is_out_of_credit()) {
+            entry.cooldown.look(settings, now);
             let until = entry.cooldown.latest();
             self.look_until(until);
         }

@@ -459,6 +459,79 @@ fn what_the_database_says_counts_from_the_start() {
     assert_eq!(changes(&board, at(2_000)), ["activated"; 2]);
 }
 
+// ===== restarts =====
+
+/// What is to be kept, as it comes back to the board of the next process.
+fn restarted(route: &Route, board: &Board, now: Timestamp) -> Board {
+    let text = serde_json::to_string(&board.take_named(now)).unwrap();
+    let next = Board::new();
+    next.restore_named(&snapshot(route), serde_json::from_str::<Vec<_>>(&text).unwrap(), now);
+    next
+}
+
+#[test]
+fn what_a_provider_named_outlives_a_restart_and_a_guess_does_not() {
+    let route = pool(&[json!({}), json!({}), json!({"pause_at": "90%"}), json!({})]);
+    let (board, upstream) = (Board::new(), &route.targets[0].upstream);
+    fail(&route, &board, (0, 0), &after(status(429), 600_000), START);
+    rest_model(&route, &board, (0, 1), &route.targets[0].model, 300_000);
+    let windows = Windows {
+        five_hours: Some(Window {
+            used_permille: 950,
+            resets_at: at(7_200_000),
+        }),
+        seven_days: None,
+    };
+    board.tell_windows(upstream, &upstream.credentials[2], windows, START);
+    fail(&route, &board, (0, 3), &status(401), START);
+    let next = restarted(&route, &board, at(1_000));
+    let named = |ms| Exclusion::Cooldown {
+        until: at(ms),
+        named_by_provider: true,
+    };
+    let paused = Exclusion::Paused { until: at(7_200_000) };
+    assert_eq!(
+        reasons(&route, &next, at(1_000)),
+        [named(600_000), named(300_000), paused]
+    );
+    assert_eq!(reasons(&route, &next, at(300_000)), [named(600_000), paused]);
+    assert_eq!(reasons(&route, &next, at(600_000)), [paused]);
+    assert_eq!(board.take_named(at(2_000)), [], "told once");
+    board.tell_windows(upstream, &upstream.credentials[2], windows, at(2_000));
+    fail(&route, &board, (0, 0), &after(status(429), 1_000), at(2_000));
+    assert_eq!(board.take_named(at(2_000)), [], "and again only if it is news");
+}
+
+#[test]
+fn what_was_named_before_an_operator_put_a_credential_back_is_void() {
+    let route = pool(&[json!({})]);
+    let board = Board::new();
+    fail(&route, &board, (0, 0), &after(status(429), 600_000), START);
+    let back = changed(&route, |credentials| credentials[0].state.activation = 1);
+    assert_eq!(reasons(&back, &restarted(&back, &board, START), START), []);
+}
+
+#[test]
+fn a_rest_that_was_named_is_no_longer_than_the_maximum_of_now() {
+    let route = pool(&[json!({})]);
+    let board = Board::new();
+    let id = route.targets[0].upstream.credentials[0].id;
+    let rests = domain::NamedRests {
+        until: at(10_000_000),
+        ..Default::default()
+    };
+    board.restore_named(&snapshot(&route), [(id, 0, rests)], START);
+    let until = at(3_600_000);
+    let named_by_provider = true;
+    assert_eq!(
+        reasons(&route, &board, START),
+        [Exclusion::Cooldown {
+            until,
+            named_by_provider
+        }]
+    );
+}
+
 // ===== credit =====
 
 #[test]

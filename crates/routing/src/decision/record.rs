@@ -2,7 +2,7 @@
 //! which it kept to its end.
 
 use domain::declaration::Strategy;
-use domain::snapshot::{Credential, Route, Target};
+use domain::snapshot::{Credential, Pool, Route, Target};
 use domain::{Capability, Operation, Timestamp};
 
 use super::trace::{Outcome, Seen, Used};
@@ -136,6 +136,7 @@ impl Trace {
             no_breaker: upstream.breaker.is_none(),
             no_cooldown: upstream.cooldown.is_none(),
             other_profile: !credential.pool.serves(self.profile.as_deref()),
+            no_credential: credential.pool == Pool::Nobody,
             deactivated: credential.state.deactivated.is_some(),
             not_in_plan: account.is_some_and(|account| !account.may_use(&target.model)),
             needs_login: account.is_some_and(|account| account.state.needs_login.is_some()),

@@ -270,7 +270,9 @@ fn credential(candidate: &Candidate) -> Credential {
     let account = terms.not_in_plan || terms.needs_login;
     Credential {
         weight: terms.key_weight,
-        pool: if terms.other_profile {
+        pool: if terms.no_credential {
+            Pool::Nobody
+        } else if terms.other_profile {
             // A name that no profile has.
             Pool::Profile("\0".into())
         } else {

@@ -11,7 +11,7 @@ use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{self, CHAT, START, after, at, failure, rng, route, snapshot, status};
+use crate::testing::{self, CHAT, Call, START, after, at, failure, rng, route, snapshot, status};
 
 const STRATEGIES: [Strategy; 8] = [
     Strategy::RoundRobin,
@@ -188,7 +188,7 @@ fn round_robin_turns_between_models_of_one_upstream() {
         upstreams: vec![domain::snapshot::UpstreamRow {
             id: domain::UpstreamId(1),
             origin: domain::snapshot::Origin::Operator,
-            decl: serde_json::from_value(json!({"name": "u1", "provider": "openai"})).unwrap(),
+            decl: serde_json::from_value(json!({"name": "u1", "provider": "ollama"})).unwrap(),
             credentials: Vec::new(),
             forced: None,
         }],
@@ -634,3 +634,28 @@ fn what_lives_at_one_place_goes_nowhere_else() {
     assert_eq!((plan.order.len(), plan.excluded.len()), (2, 2), "any of the upstream");
 }
 mod capabilities;
+
+// ===== no credential =====
+
+#[test]
+fn an_upstream_whose_last_credential_is_gone_is_not_asked_without_one() {
+    let none = route(Strategy::RoundRobin, &[json!({"keys": 0})]);
+    for profile in [None, Some("team-a")] {
+        let asked = Asked { profile, ..CHAT.into() };
+        let plan = plan(&none, asked, &Board::new(), START, &mut rng(1));
+        let reasons: Vec<_> = plan.excluded.iter().map(|excluded| excluded.reason).collect();
+        assert_eq!((plan.order.len(), reasons), (0, vec![Exclusion::NoCredential]));
+    }
+    let log = Call::new(&none, &Board::new()).run(|_, _, _| Ok(()));
+    assert_eq!((log.status(), log.tries.len()), (503, 0));
+    let at_its_own = json!({"keys": 0, "base_url": "http://127.0.0.1:8000/v1"});
+    let beside = route(
+        Strategy::RoundRobin,
+        &[json!({"keys": 0}), at_its_own, json!({"keys": 0, "provider": "ollama"})],
+    );
+    let board = Board::new();
+    let served: Vec<_> = (0..4)
+        .flat_map(|_| Call::new(&beside, &board).run(|_, _, _| Ok(())).upstreams())
+        .collect();
+    assert_eq!(served, [2, 3, 2, 3], "a server of one's own needs none");
+}

@@ -2,7 +2,7 @@
 
 use domain::declaration::{CredentialDecl, CredentialTerms, Defaults};
 use domain::snapshot::{CredentialState, Deactivation};
-use domain::{AttemptRecord, CredentialId, FailureClass, Receipt, Timestamp, UserId};
+use domain::{AttemptRecord, CredentialId, FailureClass, NamedRests, Receipt, Timestamp, UserId, Window, Windows};
 use store::{CredentialChange, FileResources, Origin, Store};
 
 use crate::lab::{Books, on_both, receipt, user};
@@ -115,9 +115,24 @@ on_both! {
         assert_eq!(state(&store).await.out_of_credit, None);
         store.credentials().note_credit(id, 0, Some(Timestamp::from_secs(8))).await.unwrap();
 
+        let rests = NamedRests {
+            until: Timestamp::from_secs(9),
+            models: vec![("m".into(), Timestamp::from_secs(8))],
+            windows: Windows {
+                five_hours: Some(Window { used_permille: 950, resets_at: Timestamp::from_secs(10) }),
+                seven_days: None,
+            },
+        };
+        let named = [(id, 0, rests)];
+        store.credentials().note_rests(&[(id, 0, NamedRests::default())]).await.unwrap();
+        store.credentials().note_rests(&named).await.unwrap();
+        assert_eq!(store.credentials().named_rests().await.unwrap(), named);
+
         let record = store.credentials().activate("MAIN", "K").await.unwrap();
         assert_eq!(record.state, CredentialState { activation: 1, ..CredentialState::default() });
         // A server that found out before does not undo it.
+        store.credentials().note_rests(&named).await.unwrap();
+        assert_eq!(store.credentials().named_rests().await.unwrap(), []);
         assert!(!store.credentials().deactivate(id, 0, &why(10, "late")).await.unwrap());
         store.credentials().note_credit(id, 0, Some(Timestamp::from_secs(10))).await.unwrap();
         assert_eq!(state(&store).await, CredentialState { activation: 1, ..CredentialState::default() });

@@ -137,6 +137,7 @@ fn because(excluded: &Candidate, surface: &str) -> String {
         }
         ("dialect", _) => format!("dialect: it offers {surface} in no format that can be translated"),
         ("capability", _) => format!("capability: {}", excluded.lacks.as_deref().unwrap_or_default()),
+        ("no_credential", _) => "no_credential: its provider wants a credential, and there is none".to_owned(),
         ("profile", _) => "profile: its credential is for keys of another profile".to_owned(),
         ("deactivated", _) => format!(
             "deactivated: tollgate credential edit {}/{} --activate",

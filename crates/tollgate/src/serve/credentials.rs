@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::snapshot::Deactivation;
-use domain::{CredentialId, Snapshot, Timestamp};
+use domain::{CredentialId, NamedRests, Snapshot, Timestamp};
 use gateway::Gateway;
 use routing::{Change, CredentialEvent};
 use store::{Store, StoreError};
@@ -40,6 +40,7 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
         retry_at: Instant::now(),
         database_away: false,
         unbooked: Vec::new(),
+        unkept_rests: Vec::new(),
         share_at: Instant::now(),
     };
     loop {
@@ -50,6 +51,7 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
         keeper.collect();
         if stops || Instant::now() >= keeper.retry_at {
             keeper.write().await;
+            keeper.write_rests().await;
         }
         if stops || Instant::now() >= keeper.share_at {
             keeper.share().await;
@@ -69,6 +71,8 @@ struct Keeper {
     database_away: bool,
     /// Uses without a receipt that wait for the database.
     unbooked: Vec<(CredentialId, i64, u64)>,
+    /// Rests that providers named, which wait for the database.
+    unkept_rests: Vec<(CredentialId, i64, NamedRests)>,
     share_at: Instant,
 }
 
@@ -117,6 +121,28 @@ impl Keeper {
             self.gateway.board().learn_uses(&snapshot, now.day(), &booked, now);
         }
         Ok(())
+    }
+
+    /// Keeps what providers named of rests. Of a credential the newest counts, which says all.
+    async fn write_rests(&mut self) {
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        let newer = self.gateway.board().take_named(now);
+        if !newer.is_empty() {
+            let is_old = |id: CredentialId| newer.iter().any(|(newer, _, _)| *newer == id);
+            self.unkept_rests.retain(|(id, _, _)| !is_old(*id));
+            self.unkept_rests.extend(newer);
+        }
+        if self.unkept_rests.is_empty() {
+            return;
+        }
+        match self.store.credentials().note_rests(&self.unkept_rests).await {
+            Ok(()) => self.unkept_rests.clear(),
+            Err(error) if error.is_away() => self.retry_at = Instant::now() + RETRY_AFTER,
+            Err(error) => {
+                tracing::error!(%error, "rests that providers named are not kept");
+                self.unkept_rests.clear();
+            }
+        }
     }
 
     async fn write(&mut self) {

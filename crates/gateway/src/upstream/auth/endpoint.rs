@@ -63,6 +63,11 @@ async fn exchange(
     Ok((head.status, retry_after.map(Duration::from_secs), body.to_bytes()))
 }
 
+/// The shortest life that is believed.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+/// How long a token is taken to live whose endpoint says nothing of it; the usual.
+const LIFE_UNTOLD: Duration = Duration::from_hours(1);
+
 /// Reads what a token endpoint says. An error of its own words (`invalid_grant`, `invalid_client`) means that the
 /// credential is not accepted.
 pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
@@ -105,11 +110,16 @@ pub(crate) fn access_token(answer: &Value) -> Result<&str, Failure> {
     answer["access_token"].as_str().filter(sendable).ok_or_else(nonsense)
 }
 
-/// How long its token lives. Entra's older endpoint writes the figure in quotes.
+/// How long its token lives. Entra's older endpoint writes the figure in quotes, and some count in fractions. What is not a
+/// second at least says nothing about a token that was just made: who believed it would renew without pause.
 pub(crate) fn life(answer: &Value, longest: Duration) -> Duration {
-    let life = &answer["expires_in"];
-    let secs = life.as_u64().or_else(|| life.as_str()?.parse().ok()).unwrap_or(3_600);
-    Duration::from_secs(secs).min(longest)
+    let told = &answer["expires_in"];
+    let secs = told.as_f64().or_else(|| told.as_str()?.trim().parse().ok());
+    let secs = secs.filter(|secs| secs.is_finite());
+    let life = secs.and_then(|secs| Duration::try_from_secs_f64(secs.min(longest.as_secs_f64()).floor()).ok());
+    life.filter(|life| *life >= LIFE_MIN)
+        .unwrap_or(LIFE_UNTOLD)
+        .min(longest)
 }
 
 #[cfg(test)]
@@ -142,5 +152,25 @@ mod tests {
         ] {
             assert_eq!(access_token(&answer).unwrap_err().class, FailureClass::Nonsense);
         }
+    }
+
+    #[test]
+    fn a_life_that_no_token_can_have_says_nothing() {
+        let life = |told: Value| life(&serde_json::json!({ "expires_in": told }), Duration::from_hours(24)).as_secs();
+        for told in [
+            serde_json::json!(0),
+            serde_json::json!(-5),
+            serde_json::json!(0.4),
+            serde_json::json!("0"),
+            serde_json::json!("NaN"),
+            serde_json::json!("soon"),
+            Value::Null,
+        ] {
+            assert_eq!(life(told.clone()), 3_600, "{told}");
+        }
+        assert_eq!(life(serde_json::json!(1)), 1);
+        assert_eq!(life(serde_json::json!("3599")), 3_599);
+        assert_eq!(life(serde_json::json!(3_599.9)), 3_599);
+        assert_eq!(life(serde_json::json!(1e300)), 86_400);
     }
 }

@@ -31,6 +31,60 @@ fn an_outage_is_not_amplified() {
     );
 }
 
+/// The tries of this many calls that begin in the same moment and fail together.
+fn tries_at_once(route: &domain::snapshot::Route, calls: u64, fails: &Failure) -> usize {
+    let board = Board::new();
+    let begun = (0..calls).map(|seed| {
+        let plan = crate::plan(route, CHAT, &board, START, &mut rng(seed));
+        (
+            START,
+            Attempts::new(plan, &domain::declaration::Defaults::default(), at(600_000)),
+        )
+    });
+    let mut running: Vec<(Timestamp, Attempts)> = begun.collect();
+    let mut tries = 0;
+    while let Some(place) = (0..running.len()).min_by_key(|place| running[*place].0) {
+        let (now, attempts) = &mut running[place];
+        match attempts.next(route, &board, *now) {
+            // A try is seen twice: when it begins and when it fails.
+            Step::Try(choice) if attempts.began == *now => {
+                let upstream = &route.targets[choice.target].upstream;
+                drop(board.begin(upstream, &upstream.credentials[choice.credential], *now));
+                tries += 1;
+                *now = *now + Duration::from_millis(400);
+            }
+            Step::Try(choice) => attempts.failed(route, choice, fails, &board, *now, &mut rng(place as u64)),
+            Step::Wait { until } => *now = until,
+            Step::GiveUp(_) => drop(running.swap_remove(place)),
+        }
+    }
+    tries
+}
+
+#[test]
+fn calls_that_fail_in_the_same_moment_share_the_budget() {
+    let alone = route(Strategy::RoundRobin, &[json!({"breaker": "off", "cooldown": "off"})]);
+    let most = 400 + RETRIES_FREE_MAX as usize + 400 / 5;
+    for fails in [status(503), status(429), failure(FailureClass::Reset)] {
+        assert_eq!(tries_at_once(&alone, 400, &fails), most, "{:?}", fails.class);
+    }
+}
+
+#[test]
+fn a_call_that_ends_while_it_waits_gives_its_further_try_back() {
+    let alone = route(Strategy::RoundRobin, &[json!({"breaker": "off"})]);
+    let board = Board::new();
+    for _ in 0..3 * RETRIES_FREE_MAX {
+        let plan = crate::plan(&alone, CHAT, &board, START, &mut rng(1));
+        let mut call = Attempts::new(plan, &domain::declaration::Defaults::default(), at(600_000));
+        let Step::Try(choice) = call.next(&alone, &board, START) else {
+            panic!("nothing was tried");
+        };
+        call.failed(&alone, choice, &status(503), &board, START, &mut rng(1));
+        assert!(matches!(call.next(&alone, &board, START), Step::Wait { .. }));
+    }
+}
+
 #[test]
 fn turning_to_another_upstream_is_never_bounded() {
     let decls = [json!({"breaker": "off"}), json!({"priority": 1, "breaker": "off"})];
@@ -77,6 +131,36 @@ fn a_provider_that_limits_all_its_credentials_does_not_use_up_the_tries() {
     let decls = [json!({"keys": 20}), json!({"priority": 1})];
     let log = run(&route(Strategy::RoundRobin, &decls), limited);
     assert_eq!(log.upstreams(), [1, 1, 1, 1, 2], "of a lower priority a little later");
+}
+
+#[test]
+fn the_healthy_credential_of_a_large_pool_is_found() {
+    for refused in [after(status(429), 30_000), status(429), status(401), status(402)] {
+        let large = route(Strategy::RoundRobin, &[json!({"keys": 60})]);
+        let board = Board::new();
+        let find = |_: usize, _: usize, key: usize| if key == 59 { Ok(()) } else { Err(refused.clone()) };
+        let log = Call::new(&large, &board).run(find);
+        assert_eq!((log.status(), log.tries.len()), (200, 60), "{:?}", refused.class);
+        let log = Call::new(&large, &board).at(at(700)).run(find);
+        assert_eq!((log.status(), log.tries.len()), (200, 1), "the next call knows");
+    }
+    let larger = route(Strategy::RoundRobin, &[json!({"keys": 200})]);
+    let log = run(&larger, always(&after(status(429), 30_000)));
+    assert_eq!((log.status(), log.tries.len()), (429, 12 + PASSED_MAX as usize));
+}
+
+#[test]
+fn one_credential_is_not_asked_more_often_for_refusing() {
+    let defaults = Defaults {
+        attempts_max: 1,
+        ..Defaults::default()
+    };
+    let (alone, board) = (alone(), Board::new());
+    let call = Call {
+        defaults,
+        ..Call::new(&alone, &board)
+    };
+    assert_eq!(call.run(always(&status(429))).tries.len(), 1);
 }
 
 #[test]

@@ -40,14 +40,20 @@ pub(super) async fn renew(gateway: &Arc<Inner>, upstream: &Upstream, credential:
         upstream,
         credential,
     };
-    match renewal.run(known).await {
+    let times = 1 + slot.rest.load().as_ref().map_or(0, |rest| rest.times);
+    let ended = match renewal.run(known).await {
         Ok((tokens, generation)) => {
             slot.take(Held::renewed(credential, &tokens, generation));
-            slot.rest.store(None);
+            // A token that is over already is trouble too: who asked again at once would never pause.
+            let is_good = slot.good(gateway.clock.now()).is_some();
+            is_good.then_some(()).ok_or_else(|| (useless(), generation))
         }
-        Err(trouble) => {
-            let times = 1 + slot.rest.load().as_ref().map_or(0, |rest| rest.times);
-            let rest = rest(trouble, times, known, gateway.clock.now());
+        Err(trouble) => Err((trouble, known)),
+    };
+    match ended {
+        Ok(()) => slot.rest.store(None),
+        Err((trouble, generation)) => {
+            let rest = rest(trouble, times, generation, gateway.clock.now());
             tracing::warn!(
                 upstream = upstream.name,
                 credential = credential.name,
@@ -59,6 +65,12 @@ pub(super) async fn renew(gateway: &Arc<Inner>, upstream: &Upstream, credential:
             slot.rest.store(Some(Arc::new(rest)));
         }
     }
+}
+
+/// What came back is over already.
+fn useless() -> Trouble {
+    let why = "what the token endpoint gave is over already";
+    Trouble::Passing(Failure::new(FailureClass::Nonsense, why))
 }
 
 /// What calls are told meanwhile. Passing trouble is told as a limit: it rests this one account for that long, and counts
@@ -101,11 +113,13 @@ struct Renewal<'a> {
 }
 
 impl Renewal<'_> {
-    async fn run(&self, known: i64) -> Result<(AccountTokens, i64), Trouble> {
+    async fn run(&self, mut known: i64) -> Result<(AccountTokens, i64), Trouble> {
         let passing = |message: &str| Trouble::Passing(Failure::new(FailureClass::Connect, message));
         let store = &self.gateway.store;
         loop {
             match self.lease(store, known).await? {
+                // What another replica brought long ago is over too, and is only what the next one is got with.
+                Lease::Newer(tokens, generation) if tokens.expires_at <= self.gateway.clock.now() => known = generation,
                 Lease::Newer(tokens, generation) => return Ok((tokens, generation)),
                 Lease::Busy => tokio::time::sleep(ASK_EVERY).await,
                 Lease::NeedsLogin(reason) => return Err(Trouble::NeedsLogin(reason)),
