@@ -34,6 +34,8 @@ const REFUSES: &str = ", capabilities: {prefill: false}";
 
 struct World {
     format: Format,
+    /// What its upstreams speak.
+    upstream: Format,
     gateway: Tollgate,
     main: Upstream,
     spare: Upstream,
@@ -78,6 +80,7 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
         );
         Self {
             format,
+            upstream,
             gateway: Setup::config(&config).start(),
             main: first,
             spare: second,
@@ -343,6 +346,39 @@ fn r10_tenth_event_malformed() {
 #[test]
 fn an_error_in_the_middle_of_the_stream() {
     taken_up(PATIENCE, || whole().error_after(20));
+}
+
+/// All was said, and the connection breaks before the terminator: nobody is asked for more.
+#[test]
+fn what_was_said_to_its_end_is_whole() {
+    // A reset would take along what was not read yet.
+    for how in [How::Close, How::End] {
+        each(TAKES, [TAKES, TAKES], |world| {
+            let at = match (world.upstream, world.format) {
+                // Its end is the answer itself: without it nothing is complete. OpenAI's preset speaks it to Anthropic's.
+                (Format::Responses, _) | (Format::Chat, Format::Anthropic) => return,
+                (Format::Gemini, _) => At::Events(usize::MAX),
+                (Format::Chat | Format::Anthropic, _) => At::Terminator,
+            };
+            world.main.then(whole().cut(at, how));
+            let (response, _) = world.ask();
+            world.assert_all_tokens(&response);
+            let receipt = receipt_of(&world.gateway, &response);
+            assert_eq!(
+                world.asked(),
+                [1, 0, 0],
+                "{:?} of {:?}, {how:?}: {receipt}",
+                world.format,
+                world.upstream
+            );
+            assert_eq!(
+                (&receipt["ending"], &receipt["usage_source"]),
+                (&json!("complete"), &json!("reported")),
+                "{receipt}"
+            );
+            assert!(receipt["attempts"][0]["failure"].is_null(), "{receipt}");
+        });
+    }
 }
 
 #[test]

@@ -532,7 +532,12 @@ impl Translation {
     }
 
     fn finish(&mut self, clean_end: bool) -> StreamEnd {
-        let last = match self.tap.finish(clean_end) {
+        let end = match &self.thread {
+            // Nobody may say more behind its end; so that it is no break.
+            Some(_) if !clean_end => self.tap.finish_cut(),
+            _ => self.tap.finish(clean_end),
+        };
+        let last = match end {
             StreamEnd::Complete { last } => last,
             incomplete @ StreamEnd::Incomplete { .. } => return incomplete,
         };

@@ -109,6 +109,8 @@ impl Transcoder {
     pub fn standing(&self) -> Standing {
         match self {
             Self::Translate(translation) => match &translation.thread {
+                // The thread has not seen this: its event is held back.
+                Some(_) if translation.tap.has_stopped() => Standing::Lost("it had come to its end"),
                 Some(thread) => thread.standing(),
                 None => Standing::Lost("it was not watched"),
             },

@@ -243,6 +243,31 @@ fn read(dialect: Dialect, told: &[u8]) -> String {
     text_of(&events)
 }
 
+/// Behind a stop reason nobody says more, although its event is held back while the connection may still bring another.
+#[test]
+fn what_was_said_to_its_end_is_whole_however_the_connection_ends() {
+    for from in [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::Gemini] {
+        for (to, half) in FORMATS.into_iter().flat_map(|to| [(to, ""), (to, "data: {\"ty")]) {
+            let mut events = stream_of(from, speech(&["The sky ", "is blue."]));
+            if from != Dialect::Gemini {
+                events.pop();
+            }
+            let mut transcoder = Transcoder::recoverable(tap(from), to, Reply::default());
+            let mut out = Vec::new();
+            for event in events {
+                transcoder.push(event.into(), &mut out);
+            }
+            transcoder.push(half.into(), &mut out);
+            assert!(matches!(transcoder.standing(), Standing::Lost(_)), "{from} {to}");
+            let StreamEnd::Complete { last } = transcoder.finish(false) else {
+                panic!("{from} {to}: it is whole");
+            };
+            out.push(last);
+            assert_eq!(read(to, &out.concat()), "The sky is blue.", "{from} {to}");
+        }
+    }
+}
+
 /// Gemini without `alt=sse`: one array, with one comma between any two elements.
 #[test]
 fn an_array_goes_on_as_one_array() {
