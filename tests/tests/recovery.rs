@@ -519,6 +519,41 @@ fn a_client_that_leaves_meanwhile_pays_nothing() {
     world.assert_healthy();
 }
 
+/// Mistral's models say once more what they are given, the client's own beginning too.
+#[test]
+fn a_beginning_of_the_clients_own_is_said_once() {
+    let (main, spare) = (Upstream::start(), Upstream::start());
+    let line = |name: &str, at: &Upstream| {
+        let (_, base) = Format::Chat.provider(at);
+        format!(
+            "  - {{name: {name}, provider: mistral, base_url: \"{base}\", models: [x], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n"
+        )
+    };
+    let config = format!(
+        "upstreams:
+{}{}models:
+  - {{name: main, recovery: true, targets: [{{upstream: main, model: x}}], fallbacks: [spare]}}
+  - {{name: spare, targets: [{{upstream: spare, model: x{TAKES}}}]}}
+users: [{{name: alice}}]
+keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
+",
+        line("main", &main),
+        line("spare", &spare),
+    );
+    let gateway = Setup::config(&config).start();
+    let echo = || Behaviour::answer(Answer::tokens(TOKENS));
+    main.then(echo().cut(At::Events(40), How::Reset));
+    spare.then(echo());
+    let body = json!({"model": "main", "stream": true, "messages": [
+        {"role": "user", "content": "Count."}, {"role": "assistant", "content": "t0 t1 ", "prefix": true}]});
+    let request = Request::post("/v1/chat/completions", &body).bearer(CLIENT_KEY);
+    let response = request.send(&gateway.url());
+    let whole = Answer::tokens(TOKENS).whole_text();
+    assert_eq!(said(Format::Chat, &response), whole, "{}", response.text());
+    let given = beginning(&spare.received()[0]).expect("it is given the beginning");
+    assert!(given.starts_with("t0 t1 t2 ") && whole.starts_with(&given), "{given}");
+}
+
 /// The provider has half of it: the conversation goes on with what the client was told.
 #[test]
 fn a_response_that_was_gone_on_with_can_be_continued() {

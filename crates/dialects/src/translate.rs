@@ -16,6 +16,7 @@ use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
 use crate::tasks::SoundTap;
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
+mod beginning;
 mod coder;
 mod count;
 mod embeddings;
@@ -25,6 +26,7 @@ mod resume;
 mod thread;
 mod wanted;
 
+pub use beginning::Beginning;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
