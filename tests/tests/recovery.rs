@@ -397,7 +397,20 @@ fn r14_who_refuses_the_beginning_is_passed_over() {
             (&json!(400), &json!("continued")),
             "{receipt}"
         );
-        assert!(refused["failure"].is_string(), "{receipt}");
+        assert_eq!(refused["failure"], "unfit", "{receipt}");
+        // It was sent: its provider counts it too.
+        let accounts = Request::get("/api/accounts")
+            .bearer(ADMIN)
+            .send(&world.gateway.url())
+            .json();
+        let accounts = accounts["accounts"].as_array().expect("accounts");
+        for name in ["main", "spare", "third"] {
+            let account = accounts
+                .iter()
+                .find(|account| account["upstream"] == name)
+                .expect("an account");
+            assert_eq!(account["uses_today"], 1, "{name}: {account}");
+        }
     });
     each("", [TAKES, REFUSES], |world| {
         world.main.then(whole().cut(At::Events(40), How::Reset));

@@ -225,6 +225,6 @@ fn unfit(answer: &Answer) -> Failure {
     };
     Failure {
         status,
-        ..Failure::new(FailureClass::Untranslatable, detail)
+        ..Failure::new(FailureClass::Unfit, detail)
     }
 }

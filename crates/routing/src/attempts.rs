@@ -237,7 +237,8 @@ impl Attempts {
             FailureClass::Auth
             | FailureClass::OutOfCredit
             | FailureClass::CreditShort
-            | FailureClass::Untranslatable => Phase::Choosing,
+            | FailureClass::Untranslatable
+            | FailureClass::Unfit => Phase::Choosing,
             FailureClass::RateLimited => {
                 self.troubles_at(upstream, choice).limits += 1;
                 self.rest(choice, failure.retry_after, now, rng);

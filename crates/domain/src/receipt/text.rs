@@ -372,6 +372,7 @@ mod tests {
             FailureClass::Overloaded,
             FailureClass::Nonsense,
             FailureClass::Untranslatable,
+            FailureClass::Unfit,
         ]));
         let translated = (
             prop::option::of(prop::sample::select(Dialect::ALL.to_vec())),
