@@ -567,6 +567,40 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
     assert!(given.starts_with("t0 t1 t2 ") && whole.starts_with(&given), "{given}");
 }
 
+/// Nobody reports what an answer used whose client leaves: what the second was given is estimated as its prompt.
+#[test]
+fn the_text_so_far_is_prompt_of_who_goes_on() {
+    let format = Format::Chat;
+    let world = World::new(format, format, "", [TAKES, ""]);
+    let gate = Gate::closed();
+    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.spare.then(whole().hold(At::Events(15), &gate));
+    let request = format.stream("main").bearer(CLIENT_KEY);
+    let mut exchange = request.open(&world.gateway.url()).expect("a connection");
+    assert!(exchange.read_until("t45 "));
+    exchange.leave();
+    world.spare.wait_for_client_gone(1);
+    gate.open();
+    blackbox::wait::until("its receipt", || !receipts(&world.gateway).is_empty());
+    let receipt = receipts(&world.gateway).into_values().next().expect("a receipt");
+    let [first, second] = attempts(&receipt).try_into().expect("two attempts");
+    assert_eq!(second["recovered"], "continued", "{receipt}");
+    assert_eq!(
+        (&receipt["ending"], &receipt["usage_source"]),
+        (&json!("client_gone"), &json!("estimated")),
+        "{receipt}"
+    );
+    // Two bytes for every seven halves: the text that was told, as it is counted where it is output.
+    let told = beginning(&world.spare.received()[0]).expect("it is given the beginning");
+    let begun = (told.len() as u64 * 2).div_ceil(7);
+    let input = |usage: &Value| usage["input"].as_u64().expect("tokens");
+    assert_eq!(
+        input(&receipt["usage"]),
+        input(&first["broke"]["usage"]) + begun,
+        "{receipt}"
+    );
+}
+
 /// The provider has half of it: the conversation goes on with what the client was told.
 #[test]
 fn a_response_that_was_gone_on_with_can_be_continued() {

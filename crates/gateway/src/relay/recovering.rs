@@ -140,7 +140,8 @@ impl Streaming {
         };
         let route = Arc::clone(&self.call.route);
         if let Some(served) = self.served(&route) {
-            self.call.settlement.broke_off(served, &failure);
+            let told_bytes = resumption.beginning.told.len() as u64;
+            self.call.settlement.broke_off(served, &failure, told_bytes);
         }
         let Self {
             call,
