@@ -622,6 +622,30 @@ fn a_response_that_was_gone_on_with_can_be_continued() {
     assert!(asked["previous_response_id"].is_null(), "{asked}");
 }
 
+/// An attempt took until its answer's end, not until its beginning, however that end is.
+#[test]
+fn an_attempt_takes_until_its_stream_ends() {
+    for (fault, failure) in [
+        (None, Value::Null),
+        (Some(How::Reset), json!("reset")),
+        (Some(How::Stall), json!("silence")),
+    ] {
+        let world = World::with_limit(LIMIT, Format::Chat, Format::Chat, "", ["", ""]);
+        let behaviour = whole().paced(Duration::from_millis(10));
+        world.spare.then(match fault {
+            Some(how) => behaviour.cut(At::Events(40), how),
+            None => behaviour,
+        });
+        let request = Format::Chat.stream("spare").bearer(CLIENT_KEY);
+        let response = request.send(&world.gateway.url());
+        let receipt = receipt_of(&world.gateway, &response);
+        let [attempt] = attempts(&receipt).try_into().expect("one attempt");
+        assert_eq!(attempt["failure"], failure, "{fault:?}: {receipt}");
+        let took = attempt["took_ms"].as_u64().expect("milliseconds");
+        assert!(took >= 300, "{fault:?}: {receipt}");
+    }
+}
+
 #[test]
 fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     let world = World::new(Format::Chat, Format::Chat, "", [TAKES, ""]);
@@ -635,6 +659,14 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
         .bearer(CLIENT_KEY)
         .send(&world.gateway.url());
     world.assert_broken(&response);
+    // What became of it is on record all the same.
+    let receipt = receipt_of(&world.gateway, &response);
+    let [attempt] = attempts(&receipt).try_into().expect("one attempt");
+    assert_eq!(
+        (&attempt["status"], &attempt["failure"]),
+        (&json!(200), &json!("reset")),
+        "{receipt}"
+    );
     let metrics = || Request::get("/metrics").bearer(ADMIN).send(&world.gateway.url()).text();
     assert!(!metrics().contains("tollgate_recoveries_total{"), "{}", metrics());
     world.main.then(whole().cut(At::Events(40), How::Reset));

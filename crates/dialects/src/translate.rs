@@ -6,7 +6,7 @@
 //! the client's format; the end is held back in the same way. So a cut stream can be told as an error, never as a success.
 
 use bytes::Bytes;
-use domain::{Dialect, Operation, Surface, Usage};
+use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
 use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Request};
@@ -422,6 +422,16 @@ impl Transcoder {
             Self::Sound(_) => 0,
             Self::Translate(translation) => translation.tap.seen().content_bytes,
         }
+    }
+
+    /// How the provider says that the answer failed, if it does.
+    pub fn failed(&self) -> Option<FailureClass> {
+        let seen = match self {
+            Self::Passthrough(tap) => tap.seen(),
+            Self::Sound(_) => return None,
+            Self::Translate(translation) => translation.tap.seen(),
+        };
+        seen.failure.as_ref().map(|failure| failure.class)
     }
 
     /// See [`StreamTap::lacks_only_its_terminator`].

@@ -561,9 +561,11 @@ impl Streaming {
 
     /// Settles, and says what goes out last.
     fn close(mut self, end: End) -> Closed {
+        let failed = self.failed(&end);
+        self.call.settlement.stream_ended(failed);
         let (ending, fault, last) = match end {
             // The provider's own word that the answer failed is passed on as it wrote it.
-            End::Complete { last } if self.streamed.tap.report().failure.is_some() => {
+            End::Complete { last } if failed.is_some() => {
                 self.blame();
                 (Ending::UpstreamGone, None, last)
             }
@@ -616,6 +618,16 @@ impl Streaming {
             call,
             next_number,
             is_whole,
+        }
+    }
+
+    /// What the upstream did wrong, if it ended like this.
+    fn failed(&self, end: &End) -> Option<FailureClass> {
+        match end {
+            End::Complete { .. } => self.streamed.tap.failed(),
+            End::Broken(why) => Some(failure_of(why).class),
+            End::Limit(fault) => (fault.kind == FaultKind::UpstreamTimeout).then_some(FailureClass::Silence),
+            End::Unread(_) => None,
         }
     }
 
@@ -695,9 +707,11 @@ fn broken(failure: &Failure) -> Fault {
 impl Drop for Relay {
     /// The client went away: what was produced is settled and flagged; dropping the source cancels the upstream.
     fn drop(&mut self) {
-        if let State::Streaming(streaming) = &mut self.state
-            && let Some(Err(_)) = streaming.settle_or_hand_over(Ending::ClientGone, None)
-        {
+        let State::Streaming(streaming) = &mut self.state else {
+            return;
+        };
+        streaming.call.settlement.stream_ended(None);
+        if let Some(Err(_)) = streaming.settle_or_hand_over(Ending::ClientGone, None) {
             tracing::error!(call = %streaming.call.settlement.call, "the receipt of an abandoned stream could not be journalled");
         }
     }

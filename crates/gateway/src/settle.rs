@@ -10,8 +10,8 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Credential, Key, Route, Target, User};
 use domain::{
-    AttemptRecord, Broke, CallId, CredentialId, Ending, Failure, Fault, FaultKind, Job, KeyId, Money, Operation,
-    Policy, Receipt, Surface, Timestamp, Units, UsageSource,
+    AttemptRecord, Broke, CallId, CredentialId, Ending, Failure, FailureClass, Fault, FaultKind, Job, KeyId, Money,
+    Operation, Policy, Receipt, Surface, Timestamp, Units, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
@@ -360,6 +360,16 @@ impl Settlement {
             usage_source: charge.source,
             cost: charge.cost,
         }));
+    }
+
+    /// The stream of the attempt that serves has ended, well or in a failure. One that failed before is left as it is.
+    pub(crate) fn stream_ended(&mut self, failure: Option<FailureClass>) {
+        let elapsed_ms = self.elapsed_ms();
+        let Some(last) = self.attempts.last_mut().filter(|last| last.failure.is_none()) else {
+            return;
+        };
+        last.failure = failure;
+        last.took_ms = elapsed_ms.saturating_sub(last.started_ms);
     }
 
     /// Nobody went on with it: the call ends with the attempt that broke off, and is the record of what it used.
