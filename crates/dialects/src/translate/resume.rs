@@ -115,8 +115,14 @@ fn begin_with(request: &mut Request, beginning: &Beginning, mark: Option<&str>) 
 impl Transcoder {
     /// A translation that can be taken up by another stream, see [`Transcoder::resume`].
     pub fn recoverable(tap: StreamTap, to: Dialect, reply: super::Reply) -> Self {
+        let is_same = tap.surface().dialect == to;
         let mut transcoder = Self::translate(tap, to, reply);
         if let Self::Translate(translation) = &mut transcoder {
+            translation.losses.note_if(
+                is_same,
+                "what only this format says",
+                "the stream is told anew so that it can be gone on with (`recovery`)",
+            );
             translation.thread = Some(Box::default());
         }
         transcoder
@@ -210,7 +216,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::translate::Asked;
+    use crate::stream::TapOptions;
+    use crate::translate::{Asked, Reply};
 
     fn question(from: Dialect, body: &Value) -> Question {
         let asked = Asked {
@@ -338,6 +345,25 @@ mod tests {
             let beginning = question.beginning(told.to_owned(), is_repeated);
             assert_eq!(beginning.is_ok(), is_possible, "{told} {is_repeated}");
         }
+    }
+
+    #[test]
+    fn what_the_format_alone_says_is_named_as_lost() {
+        let surface = |dialect| Surface::new(Operation::Chat, dialect);
+        let losses = |from, to| {
+            let tap = StreamTap::new(TapOptions {
+                surface: surface(from),
+                hide_usage_chunk: false,
+                json_array: false,
+            });
+            Transcoder::recoverable(tap, to, Reply::default()).losses().len()
+        };
+        assert_eq!(
+            losses(Dialect::Gemini, Dialect::Gemini),
+            1,
+            "else it would pass through"
+        );
+        assert_eq!(losses(Dialect::Gemini, Dialect::OpenaiChat), 0, "told anew in any case");
     }
 
     #[test]
