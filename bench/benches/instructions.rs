@@ -270,6 +270,7 @@ fn facts<'a>(price: &'a Price, usage: Usage, service_tier: Option<&'a str>) -> F
         content_bytes: 2_400,
         sound_tokens: 0,
         body_bytes: 4_800,
+        begun_bytes: 0,
         units: None,
         price: Some(price),
         service_tier,

@@ -34,6 +34,8 @@ const REFUSES: &str = ", capabilities: {prefill: false}";
 
 struct World {
     format: Format,
+    /// What its upstreams speak.
+    upstream: Format,
     gateway: Tollgate,
     main: Upstream,
     spare: Upstream,
@@ -78,6 +80,7 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
         );
         Self {
             format,
+            upstream,
             gateway: Setup::config(&config).start(),
             main: first,
             spare: second,
@@ -345,6 +348,39 @@ fn an_error_in_the_middle_of_the_stream() {
     taken_up(PATIENCE, || whole().error_after(20));
 }
 
+/// All was said, and the connection breaks before the terminator: nobody is asked for more.
+#[test]
+fn what_was_said_to_its_end_is_whole() {
+    // A reset would take along what was not read yet.
+    for how in [How::Close, How::End] {
+        each(TAKES, [TAKES, TAKES], |world| {
+            let at = match (world.upstream, world.format) {
+                // Its end is the answer itself: without it nothing is complete. OpenAI's preset speaks it to Anthropic's.
+                (Format::Responses, _) | (Format::Chat, Format::Anthropic) => return,
+                (Format::Gemini, _) => At::Events(usize::MAX),
+                (Format::Chat | Format::Anthropic, _) => At::Terminator,
+            };
+            world.main.then(whole().cut(at, how));
+            let (response, _) = world.ask();
+            world.assert_all_tokens(&response);
+            let receipt = receipt_of(&world.gateway, &response);
+            assert_eq!(
+                world.asked(),
+                [1, 0, 0],
+                "{:?} of {:?}, {how:?}: {receipt}",
+                world.format,
+                world.upstream
+            );
+            assert_eq!(
+                (&receipt["ending"], &receipt["usage_source"]),
+                (&json!("complete"), &json!("reported")),
+                "{receipt}"
+            );
+            assert!(receipt["attempts"][0]["failure"].is_null(), "{receipt}");
+        });
+    }
+}
+
 #[test]
 fn r14_who_refuses_the_beginning_is_passed_over() {
     let refusal = || Behaviour::refuse(Refusal::status(400).message(NO_PREFILL));
@@ -361,7 +397,20 @@ fn r14_who_refuses_the_beginning_is_passed_over() {
             (&json!(400), &json!("continued")),
             "{receipt}"
         );
-        assert!(refused["failure"].is_string(), "{receipt}");
+        assert_eq!(refused["failure"], "unfit", "{receipt}");
+        // It was sent: its provider counts it too.
+        let accounts = Request::get("/api/accounts")
+            .bearer(ADMIN)
+            .send(&world.gateway.url())
+            .json();
+        let accounts = accounts["accounts"].as_array().expect("accounts");
+        for name in ["main", "spare", "third"] {
+            let account = accounts
+                .iter()
+                .find(|account| account["upstream"] == name)
+                .expect("an account");
+            assert_eq!(account["uses_today"], 1, "{name}: {account}");
+        }
     });
     each("", [TAKES, REFUSES], |world| {
         world.main.then(whole().cut(At::Events(40), How::Reset));
@@ -483,6 +532,75 @@ fn a_client_that_leaves_meanwhile_pays_nothing() {
     world.assert_healthy();
 }
 
+/// Mistral's models say once more what they are given, the client's own beginning too.
+#[test]
+fn a_beginning_of_the_clients_own_is_said_once() {
+    let (main, spare) = (Upstream::start(), Upstream::start());
+    let line = |name: &str, at: &Upstream| {
+        let (_, base) = Format::Chat.provider(at);
+        format!(
+            "  - {{name: {name}, provider: mistral, base_url: \"{base}\", models: [x], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n"
+        )
+    };
+    let config = format!(
+        "upstreams:
+{}{}models:
+  - {{name: main, recovery: true, targets: [{{upstream: main, model: x}}], fallbacks: [spare]}}
+  - {{name: spare, targets: [{{upstream: spare, model: x{TAKES}}}]}}
+users: [{{name: alice}}]
+keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
+",
+        line("main", &main),
+        line("spare", &spare),
+    );
+    let gateway = Setup::config(&config).start();
+    let echo = || Behaviour::answer(Answer::tokens(TOKENS));
+    main.then(echo().cut(At::Events(40), How::Reset));
+    spare.then(echo());
+    let body = json!({"model": "main", "stream": true, "messages": [
+        {"role": "user", "content": "Count."}, {"role": "assistant", "content": "t0 t1 ", "prefix": true}]});
+    let request = Request::post("/v1/chat/completions", &body).bearer(CLIENT_KEY);
+    let response = request.send(&gateway.url());
+    let whole = Answer::tokens(TOKENS).whole_text();
+    assert_eq!(said(Format::Chat, &response), whole, "{}", response.text());
+    let given = beginning(&spare.received()[0]).expect("it is given the beginning");
+    assert!(given.starts_with("t0 t1 t2 ") && whole.starts_with(&given), "{given}");
+}
+
+/// Nobody reports what an answer used whose client leaves: what the second was given is estimated as its prompt.
+#[test]
+fn the_text_so_far_is_prompt_of_who_goes_on() {
+    let format = Format::Chat;
+    let world = World::new(format, format, "", [TAKES, ""]);
+    let gate = Gate::closed();
+    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.spare.then(whole().hold(At::Events(15), &gate));
+    let request = format.stream("main").bearer(CLIENT_KEY);
+    let mut exchange = request.open(&world.gateway.url()).expect("a connection");
+    assert!(exchange.read_until("t45 "));
+    exchange.leave();
+    world.spare.wait_for_client_gone(1);
+    gate.open();
+    blackbox::wait::until("its receipt", || !receipts(&world.gateway).is_empty());
+    let receipt = receipts(&world.gateway).into_values().next().expect("a receipt");
+    let [first, second] = attempts(&receipt).try_into().expect("two attempts");
+    assert_eq!(second["recovered"], "continued", "{receipt}");
+    assert_eq!(
+        (&receipt["ending"], &receipt["usage_source"]),
+        (&json!("client_gone"), &json!("estimated")),
+        "{receipt}"
+    );
+    // Two bytes for every seven halves: the text that was told, as it is counted where it is output.
+    let told = beginning(&world.spare.received()[0]).expect("it is given the beginning");
+    let begun = (told.len() as u64 * 2).div_ceil(7);
+    let input = |usage: &Value| usage["input"].as_u64().expect("tokens");
+    assert_eq!(
+        input(&receipt["usage"]),
+        input(&first["broke"]["usage"]) + begun,
+        "{receipt}"
+    );
+}
+
 /// The provider has half of it: the conversation goes on with what the client was told.
 #[test]
 fn a_response_that_was_gone_on_with_can_be_continued() {
@@ -504,6 +622,30 @@ fn a_response_that_was_gone_on_with_can_be_continued() {
     assert!(asked["previous_response_id"].is_null(), "{asked}");
 }
 
+/// An attempt took until its answer's end, not until its beginning, however that end is.
+#[test]
+fn an_attempt_takes_until_its_stream_ends() {
+    for (fault, failure) in [
+        (None, Value::Null),
+        (Some(How::Reset), json!("reset")),
+        (Some(How::Stall), json!("silence")),
+    ] {
+        let world = World::with_limit(LIMIT, Format::Chat, Format::Chat, "", ["", ""]);
+        let behaviour = whole().paced(Duration::from_millis(10));
+        world.spare.then(match fault {
+            Some(how) => behaviour.cut(At::Events(40), how),
+            None => behaviour,
+        });
+        let request = Format::Chat.stream("spare").bearer(CLIENT_KEY);
+        let response = request.send(&world.gateway.url());
+        let receipt = receipt_of(&world.gateway, &response);
+        let [attempt] = attempts(&receipt).try_into().expect("one attempt");
+        assert_eq!(attempt["failure"], failure, "{fault:?}: {receipt}");
+        let took = attempt["took_ms"].as_u64().expect("milliseconds");
+        assert!(took >= 300, "{fault:?}: {receipt}");
+    }
+}
+
 #[test]
 fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     let world = World::new(Format::Chat, Format::Chat, "", [TAKES, ""]);
@@ -517,6 +659,14 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
         .bearer(CLIENT_KEY)
         .send(&world.gateway.url());
     world.assert_broken(&response);
+    // What became of it is on record all the same.
+    let receipt = receipt_of(&world.gateway, &response);
+    let [attempt] = attempts(&receipt).try_into().expect("one attempt");
+    assert_eq!(
+        (&attempt["status"], &attempt["failure"]),
+        (&json!(200), &json!("reset")),
+        "{receipt}"
+    );
     let metrics = || Request::get("/metrics").bearer(ADMIN).send(&world.gateway.url()).text();
     assert!(!metrics().contains("tollgate_recoveries_total{"), "{}", metrics());
     world.main.then(whole().cut(At::Events(40), How::Reset));

@@ -51,5 +51,5 @@ pub use request::{Edits, References, RequestFacts, ScanError, inject_system, nee
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};
 pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{
-    Asked, Encoded, Fetched, Question, Reply, Standing, Target, Transcoder, Wanted, WrongType, count_answer,
+    Asked, Beginning, Encoded, Fetched, Question, Reply, Standing, Target, Transcoder, Wanted, WrongType, count_answer,
 };

@@ -198,6 +198,24 @@ impl StreamTap {
         }
     }
 
+    /// The upstream's body broke off. An answer whose stop reason was read is whole all the same: what came half behind it
+    /// was none of it.
+    pub(crate) fn finish_cut(&mut self) -> StreamEnd {
+        let is_whole = self.state == TapState::Open && self.seen.may_end(self.options.surface);
+        if is_whole {
+            self.partial.clear();
+        }
+        self.finish(is_whole)
+    }
+
+    /// Whether the model has come to its end, whatever else is wrong with the stream.
+    pub(crate) fn has_stopped(&self) -> bool {
+        let surface = self.options.surface;
+        // Bedrock says the usage behind the end, and the end of that is the stream's.
+        let awaits_usage = surface.dialect == Dialect::BedrockConverse && self.seen.closing;
+        awaits_usage || self.seen.may_end(surface)
+    }
+
     /// Whether content was seen: text, thinking or a tool call. From here on the answer is committed.
     pub const fn has_content(&self) -> bool {
         self.has_content

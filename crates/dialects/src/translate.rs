@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use domain::{Dialect, Operation, Surface, Usage};
+use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
 use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Neighbours, Request, results_behind_calls};
@@ -18,6 +18,7 @@ use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
 use crate::tasks::SoundTap;
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
+mod beginning;
 mod coder;
 mod count;
 mod embeddings;
@@ -29,6 +30,7 @@ mod resume;
 mod thread;
 mod wanted;
 
+pub use beginning::Beginning;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
@@ -451,6 +453,16 @@ impl Transcoder {
         }
     }
 
+    /// How the provider says that the answer failed, if it does.
+    pub fn failed(&self) -> Option<FailureClass> {
+        let seen = match self {
+            Self::Passthrough(tap) => tap.seen(),
+            Self::Sound(_) => return None,
+            Self::Translate(translation) => translation.tap.seen(),
+        };
+        seen.failure.as_ref().map(|failure| failure.class)
+    }
+
     /// See [`StreamTap::lacks_only_its_terminator`].
     pub fn lacks_only_its_terminator(&self) -> Option<bool> {
         match self {
@@ -564,7 +576,12 @@ impl Translation {
     }
 
     fn finish(&mut self, clean_end: bool) -> StreamEnd {
-        let last = match self.tap.finish(clean_end) {
+        let end = match &self.thread {
+            // Nobody may say more behind its end; so that it is no break.
+            Some(_) if !clean_end => self.tap.finish_cut(),
+            _ => self.tap.finish(clean_end),
+        };
+        let last = match end {
             StreamEnd::Complete { last } => last,
             incomplete @ StreamEnd::Incomplete { .. } => return incomplete,
         };

@@ -21,12 +21,13 @@ pub struct AttemptRecord {
     /// The status it answered, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Why it failed; absent where it served.
+    /// Why it failed, also where that was in the middle of its answer; absent where it served to the end, or to the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureClass>,
     /// Milliseconds from the call's start to the try's.
     pub started_ms: u32,
-    /// Milliseconds that the try took, up to its answer's head or its failure.
+    /// Milliseconds that the try took, up to the end of its answer or its failure. (When a stream's first content came is in
+    /// the receipt.)
     pub took_ms: u32,
     /// The format that the upstream was asked in, where it is not the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

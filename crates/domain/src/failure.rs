@@ -34,6 +34,9 @@ pub enum FailureClass {
     /// The target speaks another format, in which the request cannot be said. Nothing was sent, and nobody is to blame
     /// but the request.
     Untranslatable,
+    /// The target was asked to go on with an answer that another had begun, and does not: it refuses what we made of the
+    /// request, or its answer does not fit. It was sent and counts; nobody is to blame but us who asked.
+    Unfit,
 }
 
 impl FailureClass {
@@ -51,6 +54,7 @@ impl FailureClass {
             Self::Overloaded => "overloaded",
             Self::Nonsense => "nonsense",
             Self::Untranslatable => "untranslatable",
+            Self::Unfit => "unfit",
         }
     }
 }

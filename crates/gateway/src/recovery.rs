@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use dialects::Standing;
+use dialects::{Beginning, Standing};
 use domain::declaration::RefusalCause;
 use domain::snapshot::{Route, Target};
 use domain::{Failure, FailureClass, Fault, Operation, Recovered, Snapshot, Surface, Timestamp};
@@ -27,13 +27,13 @@ use crate::translation;
 /// What the next try is to go on with.
 #[derive(Debug)]
 pub(crate) struct Resumption {
-    /// What was told; empty: the answer begins again.
-    pub(crate) told: String,
+    /// What was told; nothing: the answer begins again.
+    pub(crate) beginning: Beginning,
 }
 
 impl Resumption {
     const fn how(&self) -> Recovered {
-        if self.told.is_empty() {
+        if self.beginning.told.is_empty() {
             Recovered::Restarted
         } else {
             Recovered::Continued
@@ -75,7 +75,13 @@ fn may_take(target: &Target, surface: Surface, told: &str) -> bool {
 }
 
 /// What can be gone on with of an answer that broke off like this; `None`: nothing, for the reason that is logged.
-pub(crate) fn resumption(call: &Call, streamed: &Streamed, failure: &Failure, before: u32) -> Option<Resumption> {
+pub(crate) fn resumption(
+    call: &Call,
+    streamed: &Streamed,
+    choice: Choice,
+    failure: &Failure,
+    before: u32,
+) -> Option<Resumption> {
     if !streamed.tap.is_recoverable() || before >= RECOVERIES_MAX {
         return None;
     }
@@ -83,20 +89,33 @@ pub(crate) fn resumption(call: &Call, streamed: &Streamed, failure: &Failure, be
     if matches!(failure.status, Some(400 | 404 | 413 | 422)) {
         return None;
     }
-    let told = match streamed.tap.standing() {
-        Standing::Silent => Ok(String::new()),
-        Standing::Spoken(told) => {
-            let forbids = call.question.as_ref().and_then(|question| question.forbids_prefill());
-            forbids.map_or(Ok(told), Err)
-        }
-        Standing::Lost(why) => Err(why),
+    let beginning = match (streamed.tap.standing(), &call.question) {
+        (Standing::Silent, _) => Ok(Beginning::default()),
+        (Standing::Spoken(told), Some(question)) => question.beginning(told, has_repeated(call, choice)),
+        (Standing::Spoken(_), None) => Err("its request was not read"),
+        (Standing::Lost(why), _) => Err(why),
     };
-    match told {
-        Ok(told) => Some(Resumption { told }),
+    match beginning {
+        Ok(beginning) => Some(Resumption { beginning }),
         Err(why) => {
             tracing::debug!(call = %call.settlement.call, why, "an answer that broke off cannot be gone on with");
             None
         }
+    }
+}
+
+/// Whether the models of a target are known to say once more what they are given of their answer.
+pub(crate) fn repeats(route: &Route, choice: Choice) -> bool {
+    let target = route.targets.get(choice.target);
+    target.is_some_and(|target| target.upstream.provider.quirks.repeats_prefill)
+}
+
+/// Whether what was told may begin with what the client began: who told the first of it decides.
+fn has_repeated(call: &Call, choice: Choice) -> bool {
+    let before = call.resumption.as_deref().map(|resumption| &resumption.beginning);
+    match before.filter(|beginning| !beginning.told.is_empty()) {
+        Some(beginning) => beginning.holds_own,
+        None => repeats(&call.route, choice),
     }
 }
 
@@ -114,7 +133,7 @@ pub(crate) async fn search(
     let surface = call.surface();
     {
         let (board, now, rng) = (&call.gateway.board, call.gateway.clock.now(), &mut rand::rng());
-        let takes = |target: &Target| may_take(target, surface, &resumption.told);
+        let takes = |target: &Target| may_take(target, surface, &resumption.beginning.told);
         exchange
             .attempts
             .broke_off(&route, exchange.choice, &failure, takes, board, now, rng);
@@ -206,6 +225,6 @@ fn unfit(answer: &Answer) -> Failure {
     };
     Failure {
         status,
-        ..Failure::new(FailureClass::Untranslatable, detail)
+        ..Failure::new(FailureClass::Unfit, detail)
     }
 }

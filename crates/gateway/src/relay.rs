@@ -580,9 +580,11 @@ impl Streaming {
 
     /// Settles, and says what goes out last.
     fn close(mut self, end: End) -> Closed {
+        let failed = self.failed(&end);
+        self.call.settlement.stream_ended(failed);
         let (ending, fault, last) = match end {
             // The provider's own word that the answer failed is passed on as it wrote it.
-            End::Complete { last } if self.streamed.tap.report().failure.is_some() => {
+            End::Complete { last } if failed.is_some() => {
                 self.blame();
                 (Ending::UpstreamGone, None, last)
             }
@@ -635,6 +637,16 @@ impl Streaming {
             call,
             next_number,
             is_whole,
+        }
+    }
+
+    /// What the upstream did wrong, if it ended like this.
+    fn failed(&self, end: &End) -> Option<FailureClass> {
+        match end {
+            End::Complete { .. } => self.streamed.tap.failed(),
+            End::Broken(why) => Some(failure_of(why).class),
+            End::Limit(fault) => (fault.kind == FaultKind::UpstreamTimeout).then_some(FailureClass::Silence),
+            End::Unread(_) => None,
         }
     }
 
@@ -723,6 +735,7 @@ impl Drop for Relay {
         } else {
             (Ending::ClientGone, None)
         };
+        streaming.call.settlement.stream_ended(None);
         if let Some(Err(_)) = streaming.settle_or_hand_over(ending, error) {
             tracing::error!(call = %streaming.call.settlement.call, "the receipt of an abandoned stream could not be journalled");
         }

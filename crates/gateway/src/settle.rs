@@ -12,8 +12,8 @@ use std::time::Instant;
 use dialects::{Report, UsageReport};
 use domain::snapshot::{Credential, Key, Route, Target, User};
 use domain::{
-    AttemptRecord, Broke, CallId, CredentialId, Ending, Failure, Fault, FaultKind, Job, KeyId, Money, Operation,
-    Policy, Receipt, Surface, Timestamp, Units, UsageSource,
+    AttemptRecord, Broke, CallId, CredentialId, Ending, Failure, FailureClass, Fault, FaultKind, Job, KeyId, Money,
+    Operation, Policy, Receipt, Surface, Timestamp, Units, UsageSource,
 };
 use metering::charge::{self, Charge, Reported};
 use metering::estimate::{self, Steps};
@@ -57,13 +57,21 @@ pub(crate) struct Settlement {
     pub(crate) attempts: Vec<AttemptRecord>,
     /// The attempt that is under way, and when it began.
     pub(crate) trying: Option<(Choice, u32)>,
-    /// What those of them cost that broke off and were gone on with.
-    broke: Vec<Money>,
+    /// Those of them that broke off and were gone on with.
+    broke: Vec<BrokenOff>,
     /// What there is to know of two attempts beside each other; nothing for nearly every call.
     pair: Option<Box<Pair>>,
     /// What the decision was made from, where it may be kept.
     pub(crate) trace: Option<Box<Trace>>,
     open: bool,
+}
+
+/// An attempt that broke off, and what the next one makes of it.
+#[derive(Clone, Copy, Debug)]
+struct BrokenOff {
+    cost: Money,
+    /// Bytes of what was told so far, which the next attempt is given as part of its prompt.
+    told_bytes: u64,
 }
 
 /// A hold that grows with the output of a stream whose client gave no bound.
@@ -336,9 +344,9 @@ impl Settlement {
         }
     }
 
-    /// The attempt that served broke off, and another is sought to go on with its answer. What it used is recorded with it;
-    /// nobody is charged for it.
-    pub(crate) fn broke_off(&mut self, served: Served<'_>, failure: &Failure) {
+    /// The attempt that served broke off, and another is sought to go on with its answer, of which these bytes were told.
+    /// What it used is recorded with it; nobody is charged for it.
+    pub(crate) fn broke_off(&mut self, served: Served<'_>, failure: &Failure, told_bytes: u64) {
         let charge = self.charge(&Outcome {
             ending: Ending::UpstreamGone,
             status: 200,
@@ -346,7 +354,8 @@ impl Settlement {
             first_content: None,
             error: None,
         });
-        self.broke.push(charge.cost);
+        let cost = charge.cost;
+        self.broke.push(BrokenOff { cost, told_bytes });
         let elapsed_ms = self.elapsed_ms();
         let Some(last) = self.attempts.last_mut() else { return };
         tracing::warn!(
@@ -360,6 +369,16 @@ impl Settlement {
             usage_source: charge.source,
             cost: charge.cost,
         }));
+    }
+
+    /// The stream of the attempt that serves has ended, well or in a failure. One that failed before is left as it is.
+    pub(crate) fn stream_ended(&mut self, failure: Option<FailureClass>) {
+        let elapsed_ms = self.elapsed_ms();
+        let Some(last) = self.attempts.last_mut().filter(|last| last.failure.is_none()) else {
+            return;
+        };
+        last.failure = failure;
+        last.took_ms = elapsed_ms.saturating_sub(last.started_ms);
     }
 
     /// Nobody went on with it: the call ends with the attempt that broke off, and is the record of what it used.
@@ -390,7 +409,7 @@ impl Settlement {
         charge.cost = self
             .broke
             .iter()
-            .fold(charge.cost + self.given_up(), |sum, cost| sum + *cost);
+            .fold(charge.cost + self.given_up(), |sum, broke| sum + broke.cost);
         let receipt = self.receipt(outcome, &charge, finished_at, took_ms);
         let appended = self.gateway.journal.append(&receipt.to_json());
         self.gateway.metrics.call_ended(
@@ -471,6 +490,7 @@ impl Settlement {
             content_bytes: served.report.content_bytes,
             sound_tokens: served.sound_tokens,
             body_bytes: self.body_bytes as u64,
+            begun_bytes: self.broke.last().map_or(0, |broke| broke.told_bytes),
             units: self.units.as_deref(),
             price: price.as_deref(),
             service_tier: served.report.service_tier.as_deref(),

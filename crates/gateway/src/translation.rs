@@ -75,12 +75,12 @@ pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Enc
     let told = match call
         .resumption
         .as_deref()
-        .filter(|resumption| !resumption.told.is_empty())
+        .filter(|resumption| !resumption.beginning.told.is_empty())
     {
         None => question.encode(dialect, &described(target)),
-        Some(Resumption { told }) => {
-            let tokens = estimate::output_tokens(told.len() as u64);
-            question.encode_rest(dialect, &described(target), told, tokens)
+        Some(Resumption { beginning }) => {
+            let tokens = estimate::output_tokens(beginning.told.len() as u64);
+            question.encode_rest(dialect, &described(target), beginning, tokens)
         }
     };
     told.map_err(|error| untranslatable(&error))

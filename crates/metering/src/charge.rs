@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     pub sound_tokens: u64,
     /// Length of the request's body.
     pub body_bytes: u64,
+    /// Bytes of text, told by an attempt that broke off, which were part of the prompt of the one that went on.
+    pub begun_bytes: u64,
     /// What a task asks for, by the piece; `None` for everything that is measured in tokens alone.
     pub units: Option<&'a Units>,
     /// The price, where one is known.
@@ -193,7 +195,7 @@ fn estimated(facts: &Facts<'_>) -> Usage {
         0
     };
     Usage {
-        input: input_tokens(facts.body_bytes),
+        input: input_tokens(facts.body_bytes).saturating_add(output_tokens(facts.begun_bytes)),
         output,
         output_audio: facts.sound_tokens.min(output),
         ..Usage::default()

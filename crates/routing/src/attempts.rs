@@ -257,7 +257,7 @@ impl Attempts {
                 self.pass();
                 Phase::Choosing
             }
-            FailureClass::Untranslatable => Phase::Choosing,
+            FailureClass::Untranslatable | FailureClass::Unfit => Phase::Choosing,
             FailureClass::RateLimited => {
                 if !self
                     .resting

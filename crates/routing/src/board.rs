@@ -413,7 +413,7 @@ impl Board {
 
     fn blame(&self, tried: Tried<'_>, failure: &Failure, canary: Option<&Canary>, now: Timestamp, rng: &mut impl Rng) {
         let upstream = tried.upstream;
-        if failure.class == FailureClass::Untranslatable {
+        if matches!(failure.class, FailureClass::Untranslatable | FailureClass::Unfit) {
             return;
         }
         if is_the_upstreams(failure.class) {
@@ -575,7 +575,8 @@ const fn is_the_upstreams(class: FailureClass) -> bool {
         | FailureClass::OutOfCredit
         | FailureClass::CreditShort
         | FailureClass::Auth
-        | FailureClass::Untranslatable => false,
+        | FailureClass::Untranslatable
+        | FailureClass::Unfit => false,
     }
 }
 

@@ -503,6 +503,7 @@ impl World {
             content_bytes: state.relayed * 3,
             sound_tokens: 0,
             body_bytes: state.script.body_bytes,
+            begun_bytes: 0,
             units: None,
             price: Some(&self.price),
             service_tier: None,

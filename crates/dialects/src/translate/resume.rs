@@ -4,6 +4,7 @@ use bytes::Bytes;
 use domain::Dialect;
 use serde_json::Value;
 
+use super::beginning::Beginning;
 use super::thread::{Standing, Thread};
 use super::{Encoded, Kind, Question, Target, Transcoder, Translation, written};
 use crate::hub::{BadRequest, Content, Extra, Losses, Message, OutputFormat, Part, Request, Role, ToolChoice};
@@ -32,7 +33,22 @@ impl Question {
         }
     }
 
-    /// Tells it in an upstream's dialect, with `told` as what the model has said already. The model is not asked to think
+    /// What the next model is given as the beginning of the answer of which `told` was told. `is_repeated`: who told it is
+    /// known to say once more what it was given.
+    ///
+    /// # Errors
+    /// Why nobody can go on with it.
+    pub fn beginning(&self, told: String, is_repeated: bool) -> Result<Beginning, &'static str> {
+        if let Some(why) = self.forbids_prefill() {
+            return Err(why);
+        }
+        match &self.asked {
+            Kind::Conversation(request) => Beginning::new(request, told, is_repeated),
+            _ => Err("it is no conversation"),
+        }
+    }
+
+    /// Tells it in an upstream's dialect, with this as what the model has said already. The model is not asked to think
     /// again: with thinking, providers refuse to be given the beginning
     /// (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking>).
     ///
@@ -42,7 +58,7 @@ impl Question {
         &self,
         dialect: Dialect,
         target: &Target<'_>,
-        told: &str,
+        beginning: &Beginning,
         told_tokens: u64,
     ) -> Result<Encoded, BadRequest> {
         let Kind::Conversation(request) = &self.asked else {
@@ -57,7 +73,7 @@ impl Question {
         );
         rest.max_output = rest.max_output.map(|bound| bound.saturating_sub(told_tokens).max(1));
         let mark = Some(&*target.quirks.prefill_mark).filter(|mark| dialect == Dialect::OpenaiChat && !mark.is_empty());
-        begin_with(&mut rest, told, mark);
+        begin_with(&mut rest, beginning, mark);
         let body = written(dialect, rest, target, &mut losses)?;
         Ok(Encoded {
             body: body.to_string().into(),
@@ -67,7 +83,8 @@ impl Question {
 }
 
 /// Puts the beginning of the answer at the end of the conversation; behind one that the client has put there itself.
-fn begin_with(request: &mut Request, told: &str, mark: Option<&str>) {
+fn begin_with(request: &mut Request, beginning: &Beginning, mark: Option<&str>) {
+    let added = beginning.added();
     let is_begun = request.messages.last().is_some_and(|last| last.role == Role::Assistant);
     if !is_begun {
         request.messages.push(Message::new(Role::Assistant, Vec::new()));
@@ -76,8 +93,13 @@ fn begin_with(request: &mut Request, told: &str, mark: Option<&str>) {
         return;
     };
     match last.parts.last_mut().map(|part| &mut part.content) {
-        Some(Content::Text { text, .. }) => text.push_str(told),
-        _ => last.parts.push(Part::text(told)),
+        Some(Content::Text { text, .. }) => {
+            if beginning.holds_own {
+                text.truncate(text.trim_end().len());
+            }
+            text.push_str(added);
+        }
+        _ => last.parts.push(Part::text(added)),
     }
     if let Some(mark) = mark {
         if last.extra.origin != Some(Dialect::OpenaiChat) {
@@ -93,8 +115,14 @@ fn begin_with(request: &mut Request, told: &str, mark: Option<&str>) {
 impl Transcoder {
     /// A translation that can be taken up by another stream, see [`Transcoder::resume`].
     pub fn recoverable(tap: StreamTap, to: Dialect, reply: super::Reply) -> Self {
+        let is_same = tap.surface().dialect == to;
         let mut transcoder = Self::translate(tap, to, reply);
         if let Self::Translate(translation) = &mut transcoder {
+            translation.losses.note_if(
+                is_same,
+                "what only this format says",
+                "the stream is told anew so that it can be gone on with (`recovery`)",
+            );
             translation.thread = Some(Box::default());
         }
         transcoder
@@ -109,6 +137,8 @@ impl Transcoder {
     pub fn standing(&self) -> Standing {
         match self {
             Self::Translate(translation) => match &translation.thread {
+                // The thread has not seen this: its event is held back.
+                Some(_) if translation.tap.has_stopped() => Standing::Lost("it had come to its end"),
                 Some(thread) => thread.standing(),
                 None => Standing::Lost("it was not watched"),
             },
@@ -121,18 +151,31 @@ impl Transcoder {
         matches!(self, Self::Translate(translation) if translation.thread.is_some())
     }
 
-    /// Goes on with what `next` has listened to and will hear: from now on this is that stream, in the same answer. What may
-    /// go to the client now is appended to `out`. If that stream has ended already, its end is returned.
-    pub fn resume(&mut self, next: Self, is_repeated: bool, out: &mut Vec<Bytes>) -> Option<StreamEnd> {
+    /// Goes on with what `next` has listened to and will hear: from now on this is that stream, in the same answer, which it
+    /// was given this beginning of. `is_repeated`: it is known to say that once more. What may go to the client now is
+    /// appended to `out`. If that stream has ended already, its end is returned.
+    pub fn resume(
+        &mut self,
+        next: Self,
+        beginning: &Beginning,
+        is_repeated: bool,
+        out: &mut Vec<Bytes>,
+    ) -> Option<StreamEnd> {
         let (Self::Translate(own), Self::Translate(next)) = (self, next) else {
             return None;
         };
-        own.resume(*next, is_repeated, out)
+        own.resume(*next, beginning, is_repeated, out)
     }
 }
 
 impl Translation {
-    fn resume(&mut self, next: Self, is_repeated: bool, out: &mut Vec<Bytes>) -> Option<StreamEnd> {
+    fn resume(
+        &mut self,
+        next: Self,
+        beginning: &Beginning,
+        is_repeated: bool,
+        out: &mut Vec<Bytes>,
+    ) -> Option<StreamEnd> {
         let Self {
             tap,
             framing,
@@ -145,7 +188,7 @@ impl Translation {
             ..
         } = next;
         if let Some(thread) = &mut self.thread {
-            thread.join(is_repeated);
+            thread.join(beginning.whole(), is_repeated);
         }
         self.back = self.tools.back_from(tap.surface().dialect);
         (self.tap, self.framing, self.decoder) = (tap, framing, decoder);
@@ -174,7 +217,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::translate::Asked;
+    use crate::stream::TapOptions;
+    use crate::translate::{Asked, Reply};
 
     fn question(from: Dialect, body: &Value) -> Question {
         let asked = Asked {
@@ -196,7 +240,8 @@ mod tests {
             include_usage: false,
             quirks,
         };
-        let encoded = question.encode_rest(to, &target, "The sky", 30).unwrap();
+        let beginning = question.beginning("The sky".to_owned(), false).unwrap();
+        let encoded = question.encode_rest(to, &target, &beginning, 30).unwrap();
         (serde_json::from_slice(&encoded.body).unwrap(), encoded.losses.len())
     }
 
@@ -268,6 +313,58 @@ mod tests {
         let messages = body["messages"].as_array().unwrap();
         assert_eq!(messages.len(), 2, "{body}");
         assert_eq!(messages[1]["content"][0]["text"], "Well: The sky", "{body}");
+    }
+
+    #[test]
+    fn a_beginning_of_the_clients_own_that_was_said_once_more_stands_there_once() {
+        let begun =
+            json!({"messages": [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "Well: "}]});
+        let question = question(Dialect::AnthropicMessages, &anthropic(&begun));
+        let target = Target {
+            model: "m",
+            max_output: 0,
+            thinks: None,
+            include_usage: false,
+            quirks: &Quirks::default(),
+        };
+        let given = |told: &str, is_repeated| {
+            let beginning = question.beginning(told.to_owned(), is_repeated).unwrap();
+            let encoded = question.encode_rest(Dialect::AnthropicMessages, &target, &beginning, 30);
+            let body: Value = serde_json::from_slice(&encoded.unwrap().body).unwrap();
+            let text = body["messages"][1]["content"][0]["text"].as_str().unwrap().to_owned();
+            assert_eq!(text, beginning.whole(), "what may be said once more is what was given");
+            text
+        };
+        assert_eq!(given("Well: The sky", true), "Well: The sky");
+        assert_eq!(given("The sky", true), "Well: The sky", "it was not said once more");
+        assert_eq!(
+            given("Well: The sky", false),
+            "Well: Well: The sky",
+            "the model's own word"
+        );
+        for (told, is_repeated, is_possible) in [("We", true, false), ("Well:", true, false), ("We", false, true)] {
+            let beginning = question.beginning(told.to_owned(), is_repeated);
+            assert_eq!(beginning.is_ok(), is_possible, "{told} {is_repeated}");
+        }
+    }
+
+    #[test]
+    fn what_the_format_alone_says_is_named_as_lost() {
+        let surface = |dialect| Surface::new(Operation::Chat, dialect);
+        let losses = |from, to| {
+            let tap = StreamTap::new(TapOptions {
+                surface: surface(from),
+                hide_usage_chunk: false,
+                json_array: false,
+            });
+            Transcoder::recoverable(tap, to, Reply::default()).losses().len()
+        };
+        assert_eq!(
+            losses(Dialect::Gemini, Dialect::Gemini),
+            1,
+            "else it would pass through"
+        );
+        assert_eq!(losses(Dialect::Gemini, Dialect::OpenaiChat), 0, "told anew in any case");
     }
 
     #[test]

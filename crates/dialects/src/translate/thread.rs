@@ -81,18 +81,17 @@ impl Thread {
         self.lost = Some(why);
     }
 
-    /// What comes from now on is the rest of the answer, from another stream. `is_repeated`: the model is known to say the
-    /// beginning once more.
-    pub(crate) fn join(&mut self, is_repeated: bool) {
+    /// What comes from now on is the rest of the answer, from another stream, whose model was given `begun` as the beginning.
+    /// `is_repeated`: it is known to say that once more.
+    pub(crate) fn join(&mut self, begun: String, is_repeated: bool) {
         let spoken = self.told.trim_end().len();
-        let expected = self.told.get(..spoken).unwrap_or_default();
-        let may_echo = spoken >= if is_repeated { 1 } else { ECHO_MIN };
+        let may_echo = begun.len() >= if is_repeated { 1 } else { ECHO_MIN };
         self.joint = Some(Joint {
             base: self.free,
             merged: None,
             texts: Vec::new(),
             echo: may_echo.then(|| Echo {
-                expected: expected.to_owned(),
+                expected: begun,
                 heard: String::new(),
             }),
             owed: self.told.get(spoken..).unwrap_or_default().to_owned(),

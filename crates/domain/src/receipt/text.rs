@@ -376,6 +376,7 @@ mod tests {
             FailureClass::Overloaded,
             FailureClass::Nonsense,
             FailureClass::Untranslatable,
+            FailureClass::Unfit,
         ]));
         let translated = (
             prop::option::of(prop::sample::select(Dialect::ALL.to_vec())),

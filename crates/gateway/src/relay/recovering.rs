@@ -101,9 +101,11 @@ impl Interrupted {
             Ok((choice, _, (_, Answer::Stream(next), open))) => {
                 exchange.go_on(choice, open);
                 let next = *next;
-                let target = call.route.targets.get(choice.target);
-                let is_repeated = target.is_some_and(|target| target.upstream.provider.quirks.repeats_prefill);
-                let last = streamed.tap.resume(next.tap, is_repeated, &mut streamed.ready);
+                let is_repeated = recovery::repeats(&call.route, choice);
+                let resumption = call.resumption.as_deref();
+                let beginning = resumption.map(|resumption| resumption.beginning.clone());
+                let begun = beginning.unwrap_or_default();
+                let last = streamed.tap.resume(next.tap, &begun, is_repeated, &mut streamed.ready);
                 (streamed.source, streamed.state) = (next.source, next.state);
                 streamed.end = last.or(next.end);
                 blamed = false;
@@ -132,12 +134,14 @@ impl Streaming {
             }
             End::Complete { .. } | End::Limit(_) | End::Unread(_) => return Err((self, end)),
         };
-        let Some(resumption) = recovery::resumption(&self.call, &self.streamed, &failure, self.recoveries) else {
+        let (choice, before) = (self.exchange.choice, self.recoveries);
+        let Some(resumption) = recovery::resumption(&self.call, &self.streamed, choice, &failure, before) else {
             return Err((self, end));
         };
         let route = Arc::clone(&self.call.route);
         if let Some(served) = self.served(&route) {
-            self.call.settlement.broke_off(served, &failure);
+            let told_bytes = resumption.beginning.told.len() as u64;
+            self.call.settlement.broke_off(served, &failure, told_bytes);
         }
         let Self {
             call,

@@ -55,6 +55,7 @@ fn facts(price: &Price) -> Facts<'_> {
         content_bytes: 350,
         sound_tokens: 0,
         body_bytes: 500,
+        begun_bytes: 0,
         units: None,
         price: Some(price),
         service_tier: None,
@@ -116,6 +117,22 @@ fn embeddings_have_no_output() {
     let charge = charge(&embeddings);
     assert_eq!((charge.usage.input, charge.usage.output), (100, 0));
     assert_eq!(charge.charged, dollars("0.0001"));
+}
+
+#[test]
+fn what_was_told_before_is_prompt_where_another_goes_on() {
+    let price = price();
+    let begun = Facts {
+        begun_bytes: 70,
+        ..facts(&price)
+    };
+    let usage = |reported| charge(&Facts { reported, ..begun }).usage;
+    assert_eq!(
+        usage(Reported::None).input,
+        120,
+        "100 of the request and 20 of the text"
+    );
+    assert_eq!(usage(Reported::Possible(USED)), USED, "who reports has counted it");
 }
 
 #[test]
@@ -405,7 +422,7 @@ proptest! {
         let [hold_ran_out, status_ok, relayed_content, bill_abandoned] = flags;
         let facts = Facts {
             operation, ending, hold_ran_out, status_ok, reported, relayed_content, bill_abandoned, policy,
-            content_bytes: bytes.0, sound_tokens: 0, body_bytes: bytes.1, units: None,
+            content_bytes: bytes.0, sound_tokens: 0, body_bytes: bytes.1, begun_bytes: bytes.0, units: None,
             price: priced.then_some(&price), service_tier: None, hold: Money::from_nanos(hold),
         };
         let charge = charge(&facts);

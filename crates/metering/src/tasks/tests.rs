@@ -127,6 +127,7 @@ fn ended(
         content_bytes: 0,
         sound_tokens: 0,
         body_bytes: 100,
+        begun_bytes: 0,
         units: Some(units),
         price,
         service_tier: None,

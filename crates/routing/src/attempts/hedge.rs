@@ -129,7 +129,8 @@ impl Attempts {
             FailureClass::Auth
             | FailureClass::OutOfCredit
             | FailureClass::CreditShort
-            | FailureClass::Untranslatable => {}
+            | FailureClass::Untranslatable
+            | FailureClass::Unfit => {}
             FailureClass::Silence => self.trouble(upstream, choice).silent = true,
             FailureClass::Nonsense => {
                 self.trouble(upstream, choice);

@@ -38,6 +38,10 @@ impl Verdict {
             self.untranslatable = Some(failure.detail.clone());
             return;
         }
+        // What the client asked was something else.
+        if failure.class == FailureClass::Unfit {
+            return;
+        }
         if self.last.is_none_or(|last| tells(failure.class) || !tells(last.class)) {
             self.last = Some(Telling {
                 class: failure.class,
@@ -98,7 +102,8 @@ impl Verdict {
                 FailureClass::Auth
                 | FailureClass::OutOfCredit
                 | FailureClass::CreditShort
-                | FailureClass::Untranslatable,
+                | FailureClass::Untranslatable
+                | FailureClass::Unfit,
                 _,
             ) => (
                 FaultKind::Unavailable,

@@ -214,12 +214,13 @@ fn what_was_not_sent_is_not_counted() {
         FailureClass::Untranslatable,
         FailureClass::Connect,
         FailureClass::RateLimited,
+        FailureClass::Unfit,
     ] {
         Call::new(&route, &board).run(|try_, _, _| if try_ == 0 { Err(failure(class)) } else { Ok(()) });
     }
-    // The call that could not be said was not tried again; the other two were answered in the end, one of them after a
-    // refusal that its provider counted.
-    assert_eq!(board.credentials(START)[0].uses_today, 3);
+    // The call that could not be said was not tried again; the next two were answered in the end, one of them after a
+    // refusal that its provider counted; and so it did what did not fit.
+    assert_eq!(board.credentials(START)[0].uses_today, 4);
 }
 
 #[test]

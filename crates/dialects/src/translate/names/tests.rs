@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::coder::StreamEncoder;
-use super::super::{Asked, Question, Target, Transcoder};
+use super::super::{Asked, Beginning, Question, Target, Transcoder};
 use super::*;
 use crate::hub::{Choice, Losses, Stop, StopReason, Tool, ToolCall};
 use crate::stream::{StreamEnd, StreamTap, TapOptions};
@@ -267,7 +267,11 @@ fn an_answer_that_is_taken_up_elsewhere_has_the_names_of_there() {
     let (wire, tap) = calls(Dialect::AnthropicMessages, &[anthropic]);
     let (mut next, mut out) = (Transcoder::listening(tap), Vec::new());
     next.push(wire.into(), &mut out);
-    assert!(transcoder.resume(next, false, &mut out).is_none());
+    assert!(
+        transcoder
+            .resume(next, &Beginning::default(), false, &mut out)
+            .is_none()
+    );
     assert!(matches!(transcoder.finish(true), StreamEnd::Complete { .. }));
     assert_eq!(called(&out.concat()), [long()]);
 }

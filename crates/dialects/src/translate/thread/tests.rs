@@ -3,7 +3,7 @@
 use domain::{Dialect, Operation, Surface};
 use proptest::prelude::*;
 
-use super::super::{Reply, StreamDecoder, StreamEnd, StreamTap, Transcoder};
+use super::super::{Beginning, Reply, StreamDecoder, StreamEnd, StreamTap, Transcoder};
 use super::*;
 use crate::hub::{Extra, Losses, Stop, StopReason, Thinking, ToolCall};
 use crate::stream::TapOptions;
@@ -71,7 +71,8 @@ fn joined(said: &[Event], is_repeated: bool, rest: Vec<Event>) -> Vec<Event> {
     for event in said {
         thread.push(event.clone(), &mut out);
     }
-    thread.join(is_repeated);
+    let begun = thread.told.trim_end().to_owned();
+    thread.join(begun, is_repeated);
     for event in rest {
         thread.push(event, &mut out);
     }
@@ -145,6 +146,21 @@ fn an_echo_is_dropped_where_it_is_known_or_long_enough() {
     }
 }
 
+/// The client's own beginning is part of what is said once more, and was not told by us.
+#[test]
+fn an_echo_begins_with_what_the_client_began() {
+    let mut thread = Thread::default();
+    let mut out = Vec::new();
+    for event in [start(), open(0, blank()), words(0, "The sky ")] {
+        thread.push(event, &mut out);
+    }
+    thread.join("Well: The sky".to_owned(), true);
+    for event in speech(&["Well: Th", "e sky", " is"]) {
+        thread.push(event, &mut out);
+    }
+    assert_eq!(text_of(&out), "The sky is");
+}
+
 #[test]
 fn what_is_no_echo_is_told_whole() {
     let long = "x1 ".repeat(40);
@@ -211,6 +227,14 @@ fn tap(dialect: Dialect) -> StreamTap {
     })
 }
 
+/// The beginning of an answer to a request that does not begin it itself.
+fn told(told: &str) -> Beginning {
+    Beginning {
+        told: told.to_owned(),
+        ..Beginning::default()
+    }
+}
+
 const FORMATS: [Dialect; 4] = [
     Dialect::OpenaiChat,
     Dialect::OpenaiResponses,
@@ -243,6 +267,31 @@ fn read(dialect: Dialect, told: &[u8]) -> String {
     text_of(&events)
 }
 
+/// Behind a stop reason nobody says more, although its event is held back while the connection may still bring another.
+#[test]
+fn what_was_said_to_its_end_is_whole_however_the_connection_ends() {
+    for from in [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::Gemini] {
+        for (to, half) in FORMATS.into_iter().flat_map(|to| [(to, ""), (to, "data: {\"ty")]) {
+            let mut events = stream_of(from, speech(&["The sky ", "is blue."]));
+            if from != Dialect::Gemini {
+                events.pop();
+            }
+            let mut transcoder = Transcoder::recoverable(tap(from), to, Reply::default());
+            let mut out = Vec::new();
+            for event in events {
+                transcoder.push(event.into(), &mut out);
+            }
+            transcoder.push(half.into(), &mut out);
+            assert!(matches!(transcoder.standing(), Standing::Lost(_)), "{from} {to}");
+            let StreamEnd::Complete { last } = transcoder.finish(false) else {
+                panic!("{from} {to}: it is whole");
+            };
+            out.push(last);
+            assert_eq!(read(to, &out.concat()), "The sky is blue.", "{from} {to}");
+        }
+    }
+}
+
 /// Gemini without `alt=sse`: one array, with one comma between any two elements.
 #[test]
 fn an_array_goes_on_as_one_array() {
@@ -261,7 +310,7 @@ fn an_array_goes_on_as_one_array() {
     }
     // It has ended before it is known that it goes on.
     assert!(matches!(listening.finish(true), StreamEnd::Complete { .. }));
-    let Some(StreamEnd::Complete { last }) = transcoder.resume(listening, false, &mut out) else {
+    let Some(StreamEnd::Complete { last }) = transcoder.resume(listening, &told("One"), false, &mut out) else {
         panic!("it is whole");
     };
     out.push(last);
@@ -299,6 +348,7 @@ proptest! {
             Standing::Lost(_) => return Ok(()),
         };
         prop_assert!(whole.starts_with(&told));
+        let beginning = self::told(&told);
         let rest = if is_repeated { whole.as_str() } else { &whole[told.len()..] };
         let rest: Vec<&str> = rest.split_inclusive(' ').collect();
         let mut listening = Transcoder::listening(tap(next));
@@ -309,7 +359,7 @@ proptest! {
             listening.push(event.clone().into(), &mut nothing);
         }
         prop_assert!(nothing.is_empty(), "nothing is told before it is known who goes on");
-        prop_assert_eq!(transcoder.resume(listening, is_repeated, &mut out), None);
+        prop_assert_eq!(transcoder.resume(listening, &beginning, is_repeated, &mut out), None);
         for event in late {
             transcoder.push(event.clone().into(), &mut out);
         }
