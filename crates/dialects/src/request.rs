@@ -54,8 +54,7 @@ pub struct RequestFacts {
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,
-    /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
-    /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
+    /// The most web searches that the provider may run for this answer and bill one by one.
     pub searches: u64,
     /// What a task asks for; `None` for everything else.
     pub units: Option<Box<Units>>,
@@ -429,6 +428,13 @@ impl RequestFacts {
         let kind = value.kind()?;
         let span = value.skip()?;
         Ok((kind == Kind::Bool).then(|| span.len() == b"true".len()))
+    }
+
+    /// Notes a search that knows no bound, if it is one.
+    pub(crate) const fn offer_search(&mut self, is_search: bool) {
+        if is_search {
+            self.searches = self.searches.saturating_add(SEARCHES_UNASKED_MAX);
+        }
     }
 
     /// Reads tools; `judge` tells from a tool's `type` what it is.

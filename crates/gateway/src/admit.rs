@@ -341,6 +341,7 @@ pub(crate) fn hold_bound(
             max_output: target.max_output,
             generates: surface.operation.generates(),
         };
+        bound.searches = bound.searches.max(u64::from(dialects::always_searches(&target.model)));
         let served = target.upstream.serving(surface).unwrap_or(surface);
         let params = target.upstream.params_of(served);
         if !params.is_empty() {

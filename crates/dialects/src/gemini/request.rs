@@ -7,6 +7,16 @@ use crate::json::{Cursor, Syntax};
 use crate::observation::is_filled;
 use crate::request::{Once, RequestFacts, ScanError};
 
+/// Tools that search and are billed by the piece.
+const SEARCHES: [&[u8]; 6] = [
+    b"googleSearch",
+    b"google_search",
+    b"googleSearchRetrieval",
+    b"google_search_retrieval",
+    b"enterpriseWebSearch",
+    b"enterprise_web_search",
+];
+
 /// Reads one top-level member.
 pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
     let slot = match key {
@@ -124,6 +134,7 @@ fn tools(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), Syntax>
             // An empty object switches a hosted tool on: `{"googleSearch": {}}`.
             let is_null = member.kind()? == crate::json::Kind::Null;
             facts.by_reference |= !by_client && !is_null;
+            facts.offer_search(!is_null && SEARCHES.contains(&key));
             member.skip().map(|_| ())
         })?;
         Ok::<(), Syntax>(())

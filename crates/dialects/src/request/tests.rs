@@ -198,12 +198,18 @@ fn bounds_the_searches_that_are_billed_one_by_one() {
             r#"{"name":"web_search","input_schema":{"type":"web_search","max_uses":5}}"#,
             0,
         ),
-        (CHAT, r#"{"type":"web_search"}"#, 0),
-        (RESPONSES, r#"{"type":"web_search"}"#, 0),
+        (CHAT, r#"{"type":"web_search"}"#, SEARCHES_UNASKED_MAX),
+        (RESPONSES, r#"{"type":"web_search_preview"}"#, SEARCHES_UNASKED_MAX),
+        (RESPONSES, r#"{"type":"file_search"}"#, 0),
+        (GEMINI, r#"{"googleSearch":{}}"#, SEARCHES_UNASKED_MAX),
+        (GEMINI, r#"{"google_search":null}"#, 0),
+        (GEMINI, r#"{"urlContext":{}}"#, 0),
     ] {
         let found = facts(surface, &format!(r#"{{"tools":[{tools}]}}"#));
         assert_eq!(found.searches, searches, "{tools}");
     }
+    let asked = facts(CHAT, r#"{"web_search_options":{}}"#);
+    assert_eq!(asked.searches, SEARCHES_UNASKED_MAX);
 }
 
 #[test]
