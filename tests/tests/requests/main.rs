@@ -10,6 +10,8 @@ mod listing;
 mod passthrough;
 mod paths;
 mod refusals;
+mod said_failures;
+mod searches;
 mod system_prompt;
 mod tcp;
 mod views;
