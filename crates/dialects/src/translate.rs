@@ -574,15 +574,19 @@ impl Translation {
         } else {
             sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
         };
-        if is_read.is_err() {
-            self.fault = Some(self.unreadable());
+        if let Err(nonsense) = is_read {
+            self.fault = Some(self.unreadable(&nonsense));
         }
         self.tell(told);
     }
 
     /// An event that is no part of an answer is the provider's word that it failed, or nonsense.
-    fn unreadable(&self) -> StreamFault {
-        match &self.tap.seen().failure {
+    fn unreadable(&self, nonsense: &Nonsense) -> StreamFault {
+        let said = match nonsense {
+            Nonsense::Error(failure) => Some(failure),
+            _ => None,
+        };
+        match self.tap.seen().failure.as_ref().or(said) {
             Some(failure) => StreamFault::ErrorEvent {
                 class: failure.class,
                 message: failure.message.clone(),
