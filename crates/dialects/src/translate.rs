@@ -268,8 +268,11 @@ pub(crate) fn translate_answer(
     report: &Report,
     reply: &Reply,
 ) -> Result<Encoded, Nonsense> {
-    let answer = read_answer(from, body, report)?;
+    let mut answer = read_answer(from, body, report)?;
     let mut losses = Losses::default();
+    if matches!(to, Dialect::AnthropicMessages | Dialect::Gemini) {
+        answer.drop_cut_calls(&mut losses);
+    }
     let told = match to {
         Dialect::OpenaiChat => openai_chat::encode::answer(answer, reply, &mut losses),
         Dialect::OpenaiResponses => openai_responses::encode::answer(answer, reply, &mut losses),

@@ -20,7 +20,7 @@ fn a_failure_under_a_200_has_the_status_that_it_stands_for() {
     let gateway = Setup::config(&config(&upstream, "defaults: {retries: 0}\n")).start();
     for (code, status) in [
         ("rate_limit_exceeded", 429),
-        ("server_error", 502),
+        ("server_error", 500),
         ("invalid_prompt", 400),
     ] {
         for client in [Format::Anthropic, Format::Gemini] {
