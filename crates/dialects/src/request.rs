@@ -54,6 +54,9 @@ pub struct RequestFacts {
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,
+    /// Whether it says what, of `OpenAI`'s two formats, only Chat Completions can say: stop sequences, several answers, seeds,
+    /// penalties, sound.
+    pub wants_chat: bool,
     /// The most web searches that the provider may run for this answer and bill one by one.
     pub searches: u64,
     /// What a task asks for; `None` for everything else.
@@ -205,6 +208,7 @@ impl Default for RequestFacts {
             keep: true,
             inline_media: 0,
             tools: false,
+            wants_chat: false,
             searches: 0,
             units: None,
             prompts: 1,

@@ -342,7 +342,7 @@ pub(crate) fn hold_bound(
             generates: surface.operation.generates(),
         };
         bound.searches = bound.searches.max(u64::from(dialects::always_searches(&target.model)));
-        let served = target.upstream.serving(surface).unwrap_or(surface);
+        let served = target.serving(surface, facts.wants_chat).unwrap_or(surface);
         let params = target.upstream.params_of(served);
         if !params.is_empty() {
             add_params(&mut bound, served, params);

@@ -213,7 +213,8 @@ pub(crate) async fn attempt(call: &mut Call, choice: Choice, deadline: Timestamp
     call.settlement.trying = Some((choice, started_ms));
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
-    let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
+    let asked = call.surface();
+    let served = target.serving(asked, call.facts.wants_chat).unwrap_or(asked);
     let mut losses = Vec::new();
     // What is fetched for the caller takes nothing of the time that the upstream has.
     let (prepared, begun) = if passes_through(call, served) {

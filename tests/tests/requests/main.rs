@@ -12,6 +12,7 @@ mod paths;
 mod refusals;
 mod said_failures;
 mod searches;
+mod surface;
 mod system_prompt;
 mod tcp;
 mod views;

@@ -213,6 +213,36 @@ fn bounds_the_searches_that_are_billed_one_by_one() {
 }
 
 #[test]
+fn knows_what_only_chat_can_say() {
+    for (surface, body, wants_chat) in [
+        (MESSAGES, r#"{"stop_sequences":["x"]}"#, true),
+        (MESSAGES, r#"{"stop_sequences":[],"temperature":1}"#, false),
+        (GEMINI, r#"{"generationConfig":{"candidateCount":2}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"candidateCount":1,"topP":1}}"#, false),
+        (GEMINI, r#"{"generation_config":{"seed":0}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"stopSequences":["x"]}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"frequencyPenalty":0.5}}"#, true),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"responseModalities":["TEXT","AUDIO"]}}"#,
+            true,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"audio/wav","data":"AAAA"}}]}]}"#,
+            true,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}]}"#,
+            false,
+        ),
+    ] {
+        assert_eq!(facts(surface, body).wants_chat, wants_chat, "{body}");
+    }
+}
+
+#[test]
 fn knows_what_is_in_the_body() {
     for (surface, body, media) in [
         (
