@@ -145,6 +145,13 @@ impl Question {
         })
     }
 
+    /// Says what the client itself gave as instructions, for formats whose answers repeat them.
+    pub fn repeat_instructions(&mut self, own: serde_json::Value) {
+        if let Some(known) = self.reply.echo.get_mut("instructions") {
+            *known = own;
+        }
+    }
+
     /// Says whether the answer will be kept, and what it continues.
     pub fn keep(&mut self, is_kept: bool, previous: Option<&str>) {
         self.reply.is_kept = is_kept;

@@ -40,6 +40,9 @@ pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
         created: call.started.0.div_euclid(1_000_000),
     };
     let mut question = Question::read(&asked, &call.body).map_err(|error| untranslatable(&error))?;
+    if let Some(own) = &call.instructions {
+        question.repeat_instructions(own.clone());
+    }
     let recalled = call.recalled.as_deref();
     let previous = recalled.and_then(|recalled| recalled.previous.as_deref());
     question.keep(recalled.is_some_and(|recalled| recalled.input.is_some()), previous);
