@@ -39,3 +39,20 @@ fn searches_are_charged_passed_through_and_translated() {
         assert_eq!(receipt["charged"], charged, "{client:?} at {model}: {receipt}");
     }
 }
+
+/// Anthropic's format has to have figures: where the upstream gave none, they are those that are billed.
+#[test]
+fn an_estimate_is_told_where_the_format_has_figures() {
+    let upstream = Upstream::start();
+    let gateway = Setup::config(&config(&upstream, "")).start();
+    let answer = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"gpt-4o","output":[
+        {"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"some words","annotations":[]}]}]}"#;
+    upstream.always(Behaviour::raw(200, &[("content-type", "application/json")], answer));
+    let response = Format::Anthropic.call("gpt-4o").bearer(CLIENT_KEY).send(&gateway.url());
+    assert_eq!(response.status(), 200, "{}", response.text());
+    let receipt = receipt_of(&gateway, &response);
+    let told = &response.json()["usage"];
+    assert!(told["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{told}");
+    assert_eq!(told["input_tokens"], receipt["usage"]["input"], "{receipt}");
+    assert_eq!(told["output_tokens"], receipt["usage"]["output"], "{receipt}");
+}

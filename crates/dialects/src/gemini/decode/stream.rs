@@ -125,7 +125,10 @@ impl Reader {
             word.is_some_and(|word| words::is_failure(word, candidate.has_call))
         };
         let first = self.candidates.values().next()?;
-        self.candidates.values().all(failed).then_some(first.finish.as_deref())?
+        self.candidates
+            .values()
+            .all(failed)
+            .then_some(first.finish.as_deref())?
     }
 
     /// After the last piece: citations, then the end of each candidate.
