@@ -503,7 +503,7 @@ fn arguments_that_are_no_object_are_kept() {
     );
     assert_eq!(
         told["contents"][0]["parts"][1]["functionCall"]["args"],
-        json!({"input": "[1]"})
+        json!({"arguments": "[1]"})
     );
     assert_eq!(lost, ["tool_call.arguments"]);
 }
