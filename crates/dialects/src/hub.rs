@@ -21,7 +21,7 @@ mod request;
 mod signature;
 mod tool;
 
-pub(crate) use answer::{Answer, Choice, Stop, StopReason};
+pub(crate) use answer::{Answer, CUT_CALL, Choice, Stop, StopReason};
 pub(crate) use collect::Collector;
 pub(crate) use event::{Delta, Event, weight};
 pub use fields::BadRequest;
@@ -30,8 +30,8 @@ pub use loss::Loss;
 pub(crate) use loss::Losses;
 pub(crate) use pairs::{Neighbours, results_behind_calls};
 pub(crate) use part::{
-    CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, Part, Source, Thinking,
-    ToolCall, ToolResult, nameless,
+    CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, NO_OBJECT, Part, Source,
+    Thinking, ToolCall, ToolResult, nameless,
 };
 pub(crate) use request::{
     Effort, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget, Verbosity,

@@ -37,6 +37,7 @@ mod openai_chat;
 mod openai_responses;
 mod provider_error;
 mod schema;
+mod searches;
 mod sequence;
 mod sse;
 mod usage;
@@ -47,7 +48,10 @@ pub use classify::{Allowance, Verdict, classify, refusal_cause};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_numbered, in_band_opening, refusal, retell_refusal};
-pub use request::{Edits, References, RequestFacts, ScanError, inject_system, needs, scan, scan_form};
+pub use request::{
+    Edits, References, RequestFacts, ScanError, inject_system, needs, own_instructions, scan, scan_form,
+};
+pub use searches::always_searches;
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};
 pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{

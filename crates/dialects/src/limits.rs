@@ -13,9 +13,12 @@ pub(crate) const CHOICES_MAX: usize = 256;
 /// Models beside the one that answered, in one answer.
 pub(crate) const SIDE_USAGE_MAX: usize = 64;
 
-/// Web searches expected of a tool that sets no `max_uses`: Anthropic pauses the turn after ten rounds of its own tools.
-/// A round may search more than once, which is rare; what goes beyond a hold is recorded as uncollected.
+/// Web searches expected of a tool that sets no `max_uses`, and of those that know no such bound: Anthropic pauses the
+/// turn after ten rounds of its own tools. A round may search more than once, which is rare; what goes beyond a hold is recorded as uncollected.
 pub(crate) const SEARCHES_UNASKED_MAX: u64 = 10;
+
+/// Different queries of one answer that are told apart. Answers have a handful.
+pub(crate) const QUERIES_MAX: usize = 256;
 
 /// Bytes of an error body that are read. Real ones stay below 4 KiB, pages of proxies below 64.
 pub(crate) const ERROR_BODY_MAX: usize = 64 * 1024;

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::answer::{Finish, Report, ReportedFailure};
 use crate::json::{Cursor, Kind, Syntax, Text, count};
 use crate::limits::{CHOICES_MAX, NAME_MAX};
+use crate::searches::Searches;
 use crate::stream::stencil::{Filling, Holes};
 use crate::usage::Tally;
 
@@ -20,6 +21,8 @@ pub(crate) struct Observation {
     pub(crate) report: Report,
     /// Token figures of the dialects that spread them over several events.
     pub(crate) tally: Tally,
+    /// Searches that are billed by the piece and that usage does not count.
+    pub(crate) searches: Searches,
     /// The choices seen and whether each has its finish reason.
     pub(crate) choices: Choices,
     /// Whether the model asked for a tool: some dialects finish with a plain "stop" then.

@@ -27,7 +27,7 @@ mod system;
 
 pub use needs::needs;
 pub use references::References;
-pub use system::inject_system;
+pub use system::{inject_system, own_instructions};
 
 /// What must be known of a request before it can be admitted and routed.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one request")]
@@ -56,8 +56,10 @@ pub struct RequestFacts {
     pub inline_media: u32,
     /// Whether tools are offered.
     pub tools: bool,
-    /// The most web searches that the provider may run for this answer and bill one by one. Only Anthropic's usage
-    /// counts them; where they are not counted they are not charged, so nothing needs to be held for them either.
+    /// Whether it says what, of `OpenAI`'s two formats, only Chat Completions can say: stop sequences, several answers, seeds,
+    /// penalties, sound.
+    pub wants_chat: bool,
+    /// The most web searches that the provider may run for this answer and bill one by one.
     pub searches: u64,
     /// What a task asks for; `None` for everything else.
     pub units: Option<Box<Units>>,
@@ -209,6 +211,7 @@ impl Default for RequestFacts {
             stores: false,
             inline_media: 0,
             tools: false,
+            wants_chat: false,
             searches: 0,
             units: None,
             prompts: 1,
@@ -432,6 +435,13 @@ impl RequestFacts {
         let kind = value.kind()?;
         let span = value.skip()?;
         Ok((kind == Kind::Bool).then(|| span.len() == b"true".len()))
+    }
+
+    /// Notes a search that knows no bound, if it is one.
+    pub(crate) const fn offer_search(&mut self, is_search: bool) {
+        if is_search {
+            self.searches = self.searches.saturating_add(SEARCHES_UNASKED_MAX);
+        }
     }
 
     /// Reads tools; `judge` tells from a tool's `type` what it is.

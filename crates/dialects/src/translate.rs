@@ -160,6 +160,13 @@ impl Question {
         })
     }
 
+    /// Says what the client itself gave as instructions, for formats whose answers repeat them.
+    pub fn repeat_instructions(&mut self, own: serde_json::Value) {
+        if let Some(known) = self.reply.echo.get_mut("instructions") {
+            *known = own;
+        }
+    }
+
     /// Says whether the answer will be kept, and what it continues.
     pub fn keep(&mut self, is_kept: bool, previous: Option<&str>) {
         self.reply.is_kept = is_kept;
@@ -289,8 +296,11 @@ pub(crate) fn translate_answer(
     report: &Report,
     reply: &Reply,
 ) -> Result<Encoded, Nonsense> {
-    let answer = read_answer(from, body, report, reply)?;
+    let mut answer = read_answer(from, body, report, reply)?;
     let mut losses = Losses::default();
+    if matches!(to, Dialect::AnthropicMessages | Dialect::Gemini) {
+        answer.drop_cut_calls(&mut losses);
+    }
     let told = match to {
         Dialect::OpenaiChat => openai_chat::encode::answer(answer, reply, &mut losses),
         Dialect::OpenaiResponses => openai_responses::encode::answer(answer, reply, &mut losses),
@@ -625,15 +635,19 @@ impl Translation {
         } else {
             sse::events(piece).try_for_each(|event| self.read(event.data.as_deref().unwrap_or_default()))
         };
-        if is_read.is_err() {
-            self.fault = Some(self.unreadable());
+        if let Err(nonsense) = is_read {
+            self.fault = Some(self.unreadable(&nonsense));
         }
         self.tell(told);
     }
 
     /// An event that is no part of an answer is the provider's word that it failed, or nonsense.
-    fn unreadable(&self) -> StreamFault {
-        match &self.tap.seen().failure {
+    fn unreadable(&self, nonsense: &Nonsense) -> StreamFault {
+        let said = match nonsense {
+            Nonsense::Error(failure) => Some(failure),
+            _ => None,
+        };
+        match self.tap.seen().failure.as_ref().or(said) {
             Some(failure) => StreamFault::ErrorEvent {
                 class: failure.class,
                 message: failure.message.clone(),

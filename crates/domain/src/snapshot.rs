@@ -29,8 +29,8 @@ use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, HedgeD
 use crate::limits::Limits;
 use crate::provider::AuthScheme;
 use crate::{
-    Capabilities, CapabilitySet, CredentialId, Forced, Groups, KeyId, NamePattern, Policy, Price, Provider, Secret,
-    Surface, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
+    Capabilities, CapabilitySet, CredentialId, Dialect, Forced, Groups, KeyId, NamePattern, Policy, Price, Provider,
+    Secret, Surface, SystemPrompt, SystemPromptDecl, Timestamp, UpstreamId, UserId,
 };
 
 /// A key's HMAC-SHA-256.
@@ -148,6 +148,20 @@ impl Upstream {
         let nearest = self.provider.translate_to.into_iter().chain(asked.dialect.nearest());
         let mut others = nearest.map(|dialect| Surface::new(asked.operation, dialect));
         others.find(|other| asked.operation.is_translated() && self.surfaces.contains_key(other))
+    }
+}
+
+impl Target {
+    /// How this target is asked for what a client asks for as `asked`; `wants_chat`: the request says what of OpenAI's two
+    /// formats only Chat Completions has. A model that thinks takes hardly any of that, and thinks better in Responses.
+    pub fn serving(&self, asked: Surface, wants_chat: bool) -> Option<Surface> {
+        let served = self.upstream.serving(asked)?;
+        let chat = Surface::new(asked.operation, Dialect::OpenaiChat);
+        let is_retold = served != asked && served.dialect == Dialect::OpenaiResponses;
+        if wants_chat && is_retold && self.thinks != Some(true) && self.upstream.surfaces.contains_key(&chat) {
+            return Some(chat);
+        }
+        Some(served)
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct Call {
     pub(crate) settlement: Settlement,
     /// The request in the common vocabulary, once a target needs it in another format.
     pub(crate) question: Option<Box<Question>>,
+    /// The client's own instructions (Responses), where the operator's stand in front of them: an answer repeats what the
+    /// client sent.
+    pub(crate) instructions: Option<serde_json::Value>,
     /// What was remembered for it, where it names something or its answer is to be kept.
     pub(crate) recalled: Option<Box<Recalled>>,
     /// The response in the background that the upstream works on.
@@ -145,9 +148,11 @@ pub(crate) async fn admit(
         recalled = recall::set_input_aside(gateway, recalled, &route, is_retold, &own)?;
     }
     let mut model = Cow::Borrowed(model);
+    let mut instructions = None;
     if let Some(prompt) = &route.system_prompt {
         // What the operator adds is read, held for and paid like what the client wrote.
         let named = model.into_owned();
+        instructions = (path.surface == recall::RESPONSES).then(|| dialects::own_instructions(&body.bytes));
         body.bytes = dialects::inject_system(path.surface, &body.bytes, prompt);
         facts = scan(path.surface, &head, &body.bytes)?;
         model = Cow::Owned(named);
@@ -204,6 +209,7 @@ pub(crate) async fn admit(
         started: started.0,
         settlement,
         question: None,
+        instructions,
         recalled,
         job: None,
         resumption: None,
@@ -341,7 +347,8 @@ pub(crate) fn hold_bound(
             max_output: target.max_output,
             generates: surface.operation.generates(),
         };
-        let served = target.upstream.serving(surface).unwrap_or(surface);
+        bound.searches = bound.searches.max(u64::from(dialects::always_searches(&target.model)));
+        let served = target.serving(surface, facts.wants_chat).unwrap_or(surface);
         let params = target.upstream.params_of(served);
         if !params.is_empty() {
             add_params(&mut bound, served, params);

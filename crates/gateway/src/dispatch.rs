@@ -12,7 +12,7 @@ mod source;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::{Allowance, Report, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
+use dialects::{Allowance, Nonsense, Report, ReportedFailure, SoundTap, StreamEnd, TapState, Transcoder, Verdict};
 use domain::declaration::{HedgeDecl, RefusalCause};
 use domain::snapshot::{Credential, Route, Target};
 use domain::{AttemptRecord, Dialect, Failure, FailureClass, Fault, Operation, Snapshot, Surface, Timestamp};
@@ -229,7 +229,8 @@ pub(crate) async fn attempt(call: &mut Call, choice: Choice, deadline: Timestamp
     call.settlement.trying = Some((choice, started_ms));
     let now = call.gateway.clock.now();
     let open = call.gateway.board.begin(&target.upstream, credential, now);
-    let served = target.upstream.serving(call.surface()).unwrap_or(call.surface());
+    let asked = call.surface();
+    let served = target.serving(asked, call.facts.wants_chat).unwrap_or(asked);
     let mut losses = Vec::new();
     // What is fetched for the caller takes nothing of the time that the upstream has.
     let (prepared, begun) = if passes_through(call, served) {
@@ -471,15 +472,24 @@ async fn whole(
     losses: &mut Vec<String>,
 ) -> Result<Answer, Failure> {
     let body = collect(source, ANSWER_MAX, Overflow::Fail).await?;
-    let report = dialects::read_answer(served, &body).map_err(|nonsense| Failure {
-        status: Some(status.as_u16()),
-        ..Failure::new(FailureClass::Nonsense, nonsense.to_string())
-    })?;
+    let report = match dialects::read_answer(served, &body) {
+        Ok(report) => report,
+        Err(Nonsense::Error(failure)) => return said_failure(call, &failure, &body),
+        Err(nonsense) => {
+            return Err(Failure {
+                status: Some(status.as_u16()),
+                ..Failure::new(FailureClass::Nonsense, nonsense.to_string())
+            });
+        }
+    };
     if let Some(failure) = failed_answer(&report) {
         return Err(failure);
     }
     if served == call.surface() {
         return Ok(Answer::Whole { status, body, report });
+    }
+    if let Some(failure) = &report.failure {
+        return said_failure(call, failure, &body);
     }
     let told = translation::answer(call, served, &body, &report)?;
     losses.extend(translation::shown(&told.losses));
@@ -487,6 +497,22 @@ async fn whole(
         status,
         body: told.body,
         report,
+    })
+}
+
+/// The provider's word under a 200 that it has no answer: what its error stands for, as in a stream.
+fn said_failure(call: &Call, failure: &ReportedFailure, body: &[u8]) -> Result<Answer, Failure> {
+    let Some(status) = begin::callers_status(failure) else {
+        return Err(Failure {
+            status: failure.status,
+            ..Failure::new(failure.class, failure.message.clone())
+        });
+    };
+    let id = call.settlement.call.to_string();
+    Ok(Answer::Refused {
+        status,
+        body: dialects::retell_refusal(call.dialect(), status.as_u16(), body, &id).body,
+        cause: dialects::refusal_cause(body, ""),
     })
 }
 

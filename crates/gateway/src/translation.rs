@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dialects::{Asked, Encoded, Loss, Question, Reply};
+use dialects::{Asked, Encoded, Loss, Question, Reply, Report, UsageReport};
 use domain::snapshot::Target;
-use domain::{Dialect, Failure, FailureClass, Surface};
+use domain::{Dialect, Failure, FailureClass, Operation, Surface, Usage};
 use http::HeaderMap;
 use metering::estimate;
 
@@ -40,6 +40,9 @@ pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
         created: call.started.0.div_euclid(1_000_000),
     };
     let mut question = Question::read(&asked, &call.body).map_err(|error| untranslatable(&error))?;
+    if let Some(own) = &call.instructions {
+        question.repeat_instructions(own.clone());
+    }
     let recalled = call.recalled.as_deref();
     let previous = recalled.and_then(|recalled| recalled.previous.as_deref());
     question.keep(recalled.is_some_and(|recalled| recalled.input.is_some()), previous);
@@ -107,19 +110,30 @@ pub(crate) fn reply(call: &Call) -> Result<&Reply, Failure> {
 }
 
 /// Tells a whole answer to the client.
-pub(crate) fn answer(
-    call: &Call,
-    served: Surface,
-    body: &Bytes,
-    report: &dialects::Report,
-) -> Result<Encoded, Failure> {
+pub(crate) fn answer(call: &Call, served: Surface, body: &Bytes, report: &Report) -> Result<Encoded, Failure> {
     let question = call
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
+    let estimated = estimated(call, report);
+    let report = estimated.as_ref().unwrap_or(report);
     question
         .answer(served.dialect, call.dialect(), body, report)
         .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))
+}
+
+/// The report with the figures that will be billed, where the upstream gave none and the client's format has to have some.
+fn estimated(call: &Call, report: &Report) -> Option<Report> {
+    let lacks = report.usage == UsageReport::None
+        && call.surface() == Surface::new(Operation::Chat, Dialect::AnthropicMessages);
+    lacks.then(|| Report {
+        usage: UsageReport::Possible(Usage {
+            input: estimate::input_tokens(call.body.len() as u64),
+            output: estimate::output_tokens(report.content_bytes),
+            ..Usage::default()
+        }),
+        ..report.clone()
+    })
 }
 
 /// The client's headers that any provider may get.

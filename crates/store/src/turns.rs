@@ -2,7 +2,8 @@
 //!
 //! One row per answer, which names the one before: a conversation of a hundred turns would otherwise be stored a hundred
 //! times over. What was said is sealed for its place, so neither a copy of the file nor a row that was moved to another
-//! user shows it. A turn that later ones are built on lives as long as they do.
+//! user shows it. A turn that later ones are built on lives as long as they do, unless it is
+//! deleted: whoever deletes it wants it gone.
 
 use domain::{KeyId, Timestamp, Turn, UserId};
 use sea_orm::FromQueryResult;

@@ -115,3 +115,20 @@ fn a_text_that_is_too_long_is_cut_and_the_operator_is_told() {
         "{told}"
     );
 }
+
+/// A translated answer repeats what its client sent, not what the operator added.
+#[test]
+fn an_answer_does_not_repeat_it() {
+    let world = World::new("{enabled: true, text: \"Be kind.\"}");
+    for own in [Value::Null, json!("Be brief.")] {
+        let mut body = Format::Responses.body("claude-sonnet-4-5");
+        body["instructions"] = own.clone();
+        let response = Request::post("/v1/responses", &body)
+            .bearer(CLIENT_KEY)
+            .send(&world.gateway.url());
+        assert_eq!(response.status(), 200, "{}", response.text());
+        assert_eq!(response.json()["instructions"], own);
+        let asked = world.upstream.take_received().pop().expect("the upstream was asked");
+        assert!(asked.json()["system"].to_string().contains("Be kind."));
+    }
+}

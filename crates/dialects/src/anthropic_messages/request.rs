@@ -1,6 +1,7 @@
 //! What decides in a request of the Messages format.
 
 use crate::json::{Cursor, Kind, Syntax};
+use crate::observation::is_filled;
 use crate::request::{Once, RequestFacts, ScanError, Tool};
 
 /// Reads one top-level member.
@@ -15,6 +16,10 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
         b"mcp_servers" => Once::Reference,
         b"container" => Once::OtherReference,
         b"service_tier" => Once::Tier,
+        b"stop_sequences" => {
+            facts.wants_chat |= is_filled(value)?;
+            return Ok(());
+        }
         _ => return Ok(value.skip().map(|_| ())?),
     };
     facts.once(slot, key, value)?;

@@ -43,6 +43,7 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     if let Some(span) = usage_span {
         usage::take(cursor.slice(span), seen)?;
     }
+    seen.bill_searches();
     if seen.report.finish == Finish::Stop && seen.tool_asked {
         seen.report.finish = Finish::Tool;
     }
@@ -62,6 +63,7 @@ fn read_candidate(value: &mut Cursor<'_>, seen: &mut Observation, sign: &mut Sig
             b"index" => candidate.index = member.figure()?.or_zero(),
             b"finishReason" => candidate.finish = member.string_if()?.and_then(|text| finish(text.raw)),
             b"content" => read_content(member, &mut candidate)?,
+            b"groundingMetadata" => seen.searches.take_grounding(member)?,
             _ => {
                 member.skip()?;
             }

@@ -3,9 +3,19 @@
 //! The path names the model and whether to stream. Protobuf's JSON takes every field in `camelCase` and in
 //! `snake_case`, so each is looked for under both names, and both together are a duplicate.
 
-use crate::json::{Cursor, Syntax};
+use crate::json::{Cursor, Kind, Syntax};
 use crate::observation::is_filled;
 use crate::request::{Once, RequestFacts, ScanError};
+
+/// Tools that search and are billed by the piece.
+const SEARCHES: [&[u8]; 6] = [
+    b"googleSearch",
+    b"google_search",
+    b"googleSearchRetrieval",
+    b"google_search_retrieval",
+    b"enterpriseWebSearch",
+    b"enterprise_web_search",
+];
 
 /// Reads one top-level member.
 pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<(), ScanError> {
@@ -37,7 +47,28 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
 fn generation_config(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanError> {
     value.object_if(|key, member| match key {
         b"maxOutputTokens" | b"max_output_tokens" => facts.take_bound(key, member),
-        b"candidateCount" | b"candidate_count" => facts.take_choices(key, member),
+        b"candidateCount" | b"candidate_count" => {
+            facts.take_choices(key, member)?;
+            facts.wants_chat |= facts.choices > 1;
+            Ok(())
+        }
+        // A seed of 0 is one too.
+        b"seed" => {
+            facts.wants_chat |= member.kind()? != Kind::Null;
+            Ok(member.skip().map(|_| ())?)
+        }
+        b"stopSequences" | b"stop_sequences" | b"presencePenalty" | b"presence_penalty" | b"frequencyPenalty"
+        | b"frequency_penalty" | b"speechConfig" | b"speech_config" => {
+            facts.wants_chat |= is_filled(member)?;
+            Ok(())
+        }
+        b"responseModalities" | b"response_modalities" => {
+            member.array_if(|modality| {
+                facts.wants_chat |= modality.string_if()?.is_some_and(|text| text.is("AUDIO"));
+                Ok::<(), Syntax>(())
+            })?;
+            Ok(())
+        }
         _ => Ok(member.skip().map(|_| ())?),
     })?;
     Ok(())
@@ -60,13 +91,15 @@ fn request(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), ScanE
     Ok(())
 }
 
-/// Whether it is a document or a film, of which the bytes say nothing about the tokens.
-fn is_document(blob: &mut Cursor<'_>) -> Result<bool, Syntax> {
-    let mut found = false;
+/// Whether it is a document or a film, of which the bytes say nothing about the tokens; and whether it is sound.
+fn kind_of(blob: &mut Cursor<'_>) -> Result<(bool, bool), Syntax> {
+    let mut found = (false, false);
     blob.object_if(|key, member| {
         if matches!(key, b"mimeType" | b"mime_type") {
             let kind = member.string_if()?.map(|text| text.decode());
-            found |= kind.is_some_and(|kind| kind.starts_with("application/") || kind.starts_with("video/"));
+            let kind = kind.as_deref().unwrap_or_default();
+            found.0 |= kind.starts_with("application/") || kind.starts_with("video/");
+            found.1 |= kind.starts_with("audio/");
         } else {
             member.skip()?;
         }
@@ -82,7 +115,9 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
             file(facts, value)?;
         }
         b"inlineData" | b"inline_data" => {
-            facts.by_reference |= is_document(&mut value.clone())?;
+            let (is_document, is_sound) = kind_of(&mut value.clone())?;
+            facts.by_reference |= is_document;
+            facts.wants_chat |= is_sound;
             facts.inline_media = facts.inline_media.saturating_add(u32::from(is_filled(value)?));
         }
         b"thoughtSignature" | b"thought_signature" => facts.take_seal(value)?,
@@ -122,8 +157,9 @@ fn tools(facts: &mut RequestFacts, value: &mut Cursor<'_>) -> Result<(), Syntax>
                 b"functionDeclarations" | b"function_declarations" | b"computerUse" | b"computer_use"
             );
             // An empty object switches a hosted tool on: `{"googleSearch": {}}`.
-            let is_null = member.kind()? == crate::json::Kind::Null;
+            let is_null = member.kind()? == Kind::Null;
             facts.by_reference |= !by_client && !is_null;
+            facts.offer_search(!is_null && SEARCHES.contains(&key));
             member.skip().map(|_| ())
         })?;
         Ok::<(), Syntax>(())

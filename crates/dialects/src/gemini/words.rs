@@ -1,5 +1,8 @@
 //! Gemini's words for why an answer ended.
 
+use domain::FailureClass;
+
+use crate::answer::ReportedFailure;
 use crate::hub::{Stop, StopReason};
 
 /// Reasons of the provider's filters.
@@ -30,6 +33,34 @@ const OTHERS: [&str; 12] = [
     "CONTINUATION",
     "PUP_LIMITED_DISABLED",
 ];
+
+/// Those of them that say that there is no answer: other formats have an error for it (`wire-facts.md` §5.5), and a word for
+/// a good end would make an empty failure look complete.
+const FAILURES: [&str; 9] = [
+    "OTHER",
+    "LANGUAGE",
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE",
+    "MALFORMED_RESPONSE",
+    "IMAGE_OTHER",
+    "NO_IMAGE",
+];
+
+/// Whether an answer that ends so is none.
+pub(crate) fn is_failure(word: &str, has_call: bool) -> bool {
+    FAILURES.contains(&word) && read(word, has_call).reason == StopReason::Other
+}
+
+/// The failure that such a word stands for.
+pub(crate) fn failure(word: &str) -> ReportedFailure {
+    ReportedFailure {
+        class: FailureClass::Nonsense,
+        status: None,
+        message: format!("the model ended its answer with {word}"),
+    }
+}
 
 /// Reads a `finishReason`. A tool call ends with `STOP` too, so that must be known besides.
 pub(crate) fn read(word: &str, has_call: bool) -> Stop {

@@ -3,7 +3,7 @@
 use domain::Usage;
 use serde_json::Value;
 
-use super::{Event, Extra, Part};
+use super::{Content, Event, Extra, Losses, Part};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +35,26 @@ pub(crate) struct Choice {
     pub(crate) logprobs: Option<Value>,
 }
 
+impl Choice {
+    /// Leaves out calls that a bound on the output cut, for formats in which arguments are an object: nobody must run a tool
+    /// with arguments that the model did not finish, and that it was cut is told by the reason.
+    fn drop_cut_calls(&mut self, losses: &mut Losses) {
+        if !self.stop.as_ref().is_some_and(Stop::is_cut) {
+            return;
+        }
+        let before = self.parts.len();
+        self.parts
+            .retain(|part| !matches!(&part.content, Content::ToolCall(call) if call.is_unfinished()));
+        losses.note_if(self.parts.len() < before, CUT_CALL.0, CUT_CALL.1);
+    }
+}
+
+/// What is lost with a call that was cut.
+pub(crate) const CUT_CALL: (&str, &str) = (
+    "tool call",
+    "the bound on the output cut its arguments, and the format has only whole ones",
+);
+
 /// Why an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
@@ -47,6 +67,11 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
+    /// Whether a bound cut the answer.
+    pub(crate) const fn is_cut(&self) -> bool {
+        matches!(self.reason, StopReason::Length | StopReason::Context)
+    }
+
     /// For this reason, and nothing more.
     pub(crate) fn new(reason: StopReason) -> Self {
         Self {
@@ -79,6 +104,13 @@ pub(crate) enum StopReason {
 }
 
 impl Answer {
+    /// Leaves out calls that were cut, for formats that have only whole ones.
+    pub(crate) fn drop_cut_calls(&mut self, losses: &mut Losses) {
+        for choice in &mut self.choices {
+            choice.drop_cut_calls(losses);
+        }
+    }
+
     /// The answer as the stream that tells it.
     pub(crate) fn into_events(self) -> Vec<Event> {
         let mut events = vec![Event::Start {

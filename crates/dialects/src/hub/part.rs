@@ -207,6 +207,17 @@ pub(crate) struct ToolCall {
     pub(crate) custom: bool,
 }
 
+/// The member that carries arguments that are no JSON object to formats that want an object, the same one in all of them.
+/// Not `input`, which carries the free text of custom tools and which many tools have: a tool's own check must fail on it.
+pub(crate) const NO_OBJECT: &str = "arguments";
+
+impl ToolCall {
+    /// Whether its arguments end before they are a JSON object: so they do where a bound on the output cut the answer.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.custom && !matches!(serde_json::from_str(&self.arguments), Ok(Value::Object(_)))
+    }
+}
+
 /// What a tool said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ToolResult {

@@ -5,6 +5,7 @@ use crate::json::{Cursor, Figure, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
 use crate::provider_error::ProviderError;
+use crate::searches::cites_page;
 use crate::usage::judge;
 
 /// What one choice held.
@@ -71,6 +72,7 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
         let tally = usage::read(&mut Cursor::strict(raw))?;
         if tally.is_given() {
             seen.report.usage = judge(&tally, raw, usage::normal);
+            seen.bill_chat_search();
         }
     }
     seen.usage_was_last = usage_span.is_some();
@@ -143,7 +145,11 @@ fn read_part(value: &mut Cursor<'_>, seen: &mut Observation, part: &mut Part) ->
                 part.content |= is_filled(&mut member.clone())?;
                 part.text += generated(member)?;
             }
-            b"images" | b"annotations" => part.content |= is_filled(member)?,
+            b"images" => part.content |= is_filled(member)?,
+            b"annotations" => {
+                part.content |= is_filled(&mut member.clone())?;
+                seen.searches.counted |= u64::from(cites_page(member)?);
+            }
             _ => {
                 member.skip()?;
             }

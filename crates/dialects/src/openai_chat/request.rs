@@ -43,7 +43,10 @@ pub(crate) fn field(
         Once::Bound | Once::OtherBound | Once::ThirdBound => facts.take_bound(key, value),
         Once::Choices | Once::BestOf => facts.take_choices(key, value),
         Once::Tools => facts.take_tools(value, tool),
-        Once::Reference => facts.take_reference(value),
+        Once::Reference => {
+            facts.offer_search(value.kind()? != Kind::Null);
+            facts.take_reference(value)
+        }
         Once::Input if operation == Operation::Completions => facts.take_prompts(value),
         Once::Input => Ok(facts.walk(value, part)?),
         _ => Ok(value.skip().map(|_| ())?),
@@ -76,5 +79,8 @@ pub(crate) fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>)
 }
 
 fn tool(kind: &str) -> Tool {
+    if kind.starts_with("web_search") {
+        return Tool::Search;
+    }
     Tool::hosted(!matches!(kind, "function" | "custom"))
 }

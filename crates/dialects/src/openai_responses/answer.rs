@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::answer::Finish;
-use crate::json::{Cursor, Syntax, Text};
+use crate::json::{Cursor, Figure, Syntax, Text};
 use crate::limits::ID_MAX;
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
@@ -64,7 +64,9 @@ pub(crate) fn read_event(data: &[u8], seen: &mut Observation, has_content: bool)
             sign.content = item.asks_tool;
         }
         "response.output_item.done" => {
-            seen.tool_asked |= read_item(cursor.slice(parts.item.unwrap_or_default()))?.asks_tool;
+            let item = read_item(cursor.slice(parts.item.unwrap_or_default()))?;
+            seen.tool_asked |= item.asks_tool;
+            seen.searches.counted += u64::from(item.is_billed_search());
             sign.content = true;
         }
         _ if kind.ends_with(".delta") => {
@@ -129,6 +131,7 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
     let mut reason = None;
     let mut object = Object::default();
     let mut last_item = None;
+    let mut searches = 0;
     cursor.object(|key, value| {
         match key {
             b"usage" => usage_span = Some(value.skip()?),
@@ -146,12 +149,14 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
                     };
                 }
             }
+            b"tool_usage" => seen.searches.said = read_tool_usage(value)?,
             b"incomplete_details" => reason = read_reason(value)?,
             b"output" => {
                 seen.has_body |= value.array_if(|item| {
                     let span = item.skip()?;
                     let item = read_item(item.slice(span))?;
                     seen.tool_asked |= item.asks_tool;
+                    searches += u64::from(item.is_billed_search());
                     output_bytes += item.bytes;
                     last_item = item.id.or(last_item);
                     Ok::<(), Syntax>(())
@@ -175,6 +180,9 @@ fn read_response<'a>(text: &'a [u8], seen: &mut Observation) -> Result<Option<&'
             seen.report.usage = judge(&tally, raw, usage::normal);
         }
     }
+    // The items were there before, one by one; some servers leave them out at the end.
+    seen.searches.counted = seen.searches.counted.max(searches);
+    seen.bill_searches();
     seen.report.content_bytes = seen.report.content_bytes.max(output_bytes);
     seen.report.finish = match (reason, status) {
         (Some(reason), _) => reason,
@@ -211,6 +219,29 @@ fn read_reason(value: &mut Cursor<'_>) -> Result<Option<Finish>, Syntax> {
         Ok::<(), Syntax>(())
     })?;
     Ok(reason)
+}
+
+/// The searches that a server says it ran (Bedrock).
+fn read_tool_usage(value: &mut Cursor<'_>) -> Result<Option<u64>, Syntax> {
+    let mut said = Figure::Absent;
+    value.object_if(|key, member| {
+        if key != b"web_search" {
+            return member.skip().map(|_| ());
+        }
+        member.object_if(|key, count| {
+            if key == b"num_requests" {
+                said = count.figure()?;
+            } else {
+                count.skip()?;
+            }
+            Ok::<(), Syntax>(())
+        })?;
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(match said {
+        Figure::Is(count) => Some(count),
+        Figure::Absent | Figure::Bad => None,
+    })
 }
 
 /// Reads the response object of an event before the end.
@@ -277,8 +308,17 @@ impl<'a> Object<'a> {
 struct Item<'a> {
     id: Option<Text<'a>>,
     asks_tool: bool,
+    is_search_call: bool,
+    /// Of a search call: it failed, or only read a page.
+    is_free: bool,
     name_bytes: u64,
     bytes: u64,
+}
+
+impl Item<'_> {
+    const fn is_billed_search(&self) -> bool {
+        self.is_search_call && !self.is_free
+    }
 }
 
 fn read_item(text: &[u8]) -> Result<Item<'_>, Syntax> {
@@ -289,7 +329,9 @@ fn read_item(text: &[u8]) -> Result<Item<'_>, Syntax> {
     Cursor::strict(text).object_if(|key, value| {
         match key {
             b"type" => {
-                item.asks_tool = value.string_if()?.is_some_and(|text| {
+                let kind = value.string_if()?;
+                item.is_search_call = kind.is_some_and(|text| text.is("web_search_call"));
+                item.asks_tool = kind.is_some_and(|text| {
                     // Those that the client must run; the provider runs the rest itself.
                     [
                         "function_call",
@@ -304,6 +346,8 @@ fn read_item(text: &[u8]) -> Result<Item<'_>, Syntax> {
                 });
             }
             b"id" => item.id = value.string_if()?,
+            b"status" => item.is_free |= value.string_if()?.is_some_and(|text| text.is("failed")),
+            b"action" => item.is_free |= is_other_action(value)?,
             b"name" => item.name_bytes = generated(value)?,
             b"content" | b"arguments" | b"input" | b"summary" | b"code" => item.bytes += generated(value)?,
             _ => {
@@ -314,6 +358,20 @@ fn read_item(text: &[u8]) -> Result<Item<'_>, Syntax> {
     })?;
     item.bytes += item.name_bytes;
     Ok(item)
+}
+
+/// Whether an action says that it is something else than a search.
+fn is_other_action(value: &mut Cursor<'_>) -> Result<bool, Syntax> {
+    let mut is_other = false;
+    value.object_if(|key, member| {
+        if key == b"type" {
+            is_other = member.string_if()?.is_some_and(|text| !text.is("search"));
+        } else {
+            member.skip()?;
+        }
+        Ok::<(), Syntax>(())
+    })?;
+    Ok(is_other)
 }
 
 /// A failure: an error that another target may not make, or an ending that is passed on and flagged.

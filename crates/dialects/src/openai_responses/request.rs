@@ -64,6 +64,9 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
 }
 
 fn tool(kind: &str) -> Tool {
+    if kind.starts_with("web_search") {
+        return Tool::Search;
+    }
     let by_client = [
         "function",
         "custom",

@@ -8,9 +8,21 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use domain::{Dialect, Operation, PromptMode, Surface, SystemPrompt};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::edit;
 use crate::json::{Cursor, Kind, Syntax};
+
+/// The `instructions` of a Responses request, as its answer repeats them; `null` where there are none.
+pub fn own_instructions(body: &[u8]) -> Value {
+    #[derive(Deserialize)]
+    struct Own {
+        #[serde(default)]
+        instructions: Value,
+    }
+    serde_json::from_slice::<Own>(body).map_or(Value::Null, |own| own.instructions)
+}
 
 /// A part of the body and what takes its place; an empty part is an insertion.
 type Splice = (Range<usize>, String);

@@ -198,11 +198,47 @@ fn bounds_the_searches_that_are_billed_one_by_one() {
             r#"{"name":"web_search","input_schema":{"type":"web_search","max_uses":5}}"#,
             0,
         ),
-        (CHAT, r#"{"type":"web_search"}"#, 0),
-        (RESPONSES, r#"{"type":"web_search"}"#, 0),
+        (CHAT, r#"{"type":"web_search"}"#, SEARCHES_UNASKED_MAX),
+        (RESPONSES, r#"{"type":"web_search_preview"}"#, SEARCHES_UNASKED_MAX),
+        (RESPONSES, r#"{"type":"file_search"}"#, 0),
+        (GEMINI, r#"{"googleSearch":{}}"#, SEARCHES_UNASKED_MAX),
+        (GEMINI, r#"{"google_search":null}"#, 0),
+        (GEMINI, r#"{"urlContext":{}}"#, 0),
     ] {
         let found = facts(surface, &format!(r#"{{"tools":[{tools}]}}"#));
         assert_eq!(found.searches, searches, "{tools}");
+    }
+    let asked = facts(CHAT, r#"{"web_search_options":{}}"#);
+    assert_eq!(asked.searches, SEARCHES_UNASKED_MAX);
+}
+
+#[test]
+fn knows_what_only_chat_can_say() {
+    for (surface, body, wants_chat) in [
+        (MESSAGES, r#"{"stop_sequences":["x"]}"#, true),
+        (MESSAGES, r#"{"stop_sequences":[],"temperature":1}"#, false),
+        (GEMINI, r#"{"generationConfig":{"candidateCount":2}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"candidateCount":1,"topP":1}}"#, false),
+        (GEMINI, r#"{"generation_config":{"seed":0}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"stopSequences":["x"]}}"#, true),
+        (GEMINI, r#"{"generationConfig":{"frequencyPenalty":0.5}}"#, true),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"responseModalities":["TEXT","AUDIO"]}}"#,
+            true,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"audio/wav","data":"AAAA"}}]}]}"#,
+            true,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}]}"#,
+            false,
+        ),
+    ] {
+        assert_eq!(facts(surface, body).wants_chat, wants_chat, "{body}");
     }
 }
 

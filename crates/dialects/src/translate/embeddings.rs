@@ -115,11 +115,14 @@ fn gemini(fields: &mut Fields) -> Result<Texts, BadRequest> {
         single,
         ..Texts::default()
     };
-    for mut request in requests {
-        all.dimensions = match request.take_any(&["outputDimensionality", "output_dimensionality"]) {
-            None => all.dimensions,
-            Some(count) => count.as_u64(),
-        };
+    for (index, mut request) in requests.into_iter().enumerate() {
+        let dimensions = request.take_any(&["outputDimensionality", "output_dimensionality"]);
+        let dimensions = dimensions.and_then(|count| count.as_u64());
+        if index > 0 && dimensions != all.dimensions {
+            let message = "the target's format has one for all texts; send those with another one by themselves";
+            return Err(request.error("outputDimensionality", message));
+        }
+        all.dimensions = dimensions;
         all.task = request.take_any(&["taskType", "task_type"]).or(all.task);
         all.title = request.take("title").or(all.title);
         let mut content = request
@@ -150,13 +153,18 @@ pub(super) fn answer(
     }?;
     if to == Dialect::Gemini {
         let mut embeddings: Vec<Value> = vectors.into_iter().map(|values| json!({"values": values})).collect();
-        return Ok(match embeddings.pop() {
+        let mut told = match embeddings.pop() {
             Some(only) if asked.single => json!({"embedding": only}),
             last => {
                 embeddings.extend(last);
                 json!({"embeddings": embeddings})
             }
-        });
+        };
+        if let Some(usage) = usage {
+            let tokens = usage.prompt();
+            told["usageMetadata"] = json!({"promptTokenCount": tokens, "totalTokenCount": tokens});
+        }
+        return Ok(told);
     }
     let data: Vec<Value> = vectors
         .into_iter()
@@ -269,6 +277,17 @@ mod tests {
             json!({"model": "m", "input": ["ab"], "dimensions": 3, "encoding_format": "float"})
         );
         assert!(Texts::read(Dialect::OpenaiChat, br#"{"input":[1,2]}"#).is_err());
+        let batch = |first: &str, second: &str| {
+            let text = r#""content":{"parts":[{"text":"a"}]}"#;
+            let body = format!(r#"{{"requests":[{{{text}{first}}},{{{text}{second}}}]}}"#);
+            Texts::read(Dialect::Gemini, body.as_bytes()).map(|texts| texts.dimensions)
+        };
+        let (three, four) = (r#","outputDimensionality":3"#, r#","output_dimensionality":4"#);
+        assert_eq!(batch(three, three), Ok(Some(3)));
+        for (first, second) in [(three, four), (three, ""), ("", three)] {
+            let refused = batch(first, second).unwrap_err().to_string();
+            assert!(refused.contains("outputDimensionality"), "{refused}");
+        }
     }
 
     #[test]
@@ -305,5 +324,21 @@ mod tests {
             Dialect::OpenaiChat,
         );
         assert_eq!(listed, json!({"embeddings": [{"values": [0.5, -1.0]}]}));
+        let usage = Some(Usage {
+            input: 8,
+            ..Usage::default()
+        });
+        let body = packed.to_string();
+        let one = asked(false, true);
+        let counted = super::answer(
+            Dialect::OpenaiChat,
+            Dialect::Gemini,
+            body.as_bytes(),
+            &one,
+            usage,
+            &reply,
+        )
+        .unwrap();
+        assert_eq!(counted["usageMetadata"]["promptTokenCount"], 8);
     }
 }

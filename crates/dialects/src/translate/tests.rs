@@ -514,3 +514,51 @@ data: [DONE]
         assert!(told.contains(&format!(r#""text":"{text}""#)), "{text} in {told}");
     }
 }
+
+/// Nobody must run a tool with arguments that the model did not finish.
+#[test]
+fn a_call_that_was_cut_is_left_out() {
+    let answer = |arguments: &str, reason: &str| {
+        json!({"id": "c", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": reason, "message":
+            {"role": "assistant", "content": "a", "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": arguments}}]}}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    };
+    let cut = answer("{\"a\": \"unfin", "length");
+    let (told, lost) = answered(Dialect::OpenaiChat, &cut, Dialect::AnthropicMessages);
+    assert_eq!(
+        (&told["content"].as_array().unwrap().len(), &told["stop_reason"]),
+        (&1, &json!("max_tokens"))
+    );
+    assert!(lost.iter().any(|loss| loss.contains("tool call")), "{lost:?}");
+    let (told, lost) = answered(Dialect::OpenaiChat, &cut, Dialect::Gemini);
+    let candidate = &told["candidates"][0];
+    assert_eq!(candidate["content"]["parts"], json!([{"text": "a"}]));
+    assert_eq!(candidate["finishReason"], "MAX_TOKENS");
+    assert!(lost.iter().any(|loss| loss.contains("tool call")), "{lost:?}");
+    let odd = answer("oops", "tool_calls");
+    let wrapped = json!({"arguments": "oops"});
+    assert_eq!(
+        answered(Dialect::OpenaiChat, &odd, Dialect::AnthropicMessages).0["content"][1]["input"],
+        wrapped
+    );
+    let (told, _) = answered(Dialect::OpenaiChat, &odd, Dialect::Gemini);
+    assert_eq!(
+        told["candidates"][0]["content"]["parts"][1]["functionCall"]["args"],
+        wrapped
+    );
+}
+
+#[test]
+fn a_streamed_call_that_was_cut_is_left_out() {
+    const START: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"t\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": \\\"unfin\"}}]}}]}\n\n";
+    const CUT: &str =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
+    const DONE: &str =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n";
+    for (end, is_told) in [(CUT, false), (DONE, true)] {
+        let body: &'static str = Box::leak([START, end].concat().into_boxed_str());
+        let (told, _) = streamed(Dialect::OpenaiChat, body, Dialect::Gemini);
+        assert_eq!(told.contains("functionCall"), is_told, "{told}");
+        assert_eq!(told.contains("\"arguments\":\"{"), is_told, "{told}");
+    }
+}

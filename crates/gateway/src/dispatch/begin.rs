@@ -1,7 +1,7 @@
 //! Reading a stream up to its first content: until then nothing has gone to the client, so failing over is free. What a
 //! stream says before its content is kept.
 
-use dialects::{Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder};
+use dialects::{Report, ReportedFailure, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder};
 use domain::snapshot::Target;
 use domain::{Failure, FailureClass, Fault, FaultKind, Surface};
 use http::StatusCode;
@@ -59,9 +59,16 @@ pub(super) async fn first_content(call: &Call, mut streamed: Streamed) -> Result
         }
     }
     if !streamed.tap.has_content()
-        && let Some(failure) = failed_answer(&streamed.tap.report())
+        && let report = streamed.tap.report()
+        && let Some(failure) = &report.failure
     {
-        return Err(failure);
+        // In the client's own format it passes as it came.
+        let is_retold = matches!(streamed.tap, Transcoder::Translate(_));
+        match failed_answer(&report) {
+            Some(failure) => return Err(failure),
+            None if is_retold => return unbegun(call, &reported(failure)),
+            None => {}
+        }
     }
     match &streamed.end {
         // An answer may be empty, but then it must be a complete one.
@@ -99,11 +106,26 @@ pub(super) fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failur
 /// use because the caller made the mistake.
 pub(super) fn failed_answer(report: &Report) -> Option<Failure> {
     let failure = report.failure.as_ref()?;
-    let callers_own = matches!(failure.status, Some(400 | 404 | 413 | 422));
-    (!callers_own).then(|| Failure {
+    callers_status(failure).is_none().then(|| Failure {
         status: failure.status,
         ..Failure::new(failure.class, failure.message.clone())
     })
+}
+
+/// The status of an error that the caller's request made.
+pub(super) fn callers_status(failure: &ReportedFailure) -> Option<StatusCode> {
+    let status = failure
+        .status
+        .filter(|status| matches!(status, 400 | 404 | 413 | 422))?;
+    StatusCode::from_u16(status).ok()
+}
+
+fn reported(failure: &ReportedFailure) -> StreamFault {
+    StreamFault::ErrorEvent {
+        class: failure.class,
+        message: failure.message.clone(),
+        status: failure.status,
+    }
 }
 
 /// A stream's fault as the failure of an attempt.

@@ -108,6 +108,7 @@ fn twin(call: &mut Call) -> Call {
         job: None,
         resumption: None,
         unfetched: None,
+        instructions: call.instructions.clone(),
         share: call.gateway.bodies.share(),
     }
 }

@@ -4,7 +4,7 @@ use domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::OWN;
-use crate::hub::{CacheMark, Citation, CitedSource, DocumentPlace, Extra, Losses, ToolCall};
+use crate::hub::{CacheMark, Citation, CitedSource, DocumentPlace, Extra, Losses, NO_OBJECT, ToolCall};
 
 /// Members of an object that is being written.
 pub(super) type Members = Map<String, Value>;
@@ -128,7 +128,7 @@ pub(super) fn input(call: &ToolCall, losses: &mut Losses) -> Value {
                 "tool call arguments",
                 "they are not a JSON object, which Anthropic demands; sent as its member `arguments`",
             );
-            json!({"arguments": call.arguments})
+            json!({NO_OBJECT: call.arguments})
         }
     }
 }

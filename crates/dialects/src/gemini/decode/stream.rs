@@ -114,7 +114,21 @@ impl Reader {
         for (position, candidate) in candidates.into_iter().enumerate() {
             self.candidate(position, candidate, out)?;
         }
-        Ok(())
+        self.failure()
+            .map_or(Ok(()), |word| Err(Nonsense::Error(words::failure(word))))
+    }
+
+    /// The word of a failure, where no candidate has anything better.
+    fn failure(&self) -> Option<&str> {
+        let failed = |candidate: &Candidate| {
+            let word = candidate.finish.as_deref();
+            word.is_some_and(|word| words::is_failure(word, candidate.has_call))
+        };
+        let first = self.candidates.values().next()?;
+        self.candidates
+            .values()
+            .all(failed)
+            .then_some(first.finish.as_deref())?
     }
 
     /// After the last piece: citations, then the end of each candidate.

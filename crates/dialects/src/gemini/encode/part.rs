@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use super::tools::FREE_TEXT;
 use super::{put, restore};
 use crate::gemini::REDACTED;
-use crate::hub::{BadRequest, Content, Extra, Losses, Media, MediaKind, Part, Signature, Source, Thinking, ToolCall};
+use crate::hub::{
+    BadRequest, Content, Extra, Losses, Media, MediaKind, NO_OBJECT, Part, Signature, Source, Thinking, ToolCall,
+};
 
 /// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +140,9 @@ fn arguments(call: &ToolCall, losses: &mut Losses) -> Value {
     }
     losses.note(
         "tool_call.arguments",
-        "they are no JSON object; the text stands in `input`",
+        "they are no JSON object; the text stands in `arguments`",
     );
-    json!({FREE_TEXT: call.arguments})
+    json!({NO_OBJECT: call.arguments})
 }
 
 /// Media may become several parts, or text.

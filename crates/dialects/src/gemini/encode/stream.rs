@@ -11,7 +11,7 @@ use super::answer;
 use super::grounding::{Cited, Grounding};
 use super::part::{self, To};
 use super::{restore, usage};
-use crate::hub::{Citation, Content, Delta, Event, Losses, Part, Stop, StopReason, ToolCall, weight};
+use crate::hub::{CUT_CALL, Citation, Content, Delta, Event, Losses, Part, Stop, StopReason, ToolCall, weight};
 use crate::limits::{CHOICES_MAX, WAITING_MAX};
 use crate::sequence::Sequencer;
 use crate::sse;
@@ -45,6 +45,11 @@ enum Live {
     Call(Box<Part>),
 }
 
+/// Whether it is a call whose arguments are no object yet.
+fn is_unfinished(part: &Part) -> bool {
+    matches!(&part.content, Content::ToolCall(call) if call.is_unfinished())
+}
+
 /// A choice: each is told by itself, so one need not wait for the parts of another.
 #[derive(Debug, Default)]
 struct Told {
@@ -55,6 +60,8 @@ struct Told {
     grounding: Grounding,
     probabilities: Vec<Value>,
     stop: Option<Stop>,
+    /// A call whose arguments ended before they were whole: why, the next part shows or the reason of the end.
+    unfinished: Option<Box<Part>>,
 }
 
 #[derive(Serialize)]
@@ -136,6 +143,7 @@ impl StreamEncoder {
         for event in ordered {
             self.tell(event, out, losses);
         }
+        self.tell_unfinished(out, losses);
         let mut choices = std::mem::take(&mut self.choices);
         if choices.is_empty() {
             choices.insert(0, Told::default());
@@ -210,6 +218,9 @@ impl StreamEncoder {
     }
 
     fn open(&mut self, choice: u32, mut part: Part, out: &mut Vec<u8>, losses: &mut Losses) {
+        if let Some(call) = self.told(choice).unfinished.take() {
+            self.whole(choice, *call, out, losses);
+        }
         let told = self.told(choice);
         let before = told.said.len();
         match &mut part.content {
@@ -291,7 +302,25 @@ impl StreamEncoder {
         if let Content::ToolCall(call) = &part.content {
             self.held = self.held.saturating_sub(call.arguments.len());
         }
+        if is_unfinished(&part) {
+            self.told(choice).unfinished = Some(part);
+            return;
+        }
         self.whole(choice, *part, out, losses);
+    }
+
+    /// Calls that end the answer unfinished: one that a bound cut was never made, another is told as it is.
+    fn tell_unfinished(&mut self, out: &mut Vec<u8>, losses: &mut Losses) {
+        let choices: Vec<u32> = self.choices.keys().copied().collect();
+        for choice in choices {
+            let told = self.told(choice);
+            let is_cut = told.stop.as_ref().is_some_and(Stop::is_cut);
+            match told.unfinished.take() {
+                Some(_) if is_cut => losses.note(CUT_CALL.0, CUT_CALL.1),
+                Some(call) => self.whole(choice, *call, out, losses),
+                None => {}
+            }
+        }
     }
 
     fn words(&mut self, choice: u32, text: &str, thought: bool, seal: Option<String>, out: &mut Vec<u8>) {

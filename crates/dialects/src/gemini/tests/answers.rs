@@ -99,13 +99,34 @@ fn reasons_are_read() {
     for (word, reason) in [
         ("SAFETY", StopReason::Filter),
         ("IMAGE_RECITATION", StopReason::Filter),
-        ("MALFORMED_FUNCTION_CALL", StopReason::Other),
+        ("SOMETHING_NEW", StopReason::Other),
         ("STOP", StopReason::End),
     ] {
         let answer = read(&json!({"candidates": [{"finishReason": word, "finishMessage": "x"}]}));
         let stop = answer.choices[0].stop.clone().unwrap();
         assert_eq!((stop.reason, stop.raw.as_str()), (reason, word));
     }
+    for word in ["MALFORMED_FUNCTION_CALL", "OTHER", "NO_IMAGE", "UNEXPECTED_TOOL_CALL"] {
+        let failed = json!({"finishReason": word, "content": {"parts": [{"text": "a"}]}});
+        let body = json!({"candidates": [failed]}).to_string();
+        let Err(Nonsense::Error(failure)) = crate::gemini::decode::answer(body.as_bytes()) else {
+            panic!("{word} is no answer");
+        };
+        assert!(failure.message.contains(word));
+        let better = json!({"candidates": [{"index": 1, "finishReason": word}, {"index": 0, "finishReason": "STOP"}]});
+        assert_eq!(
+            read(&better).choices.len(),
+            2,
+            "what another candidate says is not lost"
+        );
+    }
+    let called = json!({"functionCall": {"name": "f", "args": {}}});
+    let unasked =
+        read(&json!({"candidates": [{"finishReason": "UNEXPECTED_TOOL_CALL", "content": {"parts": [called]}}]}));
+    assert_eq!(
+        unasked.choices[0].stop.as_ref().map(|stop| stop.reason),
+        Some(StopReason::Tool)
+    );
     let unspecified = read(
         &json!({"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "FINISH_REASON_UNSPECIFIED"}]}),
     );

@@ -499,11 +499,11 @@ fn arguments_that_are_no_object_are_kept() {
     let (told, lost) = write_for("gemini-2.5-pro", request);
     assert_eq!(
         told["contents"][0]["parts"][0]["functionCall"]["args"],
-        json!({"input": "{broken"})
+        json!({"arguments": "{broken"})
     );
     assert_eq!(
         told["contents"][0]["parts"][1]["functionCall"]["args"],
-        json!({"input": "[1]"})
+        json!({"arguments": "[1]"})
     );
     assert_eq!(lost, ["tool_call.arguments"]);
 }

@@ -117,6 +117,11 @@ impl Teller {
             "Responses cannot say that the provider paused and wants to be asked again",
         );
         losses.note_if(
+            stop.as_ref().is_some_and(|stop| stop.reason == StopReason::Other),
+            "stop",
+            "Responses has no word for it; told as incomplete without a reason",
+        );
+        losses.note_if(
             stop.as_ref().is_some_and(|stop| stop.sequence.is_some()),
             "stop_sequence",
             "Responses does not tell which one was met",

@@ -115,7 +115,7 @@ fn stop_reasons_are_those_of_the_table() {
             json!({"reason": "max_output_tokens"}),
         ),
         (StopReason::Filter, "incomplete", json!({"reason": "content_filter"})),
-        (StopReason::Other, "incomplete", json!({"reason": "other"})),
+        (StopReason::Other, "incomplete", Value::Null),
     ] {
         let (body, _) = told(answer(vec![Part::text("a")], reason), &reply(&json!({})));
         assert_eq!((&body["status"], &body["incomplete_details"]), (&json!(status), &why));

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::super::super::family::Family;
 use super::media::{self, Names};
 use super::put;
-use crate::hub::{BadRequest, CacheMark, Content, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult};
+use crate::hub::{
+    BadRequest, CacheMark, Content, Losses, Message, NO_OBJECT, Part, Role, Thinking, ToolCall, ToolResult,
+};
 
 /// Characters of a tool call's id:
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolUseBlock.html>.
@@ -261,7 +263,7 @@ fn tool_use(call: ToolCall, losses: &mut Losses) -> Value {
                 "tool_calls[].arguments",
                 "they are no JSON object and were sent as a text in one",
             );
-            json!({"arguments": call.arguments})
+            json!({NO_OBJECT: call.arguments})
         }
     };
     json!({"toolUse": {"toolUseId": id, "name": call.name, "input": input}})

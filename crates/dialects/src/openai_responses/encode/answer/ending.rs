@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use crate::hub::{Stop, StopReason};
 
 /// How a response ends.
-pub(super) struct Ending<'a> {
+pub(super) struct Ending {
     pub(super) status: &'static str,
-    pub(super) reason: Option<&'a str>,
+    pub(super) reason: Option<&'static str>,
 }
 
-impl<'a> Ending<'a> {
-    pub(super) fn of(stop: Option<&'a Stop>) -> Self {
+impl Ending {
+    pub(super) fn of(stop: Option<&Stop>) -> Self {
         let incomplete = |reason| Self {
             status: "incomplete",
             reason: Some(reason),
@@ -25,9 +25,11 @@ impl<'a> Ending<'a> {
             StopReason::End | StopReason::Sequence | StopReason::Tool | StopReason::Pause => completed,
             StopReason::Length | StopReason::Context => incomplete("max_output_tokens"),
             StopReason::Filter => incomplete("content_filter"),
-            // No word of the format's fits; a client shows it.
-            StopReason::Other if !stop.raw.is_empty() => incomplete(&stop.raw),
-            StopReason::Other => incomplete("other"),
+            // The format has two words, and SDKs know no third; it says only that something is missing.
+            StopReason::Other => Self {
+                status: "incomplete",
+                reason: None,
+            },
         }
     }
 }
