@@ -312,7 +312,8 @@ fn each_with_limit(idle: Duration, main: &str, spares: [&str; 2], test: impl Fn(
     });
 }
 
-/// The fault at the main upstream, and a fallback that takes up the answer.
+/// The fault at the main upstream, and a fallback that takes up the answer. Answers are cut by closing: a reset may overtake
+/// what was sent before it, and then nobody has seen where it was to be cut.
 fn taken_up(idle: Duration, fault: impl Fn() -> Behaviour + Sync) {
     each_with_limit(idle, "", [TAKES, ""], |world| {
         world.main.then(fault());
@@ -330,7 +331,7 @@ fn taken_up(idle: Duration, fault: impl Fn() -> Behaviour + Sync) {
 
 #[test]
 fn r08_cut_after_forty_tokens() {
-    taken_up(PATIENCE, || whole().cut(At::Events(40), How::Reset));
+    taken_up(PATIENCE, || whole().cut(At::Events(40), How::Close));
 }
 
 #[test]
@@ -385,7 +386,7 @@ fn what_was_said_to_its_end_is_whole() {
 fn r14_who_refuses_the_beginning_is_passed_over() {
     let refusal = || Behaviour::refuse(Refusal::status(400).message(NO_PREFILL));
     each("", [TAKES, TAKES], |world| {
-        world.main.then(whole().cut(At::Events(40), How::Reset));
+        world.main.then(whole().cut(At::Events(40), How::Close));
         world.spare.then(refusal());
         let (response, _) = world.ask();
         world.assert_all_tokens(&response);
@@ -413,7 +414,7 @@ fn r14_who_refuses_the_beginning_is_passed_over() {
         }
     });
     each("", [TAKES, REFUSES], |world| {
-        world.main.then(whole().cut(At::Events(40), How::Reset));
+        world.main.then(whole().cut(At::Events(40), How::Close));
         world.spare.then(refusal());
         let (response, _) = world.ask();
         world.assert_broken(&response);
@@ -424,7 +425,7 @@ fn r14_who_refuses_the_beginning_is_passed_over() {
 #[test]
 fn nobody_is_asked_who_is_not_known_to_take_a_beginning() {
     each("", ["", REFUSES], |world| {
-        world.main.then(whole().cut(At::Events(40), How::Reset));
+        world.main.then(whole().cut(At::Events(40), How::Close));
         let (response, _) = world.ask();
         world.assert_broken(&response);
         assert_eq!(world.asked(), [1, 0, 0], "{:?}", world.format);
@@ -434,8 +435,8 @@ fn nobody_is_asked_who_is_not_known_to_take_a_beginning() {
 #[test]
 fn the_same_upstream_may_go_on_and_only_so_often() {
     each(TAKES, ["", ""], |world| {
-        world.main.then(whole().cut(At::Events(20), How::Reset));
-        world.main.then(whole().cut(At::Events(10), How::Reset));
+        world.main.then(whole().cut(At::Events(20), How::Close));
+        world.main.then(whole().cut(At::Events(10), How::Close));
         let (response, _) = world.ask();
         world.assert_all_tokens(&response);
         assert_eq!(world.asked(), [3, 0, 0], "{:?}", world.format);
@@ -447,7 +448,7 @@ fn the_same_upstream_may_go_on_and_only_so_often() {
         assert_eq!(broke, 2, "each is recorded: {receipt}");
     });
     each(TAKES, ["", ""], |world| {
-        world.main.always(whole().cut(At::Events(10), How::Reset));
+        world.main.always(whole().cut(At::Events(10), How::Close));
         let (response, _) = world.ask();
         let text = response.text();
         assert!(world.format.ends_in_error(&text), "{:?}: {text}", world.format);
@@ -493,7 +494,7 @@ fn a_tool_call_is_never_gone_on_with() {
     let call = || {
         let answer = Answer::tokens(4).and_tool_call("look", json!({"city": "Zürich", "days": [1, 2, 3]}));
         // Behind the beginning of the call, before its end.
-        Behaviour::answer(answer).cut(At::Finish, How::Reset)
+        Behaviour::answer(answer).cut(At::Finish, How::Close)
     };
     each(TAKES, [TAKES, TAKES], |world| {
         world.main.then(call());
@@ -509,7 +510,7 @@ fn a_client_that_leaves_meanwhile_pays_nothing() {
     let format = Format::Anthropic;
     let world = World::new(format, format, "", [TAKES, ""]);
     let gate = Gate::closed();
-    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.main.then(whole().cut(At::Events(40), How::Close));
     world.spare.then(whole().hold_head(&gate));
     let request = format.stream("main").bearer(CLIENT_KEY);
     let mut exchange = request.open(&world.gateway.url()).expect("a connection");
@@ -555,7 +556,7 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
     );
     let gateway = Setup::config(&config).start();
     let echo = || Behaviour::answer(Answer::tokens(TOKENS));
-    main.then(echo().cut(At::Events(40), How::Reset));
+    main.then(echo().cut(At::Events(40), How::Close));
     spare.then(echo());
     let body = json!({"model": "main", "stream": true, "messages": [
         {"role": "user", "content": "Count."}, {"role": "assistant", "content": "t0 t1 ", "prefix": true}]});
@@ -573,7 +574,7 @@ fn the_text_so_far_is_prompt_of_who_goes_on() {
     let format = Format::Chat;
     let world = World::new(format, format, "", [TAKES, ""]);
     let gate = Gate::closed();
-    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.main.then(whole().cut(At::Events(40), How::Close));
     world.spare.then(whole().hold(At::Events(15), &gate));
     let request = format.stream("main").bearer(CLIENT_KEY);
     let mut exchange = request.open(&world.gateway.url()).expect("a connection");
@@ -605,7 +606,7 @@ fn the_text_so_far_is_prompt_of_who_goes_on() {
 #[test]
 fn a_response_that_was_gone_on_with_can_be_continued() {
     let world = World::new(Format::Responses, Format::Responses, "", [TAKES, ""]);
-    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.main.then(whole().cut(At::Events(40), How::Close));
     let (response, _) = world.ask();
     world.assert_all_tokens(&response);
     let id = events(&response).last().expect("an end")["response"]["id"].clone();
@@ -627,7 +628,7 @@ fn a_response_that_was_gone_on_with_can_be_continued() {
 fn an_attempt_takes_until_its_stream_ends() {
     for (fault, failure) in [
         (None, Value::Null),
-        (Some(How::Reset), json!("reset")),
+        (Some(How::Close), json!("reset")),
         (Some(How::Stall), json!("silence")),
     ] {
         let world = World::with_limit(LIMIT, Format::Chat, Format::Chat, "", ["", ""]);
@@ -653,7 +654,7 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     assert!(told.contains("gone on with by spare/small"), "{told}");
     let off = world.gateway.cli_ok(&["explain", "--model", "spare"]);
     assert!(!off.contains("recovery"), "{off}");
-    world.spare.then(whole().cut(At::Events(40), How::Reset));
+    world.spare.then(whole().cut(At::Events(40), How::Close));
     let response = Format::Chat
         .stream("spare")
         .bearer(CLIENT_KEY)
@@ -669,7 +670,7 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     );
     let metrics = || Request::get("/metrics").bearer(ADMIN).send(&world.gateway.url()).text();
     assert!(!metrics().contains("tollgate_recoveries_total{"), "{}", metrics());
-    world.main.then(whole().cut(At::Events(40), How::Reset));
+    world.main.then(whole().cut(At::Events(40), How::Close));
     let (response, _) = world.ask();
     world.assert_all_tokens(&response);
     let counted = "tollgate_recoveries_total{code=\"continued\"} 1";

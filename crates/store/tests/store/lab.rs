@@ -65,6 +65,7 @@ const UNDONE: &[&[&str]] = &[
         "DROP TABLE oauth_logins",
         "ALTER TABLE credentials DROP COLUMN kind",
     ],
+    &["ALTER TABLE credential_states DROP COLUMN rests"],
 ];
 
 impl Lab {
