@@ -172,10 +172,10 @@ fn check_egress(upstream: &Listed<'_, UpstreamDecl>, auth: AuthScheme, mistakes:
             .unwrap_or_default();
         let path = format!("{}.headers.{name}", upstream.path);
         let is = |other: &&str| name.eq_ignore_ascii_case(other);
-        if HEADERS_RESERVED.iter().any(|reserved| is(reserved)) {
+        if HEADERS_RESERVED.iter().any(is) {
             let message = "cannot be set here; it is written with each request";
             mistakes.push(Mistake::of(header, path, message));
-        } else if written_by(auth).iter().any(|header| is(header)) && !decl.credentials.is_empty() {
+        } else if written_by(auth).iter().any(is) && !decl.credentials.is_empty() {
             let message = "cannot be set here; it is written from `credentials`";
             mistakes.push(Mistake::of(header, path, message));
         } else if HeaderName::try_from(name.as_str()).is_err() {
