@@ -58,7 +58,12 @@ pub(super) fn audio(fields: &mut Fields) -> Result<Part, BadRequest> {
 /// (yet, or any more) is none. What is said of it beside (`size`, `revised_prompt`) and its status go with it, and tell it
 /// from pictures inside messages ([`is_made`]).
 pub(super) fn made(item: Value) -> Part {
-    let has_result = text_of(&item, "result").is_some_and(|data| !data.is_empty());
+    // What is no base64 (a cut or masked log, say) is a picture to nobody, and readers of other formats refuse it.
+    let is_base64 = |data: &str| {
+        data.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
+    };
+    let has_result = text_of(&item, "result").is_some_and(|data| !data.is_empty() && is_base64(data));
     let Value::Object(mut members) = item else {
         return super::answer::native(item);
     };
