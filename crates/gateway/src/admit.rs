@@ -106,7 +106,7 @@ pub(crate) async fn admit(
     head: Parts,
     body: RequestBody,
     started: (Timestamp, Instant),
-) -> Result<Call, Fault> {
+) -> Result<Box<Call>, Fault> {
     if !gateway.journal.healthy() {
         return Err(Fault::new(
             FaultKind::Unrecordable,
@@ -195,7 +195,8 @@ pub(crate) async fn admit(
     .with_guards(hold, steps, permit)
     .with_units(facts.units.take())
     .bill_abandoned(snapshot.defaults.bill_abandoned);
-    Ok(Call {
+    // In one place from here on: it goes through a dozen futures, each of which would keep room for it.
+    Ok(Box::new(Call {
         gateway: Arc::clone(gateway),
         snapshot,
         path,
@@ -215,7 +216,7 @@ pub(crate) async fn admit(
         resumption: None,
         unfetched: None,
         share: body.share,
-    })
+    }))
 }
 
 /// Looks up what the request names. A conversation that is kept here is put in front of it.

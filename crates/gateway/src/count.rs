@@ -26,7 +26,7 @@ pub(crate) fn is_to_be_estimated(call: &Call) -> bool {
 }
 
 /// The estimate, as the client's format tells a count.
-pub(crate) async fn estimate(mut call: Call) -> Response<Body> {
+pub(crate) async fn estimate(mut call: Box<Call>) -> Response<Body> {
     let tokens = metering::estimate::input_tokens(call.body.len() as u64);
     let outcome = Outcome {
         ending: Ending::Complete,

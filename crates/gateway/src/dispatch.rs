@@ -44,7 +44,7 @@ use crate::upstream::incoming::UpstreamBody;
 use crate::upstream::request::relayed_headers;
 
 /// What came of a call, with the call itself.
-pub(crate) type Dispatched = (Call, Result<Exchange, Fault>);
+pub(crate) type Dispatched = (Box<Call>, Result<Exchange, Fault>);
 
 /// An answer that will be given to the client.
 #[derive(Debug)]
@@ -132,8 +132,8 @@ impl Streamed {
 }
 
 /// Finds an answer for the call, trying as often as routing says.
-pub(crate) async fn dispatch(mut call: Call) -> Dispatched {
-    match seek(&mut call).await {
+pub(crate) async fn dispatch(mut call: Box<Call>) -> Dispatched {
+    match seek(&mut *call).await {
         Ok(found) => {
             let (headers, answer, open) = found.got;
             if call.surface() == recall::RESPONSES

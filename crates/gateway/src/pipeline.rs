@@ -129,7 +129,7 @@ async fn call(
 
 /// A call whose client wants a stream: after a heartbeat's length without an answer it gets status 200 and a sign of
 /// life, and the search goes on inside the body.
-async fn stream(call: Call) -> Response<Body> {
+async fn stream(call: Box<Call>) -> Response<Body> {
     let (dialect, json_array) = (call.dialect(), call.json_array);
     let heartbeat = call.snapshot.defaults.heartbeat.0;
     let id = call.settlement.call;
@@ -150,7 +150,7 @@ async fn stream(call: Call) -> Response<Body> {
 }
 
 /// From what dispatch found to what the client gets.
-async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Body> {
+async fn respond(mut call: Box<Call>, result: Result<Exchange, Fault>) -> Response<Body> {
     let mut exchange = match result {
         Ok(exchange) => exchange,
         Err(fault) => return failed(call, &fault),
@@ -236,7 +236,7 @@ async fn respond(mut call: Call, result: Result<Exchange, Fault>) -> Response<Bo
 }
 
 /// Ends a call without an answer.
-fn failed(mut call: Call, fault: &Fault) -> Response<Body> {
+fn failed(mut call: Box<Call>, fault: &Fault) -> Response<Body> {
     call.gateway.metrics.refused(fault.kind);
     let id = request_id(call.settlement.call);
     let mut response = refuse(call.dialect(), fault, id.to_str().unwrap_or_default());

@@ -120,11 +120,11 @@ fn has_repeated(call: &Call, choice: Choice) -> bool {
 }
 
 /// What came of looking for who goes on.
-pub(crate) type Searched = (Call, Exchange, Result<(Choice, Timestamp, Got), Fault>);
+pub(crate) type Searched = (Box<Call>, Exchange, Result<(Choice, Timestamp, Got), Fault>);
 
 /// Looks for who goes on with an answer that broke off.
 pub(crate) async fn search(
-    mut call: Call,
+    mut call: Box<Call>,
     mut exchange: Exchange,
     resumption: Resumption,
     failure: Failure,
@@ -142,7 +142,7 @@ pub(crate) async fn search(
     exchange.release();
     let how = resumption.how();
     call.resumption = Some(Box::new(resumption));
-    let deadline = dispatch::deadline(&call);
+    let deadline = dispatch::deadline(&*call);
     let found = {
         let mut next = Next { call: &mut call };
         dispatch::seek_on(&mut next, &mut exchange.attempts, &mut exchange.tries, deadline).await

@@ -74,7 +74,7 @@ enum State {
 }
 
 struct Streaming {
-    call: Call,
+    call: Box<Call>,
     exchange: Exchange,
     streamed: Streamed,
     ready: VecDeque<Bytes>,
@@ -110,7 +110,7 @@ impl fmt::Debug for Relay {
 
 impl Relay {
     /// A relay of a stream that has begun.
-    pub(crate) fn streaming(call: Call, exchange: Exchange, streamed: Streamed) -> Self {
+    pub(crate) fn streaming(call: Box<Call>, exchange: Exchange, streamed: Streamed) -> Self {
         let streaming = Streaming::new(call, exchange, streamed);
         let first = streaming.timing.next(streaming.heard, streaming.spoke);
         Self {
@@ -255,7 +255,7 @@ impl Relay {
     }
 
     /// Ends in-band: status 200 is out already.
-    fn fail(&mut self, mut call: Call, fault: &Fault) {
+    fn fail(&mut self, mut call: Box<Call>, fault: &Fault) {
         let outcome = Outcome {
             ending: Ending::Failed,
             status: fault.kind.status(),
@@ -268,7 +268,7 @@ impl Relay {
         self.state = State::Closing {
             settled,
             last,
-            call: Box::new(call),
+            call,
             next_number: 0,
             is_sound: false,
             breaks: false,
@@ -315,7 +315,7 @@ impl Relay {
         self.state = State::Closing {
             settled,
             last,
-            call: Box::new(call),
+            call,
             next_number,
             is_sound,
             breaks: is_sound && !is_whole,
@@ -366,7 +366,7 @@ impl From<StreamEnd> for End {
 struct Closed {
     settled: Option<Settled>,
     last: VecDeque<Bytes>,
-    call: Call,
+    call: Box<Call>,
     /// The number of what could be told instead of the end.
     next_number: u64,
     /// Nothing is to be told of a failure.
@@ -386,7 +386,7 @@ impl Timing {
 }
 
 impl Streaming {
-    fn new(mut call: Call, exchange: Exchange, mut streamed: Streamed) -> Self {
+    fn new(mut call: Box<Call>, exchange: Exchange, mut streamed: Streamed) -> Self {
         call.forget_request();
         let now = Instant::now();
         let limits = call

@@ -85,7 +85,7 @@ impl Interrupted {
     /// The stream goes on with what was found, or ends as it would have without.
     pub(super) fn go_on(
         self,
-        mut call: Call,
+        mut call: Box<Call>,
         mut exchange: Exchange,
         found: Result<(Choice, Timestamp, Got), Fault>,
     ) -> (Box<Streaming>, Option<End>) {
