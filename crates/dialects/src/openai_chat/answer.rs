@@ -1,12 +1,14 @@
 //! Reading a chat answer or one chunk of a stream: they differ in `message` against `delta`, so one reader does both.
 
+use std::ops::Range;
+
 use crate::answer::Finish;
 use crate::json::{Cursor, Figure, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
 use crate::provider_error::ProviderError;
 use crate::searches::cites_page;
-use crate::usage::judge;
+use crate::usage::{Tally, judge};
 
 /// What one choice held.
 #[derive(Debug, Default)]
@@ -30,22 +32,22 @@ struct Part {
 pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> {
     let mut cursor = Cursor::strict(data);
     let mut sign = Sign::default();
-    let mut usage_span = None;
+    let mut usage = None;
     let (mut is_error, mut choices) = (false, 0_u32);
     cursor.object(|key, value| {
         match key {
             b"choices" => {
                 seen.has_body |= value.array_if(|choice| {
                     choices += 1;
-                    read_choice(choice, seen, &mut sign, &mut usage_span)
+                    read_choice(choice, seen, &mut sign, &mut usage)
                 })?;
             }
-            b"usage" => note_usage(value, &mut usage_span)?,
+            b"usage" => note_usage(value, &mut usage)?,
             // Groq, before it had `usage` in streams.
             b"x_groq" => {
                 value.object_if(|key, member| {
                     if key == b"usage" {
-                        note_usage(member, &mut usage_span)
+                        note_usage(member, &mut usage)
                     } else {
                         member.skip().map(|_| ())
                     }
@@ -67,16 +69,12 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
         Ok::<(), Syntax>(())
     })?;
     cursor.end()?;
-    if let Some(span) = &usage_span {
-        let raw = cursor.slice(span.clone());
-        let tally = usage::read(&mut Cursor::strict(raw))?;
-        if tally.is_given() {
-            seen.report.usage = judge(&tally, raw, usage::normal);
-            seen.bill_chat_search();
-        }
+    seen.usage_was_last = usage.is_some();
+    sign.usage_only = usage.is_some() && choices == 0;
+    if let Some((tally, span)) = usage.filter(|(tally, _)| tally.is_given()) {
+        seen.report.usage = judge(&tally, cursor.slice(span), usage::normal);
+        seen.bill_chat_search();
     }
-    seen.usage_was_last = usage_span.is_some();
-    sign.usage_only = usage_span.is_some() && choices == 0;
     if is_error {
         sign.mark = Mark::Error(ProviderError::read(data).reported());
     }
@@ -87,7 +85,7 @@ fn read_choice(
     value: &mut Cursor<'_>,
     seen: &mut Observation,
     sign: &mut Sign,
-    usage_span: &mut Option<std::ops::Range<usize>>,
+    usage: &mut Option<(Tally, Range<usize>)>,
 ) -> Result<(), Syntax> {
     let mut choice = Choice::default();
     value.object(|key, member| {
@@ -102,7 +100,7 @@ fn read_choice(
             b"delta" | b"message" => read_part(member, seen, &mut choice.part)?,
             b"text" => choice.part.add_text(seen.said(member)?),
             // Moonshot.
-            b"usage" => note_usage(member, usage_span)?,
+            b"usage" => note_usage(member, usage)?,
             _ => {
                 member.skip()?;
             }
@@ -166,13 +164,14 @@ impl Part {
     }
 }
 
-/// Remembers where usage stands; `null` says nothing.
-fn note_usage(value: &mut Cursor<'_>, span: &mut Option<std::ops::Range<usize>>) -> Result<(), Syntax> {
-    let kind = value.kind()?;
-    let found = value.skip()?;
-    if kind == Kind::Object {
-        *span = Some(found);
+/// Reads usage, and where it stands; `null` says nothing.
+fn note_usage(value: &mut Cursor<'_>, found: &mut Option<(Tally, Range<usize>)>) -> Result<(), Syntax> {
+    if value.kind()? != Kind::Object {
+        return value.skip().map(|_| ());
     }
+    let start = value.position();
+    let tally = usage::read(value)?;
+    *found = Some((tally, start..value.position()));
     Ok(())
 }
 
