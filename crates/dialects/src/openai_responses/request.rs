@@ -56,6 +56,10 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         facts.take_item(value)?;
         return Ok(true);
     }
+    if key == b"id" {
+        facts.take_step(value)?;
+        return Ok(true);
+    }
     if key == b"encrypted_content" {
         facts.take_seal(value)?;
         return Ok(true);
