@@ -118,8 +118,8 @@ fn text(value: &Value, name: &str) -> String {
 pub(super) struct Beside {
     /// What was searched for.
     pub(super) queries: Vec<String>,
-    /// What was found.
-    pub(super) pages: Vec<Page>,
+    /// The addresses of what was found.
+    found: Vec<String>,
     /// Pages that were read, by the names of the steps.
     read: Vec<(String, Value)>,
 }
@@ -130,7 +130,7 @@ impl Beside {
         let name = deed.name();
         match deed.act {
             Act::Search(queries) => self.queries.extend(queries),
-            Act::Found(Ok(pages)) => self.pages.extend(pages),
+            Act::Found(Ok(pages)) => self.found.extend(pages.into_iter().map(|page| page.url)),
             Act::Found(Err(_)) => losses.note("web search: error", "Gemini does not tell that a search failed"),
             Act::Fetched(came) => {
                 losses.note_if(
@@ -166,6 +166,19 @@ impl Beside {
             Act::Remote { .. } | Act::Replied { .. } => losses.note(name, "Gemini's format has no word for it"),
         }
         None
+    }
+
+    /// What is cited is all that Gemini lists; its clients show the list as what the answer rests on.
+    pub(super) fn note_uncited(&self, cited: &[Value], losses: &mut Losses) {
+        let is_cited = |url: &String| {
+            let address = |chunk: &Value| chunk.pointer("/web/uri").is_some_and(|known| known == url.as_str());
+            cited.iter().any(address)
+        };
+        losses.note_if(
+            !self.found.iter().all(is_cited),
+            "web search: pages",
+            "Gemini lists those that are cited",
+        );
     }
 
     /// `urlContextMetadata`; `None`: no page was read.

@@ -144,5 +144,5 @@ pub(super) fn end(
         members.insert("logprobsResult".to_owned(), result);
         put(members, "avgLogprobs", mean);
     }
-    grounding.write(members);
+    grounding.write(members, losses);
 }

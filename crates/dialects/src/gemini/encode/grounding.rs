@@ -75,15 +75,8 @@ impl Grounding {
     }
 
     /// Writes all of it into the candidate.
-    pub(super) fn write(mut self, candidate: &mut Map<String, Value>) {
-        for page in std::mem::take(&mut self.beside.pages) {
-            let title = Some(page.title).filter(|title| !title.is_empty());
-            let chunk = json!({"web": self::page(page.url, title)});
-            let is_known = |known: &Value| known.pointer("/web/uri") == chunk.pointer("/web/uri");
-            if !self.chunks.iter().any(is_known) {
-                self.chunks.push(chunk);
-            }
-        }
+    pub(super) fn write(mut self, candidate: &mut Map<String, Value>, losses: &mut Losses) {
+        self.beside.note_uncited(&self.chunks, losses);
         put(candidate, "urlContextMetadata", self.beside.pages_read());
         let mut members = Map::new();
         let queries = self.beside.queries;

@@ -12,6 +12,9 @@ impl Teller {
     /// A part begins.
     pub(super) fn begin(&mut self, mut part: Part, wire: &mut Wire<'_>, losses: &mut Losses) {
         let seal = part.signature.take();
+        if !matches!(part.content, Content::Deed(_)) {
+            self.end_deeds(wire);
+        }
         match part.content {
             Content::Text { text, citations } => {
                 self.begin_text(part.item, part.extra, false, seal, wire, losses);

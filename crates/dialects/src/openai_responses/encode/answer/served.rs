@@ -38,7 +38,7 @@ impl Teller {
             return;
         }
         let Some(place) = self.pending.iter().rposition(|(_, asked)| *asked == deed.id) else {
-            losses.note(deed.name(), "what came of it was told, and not what was asked for");
+            losses.note(deed.name(), "what came of it was told where nothing was asked for");
             return;
         };
         let (at, _) = self.pending.remove(place);
