@@ -154,6 +154,8 @@ impl Deed {
 }
 
 fn listed(pages: &[Page]) -> String {
-    let lines = pages.iter().map(|page| format!("\n- {} {}", page.title, page.url));
+    let lines = pages
+        .iter()
+        .map(|page| format!("\n- {}", [&*page.title, &page.url].join(" ").trim()));
     lines.collect()
 }

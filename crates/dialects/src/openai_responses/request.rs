@@ -60,6 +60,11 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         facts.take_step(value)?;
         return Ok(true);
     }
+    // What a tool was asked to do, and the addresses of what it found: none is read again.
+    if key == b"action" {
+        value.skip()?;
+        return Ok(true);
+    }
     if key == b"encrypted_content" {
         facts.take_seal(value)?;
         return Ok(true);

@@ -235,6 +235,30 @@ fn what_we_made_is_never_sent_as_the_upstreams_own() {
     }
 }
 
+/// What is billed is what the provider counted, whoever is told; and a gateway in front of this one counts the same.
+#[test]
+fn searches_are_counted_once() {
+    let path = |by: Dialect| {
+        format!(
+            "{}/tests/golden/answers/{}/text.json",
+            env!("CARGO_MANIFEST_DIR"),
+            by.name()
+        )
+    };
+    let billed = |dialect: Dialect, body: &[u8]| {
+        let report = read_answer(Surface::new(Operation::Chat, dialect), body).unwrap();
+        crate::translate::told_usage(&report.usage).unwrap().web_searches
+    };
+    for by in PROVIDERS {
+        let body: Value = serde_json::from_slice(&read(&path(by))).unwrap();
+        assert_eq!(billed(by, body.to_string().as_bytes()), 1, "{by}");
+        for client in CLIENTS {
+            let (_, encoded) = told(by, client, &body);
+            assert_eq!(billed(client, &encoded.body), 1, "{by} told to {client}");
+        }
+    }
+}
+
 #[test]
 fn nobody_is_asked_to_run_them() {
     for by in PROVIDERS {
