@@ -251,7 +251,7 @@ fn written(
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
-    served::settle(&mut request, dialect, losses);
+    served::settle(&mut request, dialect, target.thinks, losses);
     match dialect {
         // There results are items, which stand anywhere.
         Dialect::OpenaiResponses => {}

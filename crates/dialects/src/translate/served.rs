@@ -9,11 +9,13 @@
 //! Others take no steps but their own, and refuse those that lack what only they can give; they are told in words what was
 //! done. So they are, too, where the client lost what was carried.
 
+use std::ops::Range;
+
 use domain::Dialect;
 use serde_json::Value;
 
 use crate::hub::{
-    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, weight,
+    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, native_name, weight,
 };
 use crate::limits::CARRIED_MAX;
 use crate::{anthropic_messages, gemini, openai_responses};
@@ -197,12 +199,12 @@ impl Steps {
     }
 }
 
-/// Says the steps of a conversation as an upstream of this dialect takes them.
-pub(super) fn settle(request: &mut Request, to: Dialect, losses: &mut Losses) {
+/// Says the steps of a conversation as an upstream of this dialect takes them. `thinks`: whether the model does.
+pub(super) fn settle(request: &mut Request, to: Dialect, thinks: Option<bool>, losses: &mut Losses) {
     for message in &mut request.messages {
         let is_concerned = message.role == Role::Assistant && message.parts.iter().any(concerns);
         if is_concerned {
-            settle_turn(message, to, losses);
+            settle_turn(message, to, thinks, losses);
         }
     }
 }
@@ -221,10 +223,12 @@ fn carried(part: &Part) -> Option<(Dialect, &str)> {
     }
 }
 
-fn settle_turn(message: &mut Message, to: Dialect, losses: &mut Losses) {
+fn settle_turn(message: &mut Message, to: Dialect, thinks: Option<bool>, losses: &mut Losses) {
     let mut told: Vec<Part> = Vec::with_capacity(message.parts.len());
     // Before it stands what another thought carried.
     let mut floor = 0;
+    // Steps that came back without what they must come with.
+    let mut bare: Vec<Range<usize>> = Vec::new();
     for part in std::mem::take(&mut message.parts) {
         let Some((origin, json)) = carried(&part) else {
             told.push(part);
@@ -235,15 +239,34 @@ fn settle_turn(message: &mut Message, to: Dialect, losses: &mut Losses) {
             // What was told of them in the client's words says no more, and is no provider's own.
             let own = told.iter().rposition(|part| !is_step(part)).map_or(0, |last| last + 1);
             told.truncate(own.max(floor));
+            let begin = told.len();
+            let is_whole = !needs_thought(origin, thinks) || told.iter().any(|part| is_sealed(part, origin));
             told.extend(
                 natives
                     .into_iter()
                     .map(|value| Part::new(Content::Native { origin, value })),
             );
+            bare.extend((!is_whole).then_some(begin..told.len()));
         }
         floor = told.len();
     }
-    message.parts = worded(told, to, losses);
+    message.parts = worded(told, to, &bare, losses);
+}
+
+/// Whether a step is refused without the thought before it. OpenAI: "Item 'ws_…' […] was provided without its required
+/// 'reasoning' item". Of models that do not think there is none.
+fn needs_thought(origin: Dialect, thinks: Option<bool>) -> bool {
+    origin == Dialect::OpenaiResponses && thinks == Some(true)
+}
+
+/// Whether it is a thought that this provider takes back.
+fn is_sealed(part: &Part, origin: Dialect) -> bool {
+    match &part.content {
+        Content::Thinking(Thinking {
+            signature: Some(seal), ..
+        }) => seal.origin == origin,
+        _ => false,
+    }
 }
 
 /// Whether it is something that the provider did. What stands inside of a message is not.
@@ -251,13 +274,24 @@ fn is_step(part: &Part) -> bool {
     matches!(part.content, Content::Native { .. }) && part.extra.members.is_empty()
 }
 
-/// Steps that are not the upstream's own, as text.
-fn worded(parts: Vec<Part>, to: Dialect, losses: &mut Losses) -> Vec<Part> {
+/// Steps that are not the upstream's own, or that it would refuse, as text.
+fn worded(parts: Vec<Part>, to: Dialect, bare: &[Range<usize>], losses: &mut Losses) -> Vec<Part> {
     let mut told: Vec<Part> = Vec::with_capacity(parts.len());
     let mut words: Vec<String> = Vec::new();
-    for part in parts {
+    for (place, part) in parts.into_iter().enumerate() {
+        let is_bare = bare.iter().any(|range| range.contains(&place));
+        let why = if is_bare { LACKS_THOUGHT } else { OTHERS };
         let found = match &part.content {
-            Content::Native { origin, value } if *origin != to || is_made(value) => deeds(*origin, value, losses),
+            Content::Native { origin, value } if *origin != to || is_bare || is_made(value) => {
+                let found = deeds(*origin, value, losses);
+                if found.is_empty() && is_bare {
+                    losses.note(native_name(value), why);
+                    continue;
+                }
+                let is_marked = value.get("cache_control").is_some_and(|mark| !mark.is_null());
+                losses.note_if(is_marked, "cache_control", "what it stands on is told in words");
+                found
+            }
             _ => Vec::new(),
         };
         if found.is_empty() {
@@ -265,18 +299,18 @@ fn worded(parts: Vec<Part>, to: Dialect, losses: &mut Losses) -> Vec<Part> {
             told.push(part);
             continue;
         }
-        if let Content::Native { value, .. } = &part.content {
-            let is_marked = value.get("cache_control").is_some_and(|mark| !mark.is_null());
-            losses.note_if(is_marked, "cache_control", "what it stands on is told in words");
-        }
         for deed in found {
-            losses.note(deed.name(), "another provider did it; it is told in words");
+            losses.note(deed.name(), why);
             words.push(deed.told());
         }
     }
     told.extend(text(&mut words));
     told
 }
+
+const OTHERS: &str = "another provider did it; it is told in words";
+const LACKS_THOUGHT: &str =
+    "the provider takes it back only with the sealed thought before it, which did not come back";
 
 fn text(words: &mut Vec<String>) -> Option<Part> {
     let mut words = std::mem::take(words);

@@ -97,10 +97,14 @@ fn history(client: Dialect, answer: &Value) -> Value {
 }
 
 fn sent(question: &Question, to: Dialect) -> (Value, Vec<String>) {
+    sent_to(question, to, None)
+}
+
+fn sent_to(question: &Question, to: Dialect, thinks: Option<bool>) -> (Value, Vec<String>) {
     let target = Target {
         model: "m",
         max_output: 0,
-        thinks: None,
+        thinks,
         include_usage: false,
         quirks: &domain::provider::Quirks::default(),
     };
@@ -193,6 +197,28 @@ fn what_two_thoughts_carry_stays_apart() {
     let (body, lost) = sent(&question(client, &history), Dialect::AnthropicMessages);
     assert_eq!(steps(Dialect::AnthropicMessages, &body), [native("a"), native("b")]);
     assert!(lost.is_empty(), "{lost:?}");
+}
+
+/// OpenAI refuses a step of a model that thinks without the thought before it.
+#[test]
+fn steps_go_home_with_their_thoughts_or_in_words() {
+    let (openai, client) = (Dialect::OpenaiResponses, Dialect::AnthropicMessages);
+    let (body, own) = answered(openai);
+    let (answer, _) = told(openai, client, &body);
+    let mut history = history(client, &answer);
+    let (bare, lost) = sent_to(&question(client, &history), openai, Some(true));
+    assert_eq!(steps(openai, &bare), [Value::Null; 0]);
+    assert!(bare.to_string().contains("[This code was run:"), "{bare}");
+    assert!(
+        lost.iter().any(|loss| loss.starts_with("file_search_call: ")),
+        "{lost:?}"
+    );
+    let seal = "tollgate:openai_responses:rs_1.gAAA";
+    let thought = json!({"type": "thinking", "thinking": "", "signature": seal});
+    history[1]["content"].as_array_mut().unwrap().insert(0, thought);
+    let (body, _) = sent_to(&question(client, &history), openai, Some(true));
+    let home: Vec<Value> = steps(openai, &body);
+    assert_eq!((home[0]["id"].clone(), &home[1..]), (json!("rs_1"), &own[..]));
 }
 
 /// A client may keep what it was shown, and nothing else.
