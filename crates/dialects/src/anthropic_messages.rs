@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod request;
+pub(crate) mod served;
 pub(crate) mod usage;
 
 /// The event that ends a stream; added where a provider forgets it.

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod request;
+pub(crate) mod served;
 pub(crate) mod usage;
 
 mod logprobs;

@@ -57,6 +57,10 @@ pub(crate) const PARTS_MAX: usize = 4_096;
 /// Bytes of parts that wait for their turn in a format that tells one after the other.
 pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes of what a provider did that travel through another format and back: ten searches with ten results each have half
+/// of it.
+pub(crate) const CARRIED_MAX: usize = 1024 * 1024;
+
 /// Bytes of text of an answer that are kept so that another model can go on with it: some 64,000 tokens, longer than almost
 /// any answer.
 pub(crate) const PREFILL_MAX: usize = 256 * 1024;

@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod request;
+pub(crate) mod served;
 
 mod echo;
 mod names;

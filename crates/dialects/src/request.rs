@@ -13,7 +13,7 @@ use bytes::Bytes;
 use domain::{Dialect, Operation, Surface, Units};
 use smallvec::SmallVec;
 
-use crate::hub::Signature;
+use crate::hub::{Signature, is_made_name};
 use crate::json::{Cursor, Figure, Kind, Syntax, count, utf8};
 use crate::limits::SEARCHES_UNASKED_MAX;
 use crate::tasks::form::Form;
@@ -515,6 +515,14 @@ impl RequestFacts {
     pub(crate) fn take_seal(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
         if let Some(text) = value.string_if()? {
             self.met |= u32::from(Signature::is_wrapped(text.raw)) * FOREIGN_SEAL;
+        }
+        Ok(())
+    }
+
+    /// Looks whether a name is one that we gave to what another provider did.
+    pub(crate) fn take_step(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        if let Some(text) = value.string_if()? {
+            self.met |= u32::from(is_made_name(text.raw)) * FOREIGN_SEAL;
         }
         Ok(())
     }

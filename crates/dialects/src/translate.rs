@@ -27,6 +27,7 @@ mod fit;
 mod halves;
 mod names;
 mod resume;
+mod served;
 mod thread;
 mod wanted;
 
@@ -36,6 +37,7 @@ pub use count::count_answer;
 use embeddings::Texts;
 use halves::Halves;
 use names::{Back, ToolNames};
+use served::Steps;
 pub use thread::Standing;
 use thread::Thread;
 pub use wanted::{Fetched, Wanted, WrongType};
@@ -249,6 +251,7 @@ fn written(
     losses: &mut Losses,
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
+    served::settle(&mut request, dialect, target.thinks, losses);
     match dialect {
         // There results are items, which stand anywhere.
         Dialect::OpenaiResponses => {}
@@ -296,8 +299,9 @@ pub(crate) fn translate_answer(
     report: &Report,
     reply: &Reply,
 ) -> Result<Encoded, Nonsense> {
-    let mut answer = read_answer(from, body, report, reply)?;
     let mut losses = Losses::default();
+    let mut answer = read_answer(from, body, report, reply)?;
+    steps(from, to, &mut answer, &mut losses);
     if matches!(to, Dialect::AnthropicMessages | Dialect::Gemini) {
         answer.drop_cut_calls(&mut losses);
     }
@@ -316,13 +320,15 @@ pub(crate) fn translate_answer(
 
 /// Tells a whole answer as the stream that the client asked for: some upstreams give the one where the other was wanted.
 fn stream_answer(from: Dialect, to: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Result<Encoded, Nonsense> {
+    let mut losses = Losses::default();
     let mut answer = read_answer(from, body, report, reply)?;
+    steps(from, to, &mut answer, &mut losses);
     // Formats that tell the prompt's tokens at their beginning can do so here.
     let usage = answer.usage.take().map(Event::Usage);
     let mut events = answer.into_events();
     events.splice(1..1, usage);
     let mut encoder = StreamEncoder::new(to, reply.clone());
-    let (mut told, mut losses) = (Vec::new(), Losses::default());
+    let mut told = Vec::new();
     for event in events {
         if !encoder.event(event, &mut told, &mut losses) {
             return Err(Nonsense::Lacks("an end within the limits"));
@@ -333,6 +339,13 @@ fn stream_answer(from: Dialect, to: Dialect, body: &[u8], report: &Report, reply
         body: told.into(),
         losses: losses.into_vec(),
     })
+}
+
+/// Tells what the provider did by itself in words that the client's format has.
+fn steps(from: Dialect, to: Dialect, answer: &mut Answer, losses: &mut Losses) {
+    for choice in &mut answer.choices {
+        Steps::new(from, to).parts(&mut choice.parts, losses);
+    }
 }
 
 /// Reads a whole answer; what is billed is what is told, and tools have the client's names.
@@ -389,6 +402,8 @@ pub struct Translation {
     tools: ToolNames,
     /// For what this upstream calls the tools.
     back: Back,
+    /// For what this upstream does by itself, once something is told.
+    steps: Option<Steps>,
     usage: Option<Usage>,
     tier: Option<String>,
     released: Vec<Bytes>,
@@ -529,6 +544,7 @@ impl Translation {
             encoder,
             thread: None,
             tap,
+            steps: None,
             usage: None,
             tier: None,
             released: Vec::new(),
@@ -614,6 +630,13 @@ impl Translation {
     fn end(&mut self, mut told: Vec<u8>) -> StreamEnd {
         self.tell(&mut told);
         if let Some(encoder) = &mut self.encoder {
+            let mut last = Vec::new();
+            if let Some(steps) = &mut self.steps {
+                steps.finish(&mut last, &mut self.losses);
+            }
+            for event in last {
+                encoder.event(event, &mut told, &mut self.losses);
+            }
             encoder.finish(&mut told, &mut self.losses);
         }
         match self.fault.take() {
@@ -706,10 +729,22 @@ impl Translation {
                 thread.push(event, &mut events);
             }
         }
+        let from = self.tap.surface().dialect;
+        let steps = self.steps.get_or_insert_with(|| Steps::new(from, encoder.dialect()));
+        let mut fits = true;
+        let mut ready = Vec::new();
         for event in events.drain(..) {
-            if !encoder.event(event, told, &mut self.losses) {
-                self.fault = Some(StreamFault::TooLong);
+            if matches!(event, Event::Delta { .. }) {
+                fits &= encoder.event(event, told, &mut self.losses);
+                continue;
             }
+            steps.event(event, &mut ready, &mut self.losses);
+            for event in ready.drain(..) {
+                fits &= encoder.event(event, told, &mut self.losses);
+            }
+        }
+        if !fits {
+            self.fault = Some(StreamFault::TooLong);
         }
         self.events = events;
         if self.fault == Some(StreamFault::TooLong) {

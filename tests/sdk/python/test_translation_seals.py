@@ -17,7 +17,7 @@ from translation.world import of
 THREADS = 8
 SEALS = {"signature", "thoughtSignature", "thought_signature", "encrypted_content"}
 NATIVE = {"toolCall", "toolResponse", "executableCode", "codeExecutionResult", "tool_call", "tool_response"}
-"""What a provider's own tools did: no other format has a place for it, nor for its seals."""
+"""What a provider's own tools did, whose seals travel with it: `test_server_tools.py`."""
 
 
 def seals(value, found: list[str]) -> list[str]:

@@ -106,7 +106,7 @@ pub(super) fn check_grammar(stream: &str) -> Vec<String> {
                 let expected: &[&str] = match kinds.last().unwrap().as_str() {
                     "text" => &["text_delta", "citations_delta"],
                     "thinking" => &["thinking_delta", "signature_delta"],
-                    "tool_use" => &["input_json_delta"],
+                    "tool_use" | "server_tool_use" | "mcp_tool_use" => &["input_json_delta"],
                     _ => &[],
                 };
                 assert!(expected.contains(&data["delta"]["type"].as_str().unwrap()), "{data}");

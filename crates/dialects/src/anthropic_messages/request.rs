@@ -47,6 +47,7 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         b"media_type" => facts.by_reference |= value.string_if()?.is_some_and(|text| text.is("application/pdf")),
         b"file_id" => facts.take_id(value)?,
         b"signature" | b"data" => facts.take_seal(value)?,
+        b"id" | b"tool_use_id" => facts.take_step(value)?,
         // Arguments of a tool: whatever stands in them is text to the model.
         b"input" => {
             value.skip()?;

@@ -3,7 +3,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value};
 
-use super::Signature;
+use super::{Deed, Signature};
 use crate::limits::WAITING_MAX;
 
 /// Members that only one family of formats knows, as they came: put back where the same family is written.
@@ -98,13 +98,15 @@ pub(crate) enum Content {
     /// What the client's tool said.
     ToolResult(ToolResult),
     /// Something of a tool that the provider itself runs (a search and its results, code and its output), in the words of
-    /// its format: only that family can read it.
+    /// its format: only that family can read it. Others get it as [`Content::Deed`], as far as they have words for it.
     Native {
         /// Whose words.
         origin: Dialect,
         /// The item, block or part as it came.
         value: Value,
     },
+    /// What another family's provider did by itself. No decoder makes these: whoever translates an answer does.
+    Deed(Box<Deed>),
 }
 
 /// Media.

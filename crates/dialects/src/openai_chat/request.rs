@@ -65,6 +65,8 @@ pub(crate) fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>)
         }
         b"url" | b"file_url" => facts.take_url(value)?,
         b"file_id" => facts.take_id(value)?,
+        // Of `reasoning_details`.
+        b"data" | b"signature" => facts.take_seal(value)?,
         b"file_data" => facts.by_reference |= crate::observation::is_filled(value)?,
         b"input_audio" => {
             let filled = crate::observation::is_filled(value)?;

@@ -56,6 +56,15 @@ fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<
         facts.take_item(value)?;
         return Ok(true);
     }
+    if key == b"id" {
+        facts.take_step(value)?;
+        return Ok(true);
+    }
+    // What a tool was asked to do, and the addresses of what it found: none is read again.
+    if key == b"action" {
+        value.skip()?;
+        return Ok(true);
+    }
     if key == b"encrypted_content" {
         facts.take_seal(value)?;
         return Ok(true);

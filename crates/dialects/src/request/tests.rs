@@ -516,6 +516,12 @@ fn seals_that_others_made_are_noticed() {
     let called = json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"signature": wrapped}}]}]});
     let reasoning = json!({"input": [{"type": "reasoning", "encrypted_content": wrapped}]});
     let thought = json!({"contents": [{"parts": [{"text": "a", "thoughtSignature": "dG9sbGdhdGU6YW50aHJvcGlj"}]}]});
+    let chat = Surface::new(Operation::Chat, Dialect::OpenaiChat);
+    let detail = json!({"messages": [{"role": "assistant", "content": "a",
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": wrapped}]}]});
+    let made = json!({"messages": [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "srvtoolu_tollgate_a"}]}]});
+    let searched = json!({"input": [{"type": "web_search_call", "id": "ws_tollgate_a"}]});
+    let own = json!({"input": [{"type": "web_search_call", "id": "ws_a_tollgate_"}]});
     for (surface, body, foreign) in [
         (MESSAGES, thinking(wrapped), true),
         (MESSAGES, thinking("EqoBCkgIARAB"), false),
@@ -523,6 +529,10 @@ fn seals_that_others_made_are_noticed() {
         (MESSAGES, called, false),
         (responses, reasoning, true),
         (gemini, thought, true),
+        (chat, detail, true),
+        (MESSAGES, made, true),
+        (responses, searched, true),
+        (responses, own, false),
     ] {
         let found = scan(surface, body.to_string().as_bytes()).unwrap();
         assert_eq!(found.has_foreign_seals(), foreign, "{body}");

@@ -84,6 +84,16 @@ impl StreamEncoder {
         }
     }
 
+    /// The client's dialect.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::OpenaiChat(_) => Dialect::OpenaiChat,
+            Self::OpenaiResponses(_) => Dialect::OpenaiResponses,
+            Self::AnthropicMessages(_) => Dialect::AnthropicMessages,
+            Self::Gemini(_) => Dialect::Gemini,
+        }
+    }
+
     /// Tells one event. `false`: it would have to keep more back than it may.
     pub(crate) fn event(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) -> bool {
         match self {

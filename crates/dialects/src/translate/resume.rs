@@ -194,6 +194,7 @@ impl Translation {
         (self.tap, self.framing, self.decoder) = (tap, framing, decoder);
         (self.usage, self.tier, self.fault) = (usage, tier, fault);
         self.events = events;
+        self.steps = None;
         let mut told = Vec::new();
         self.tell(&mut told);
         if !told.is_empty() {

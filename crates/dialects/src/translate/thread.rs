@@ -150,7 +150,7 @@ impl Thread {
             }
             Content::ToolCall(_) => self.lose("it called a tool"),
             Content::Refusal(_) => self.lose("it declines"),
-            Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } => {
+            Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } | Content::Deed(_) => {
                 self.lose("it holds more than text");
             }
         }

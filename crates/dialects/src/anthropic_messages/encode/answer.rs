@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::OWN;
 use super::blocks::{self, Members, bare_seal, citation, object, put_back, safe_id};
 use super::usage::{tier, usage};
-use crate::hub::{Answer, Content, Losses, Part, Signature, Stop, StopReason, ToolCall};
+use crate::anthropic_messages::served::Names;
+use crate::hub::{Answer, Content, Losses, Part, Signature, Stop, StopReason, ToolCall, native_name};
 use crate::translate::Reply;
 
 /// Writes an answer.
@@ -15,9 +16,12 @@ pub(crate) fn answer(answer: Answer, reply: &Reply, losses: &mut Losses) -> Valu
     losses.note_if(choices.next().is_some(), "choices", ONE_ANSWER);
     losses.note_if(said.logprobs.is_some(), "logprobs", NO_LOGPROBS);
     let shape = Shape::of(&said.parts);
-    let mut content = Vec::new();
+    let (mut content, mut names) = (Vec::new(), Names::default());
     for part in said.parts {
-        block(part, reply, &mut content, losses);
+        match part.content {
+            Content::Deed(deed) => content.push(names.block(*deed, &reply.id, losses)),
+            _ => block(part, reply, &mut content, losses),
+        }
     }
     let (reason, sequence) = stop(said.stop, shape, answer.extra.origin == Some(OWN), losses);
     let tier = tier(answer.service_tier.as_deref(), losses);
@@ -187,10 +191,12 @@ pub(super) fn note_missing(content: &Content, losses: &mut Losses) {
             "media in the answer",
             "Anthropic's answers are text, thinking and calls",
         ),
-        Content::Native { .. } => losses.note(
-            "a tool that the provider ran",
-            "only the provider's own format can tell what it did",
-        ),
+        Content::Native { value, .. } => {
+            losses.note(
+                native_name(value),
+                "only the provider's own format can tell what it did",
+            );
+        }
         _ => losses.note("a tool's result in the answer", "Anthropic's answers have none"),
     }
 }

@@ -14,6 +14,7 @@ use super::OWN;
 use super::answer::{NO_LOGPROBS, ONE_ANSWER, Shape, call_id, id, model, note_missing, stop};
 use super::blocks::{CUSTOM_INPUT, bare_seal, citation, put_back};
 use super::usage::{UsageObject, tier, usage};
+use crate::anthropic_messages::served::Names;
 use crate::hub::{Content, Delta, Event, Extra, Losses, Part, Stop, ToolCall};
 use crate::sequence::Sequencer;
 use crate::sse::write_named;
@@ -35,6 +36,7 @@ pub(crate) struct StreamEncoder {
     usage: Usage,
     tier: Option<String>,
     stop: Option<Stop>,
+    names: Names,
 }
 
 /// What the open part is on the wire.
@@ -132,6 +134,7 @@ impl StreamEncoder {
             usage: Usage::default(),
             tier: None,
             stop: None,
+            names: Names::default(),
         }
     }
 
@@ -258,10 +261,24 @@ impl StreamEncoder {
                 }
             }
             Content::ToolCall(call) => self.open_call(call, part.extra, out, losses),
-            Content::Native { origin, value } if origin == OWN => {
-                self.begin(&value, Grows::Not, Extra::default(), out, losses);
+            Content::Native { origin, value } if origin == OWN => self.served(value, out, losses),
+            Content::Deed(deed) => {
+                let block = self.names.block(*deed, &self.reply.id, losses);
+                self.served(block, out, losses);
             }
             other => note_missing(&other, losses),
+        }
+    }
+
+    /// A block of something that a provider did: what was asked for grows as calls do, what came of it is whole.
+    fn served(&mut self, mut block: Value, out: &mut Vec<u8>, losses: &mut Losses) {
+        let is_asked = block["type"].as_str().is_some_and(|kind| kind.ends_with("_tool_use"));
+        let input = block.get_mut("input").filter(|input| is_asked && input.is_object());
+        let input = input.map(|input| std::mem::replace(input, serde_json::json!({})));
+        self.begin(&block, Grows::Not, Extra::default(), out, losses);
+        if let Some(input) = input.filter(|input| *input != serde_json::json!({})) {
+            let partial_json = &input.to_string();
+            self.piece(Piece::Input { partial_json }, out);
         }
     }
 

@@ -13,6 +13,7 @@ use super::grounding::{self, Said};
 use super::partial::PartialArgs;
 use super::{camel_members, part};
 use crate::answer::Nonsense;
+use crate::gemini::served::BESIDE;
 use crate::gemini::{logprobs, words};
 use crate::hub::{BadRequest, Content, Delta, Event, Extra, Fields, Part, Signature, Stop, Thinking, ToolCall};
 use crate::limits::CHOICES_MAX;
@@ -53,6 +54,7 @@ struct Candidate {
     has_call: bool,
     said: Vec<Said>,
     grounding: Option<Value>,
+    pages_read: Option<Value>,
     cited: Option<Value>,
     finish: Option<String>,
 }
@@ -189,6 +191,7 @@ impl Reader {
         let candidate = self.candidates.entry(choice).or_default();
         for (name, slot) in [
             ("groundingMetadata", &mut candidate.grounding),
+            ("urlContextMetadata", &mut candidate.pages_read),
             ("citationMetadata", &mut candidate.cited),
         ] {
             if let Some(value) = fields.take(name).filter(is_telling) {
@@ -208,16 +211,12 @@ impl Reader {
             out.push(Event::Logprobs { choice, value });
         }
         if is_whole && choice == 0 {
-            let grounding = candidate
-                .grounding
-                .clone()
-                .map(|value| ("groundingMetadata".to_owned(), value));
             let cited = candidate
                 .cited
                 .clone()
                 .map(|value| ("citationMetadata".to_owned(), value));
             self.leftovers = fields.into_map();
-            self.leftovers.extend(grounding.into_iter().chain(cited));
+            self.leftovers.extend(cited);
         }
         Ok(())
     }
@@ -403,7 +402,25 @@ impl Candidate {
         self.close_call(teller);
         self.cite(is_whole, teller);
         self.close_run(teller);
+        self.beside(teller);
         self.finish.take().map(|word| words::read(&word, self.has_call))
+    }
+
+    /// What Google did for the answer and says beside its content.
+    fn beside(&mut self, teller: &mut Teller<'_>) {
+        for (name, value) in BESIDE.into_iter().zip([self.grounding.take(), self.pages_read.take()]) {
+            let Some(value) = value else { continue };
+            let place = self.place();
+            let value = Value::Object(Map::from_iter([(name.to_owned(), value)]));
+            teller.open(
+                place,
+                Part::new(Content::Native {
+                    origin: Dialect::Gemini,
+                    value,
+                }),
+            );
+            teller.close(place);
+        }
     }
 
     /// Citations go to the text that they are about while it is open (of a whole answer every text is); those of earlier

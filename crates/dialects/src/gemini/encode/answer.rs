@@ -11,13 +11,11 @@ use crate::hub::{Answer, Choice, Content, Extra, Losses, Part, Stop, StopReason}
 use crate::translate::Reply;
 
 /// Members of a candidate that only Google has; the hub keeps those of the first one beside the answer's own.
-const OF_CANDIDATE: [&str; 7] = [
+const OF_CANDIDATE: [&str; 5] = [
     "safetyRatings",
     "avgLogprobs",
     "finishMessage",
     "tokenCount",
-    "urlContextMetadata",
-    "groundingMetadata",
     "citationMetadata",
 ];
 
@@ -78,6 +76,17 @@ fn is_blocked(answer: &Answer) -> bool {
 fn candidate(index: usize, choice: Choice, losses: &mut Losses) -> Map<String, Value> {
     let (mut parts, mut grounding) = (Vec::new(), Grounding::default());
     for mut part in choice.parts {
+        match part.content {
+            Content::Deed(deed) => {
+                parts.extend(grounding.deed(*deed, losses));
+                continue;
+            }
+            Content::Native {
+                origin: Dialect::Gemini,
+                ref value,
+            } if grounding.own(value) => continue,
+            _ => {}
+        }
         cite(&mut part, parts.len(), &mut grounding, losses);
         if let Err(refused) = part::write(part, To::Client, losses, &mut parts) {
             losses.note(refused.path, "Gemini cannot say where it is");
@@ -135,5 +144,5 @@ pub(super) fn end(
         members.insert("logprobsResult".to_owned(), result);
         put(members, "avgLogprobs", mean);
     }
-    put(members, "groundingMetadata", grounding.into_value());
+    grounding.write(members, losses);
 }

@@ -3,13 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::put;
-use crate::hub::{Citation, CitedSource, Losses};
+use crate::gemini::served::{BESIDE, Beside};
+use crate::hub::{Citation, CitedSource, Deed, Losses};
 
 /// Gathers the citations of one candidate.
 #[derive(Debug, Default)]
 pub(super) struct Grounding {
     chunks: Vec<Value>,
     supports: Vec<Value>,
+    beside: Beside,
+    /// What Google said itself, by its name.
+    own: Map<String, Value>,
 }
 
 /// The text that is cited about: the words so far, which part they are, and the bytes before them.
@@ -22,6 +26,20 @@ pub(super) struct Cited<'a> {
 }
 
 impl Grounding {
+    /// Takes what another provider did; a part of the content comes back as that.
+    pub(super) fn deed(&mut self, deed: Deed, losses: &mut Losses) -> Option<Value> {
+        self.beside.take(deed, losses)
+    }
+
+    /// Takes what Google says beside the content, as it came. `false`: it is a part of the content.
+    pub(super) fn own(&mut self, part: &Value) -> bool {
+        let Some((name, value)) = beside(part) else {
+            return false;
+        };
+        self.own.insert(name.to_owned(), value.clone());
+        true
+    }
+
     /// Takes a citation.
     pub(super) fn cite(&mut self, citation: Citation, about: Cited<'_>, losses: &mut Losses) {
         let chunk = match citation.source {
@@ -56,20 +74,35 @@ impl Grounding {
         }
     }
 
-    /// The whole; `None`: nothing was cited.
-    pub(super) fn into_value(self) -> Option<Value> {
-        if self.chunks.is_empty() {
-            return None;
-        }
+    /// Writes all of it into the candidate.
+    pub(super) fn write(mut self, candidate: &mut Map<String, Value>, losses: &mut Losses) {
+        self.beside.note_uncited(&self.chunks, losses);
+        put(candidate, "urlContextMetadata", self.beside.pages_read());
         let mut members = Map::new();
-        members.insert("groundingChunks".to_owned(), self.chunks.into());
+        let queries = self.beside.queries;
+        put(
+            &mut members,
+            "webSearchQueries",
+            (!queries.is_empty()).then_some(queries),
+        );
+        put(
+            &mut members,
+            "groundingChunks",
+            (!self.chunks.is_empty()).then_some(self.chunks),
+        );
         put(
             &mut members,
             "groundingSupports",
             (!self.supports.is_empty()).then_some(self.supports),
         );
-        Some(Value::Object(members))
+        put(candidate, "groundingMetadata", (!members.is_empty()).then_some(members));
+        candidate.extend(self.own);
     }
+}
+
+/// The member of a candidate that a part of Google's own stands for.
+pub(super) fn beside(part: &Value) -> Option<(&'static str, &Value)> {
+    BESIDE.into_iter().find_map(|name| Some((name, part.get(name)?)))
 }
 
 fn page(uri: String, title: Option<String>) -> Map<String, Value> {

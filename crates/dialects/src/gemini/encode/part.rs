@@ -3,11 +3,13 @@
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
+use super::grounding::beside;
 use super::tools::FREE_TEXT;
 use super::{put, restore};
 use crate::gemini::REDACTED;
 use crate::hub::{
     BadRequest, Content, Extra, Losses, Media, MediaKind, NO_OBJECT, Part, Signature, Source, Thinking, ToolCall,
+    native_name,
 };
 
 /// Who reads it.
@@ -65,12 +67,16 @@ pub(super) fn write(part: Part, to: To, losses: &mut Losses, out: &mut Vec<Value
             let is_own = part.extra.origin == Some(Dialect::Gemini);
             return self::media(media, part.signature.as_ref(), part.extra, (to, is_own), losses, out);
         }
+        Content::Deed(deed) => {
+            losses.note(deed.name(), "it was done by another provider");
+            return Ok(());
+        }
         Content::Native { origin, value } => {
             if origin == Dialect::Gemini {
-                out.push(value);
+                // What stands beside the content of an answer has no place in a conversation.
+                out.extend(beside(&value).is_none().then_some(value));
             } else {
-                let name = value.get("type").and_then(Value::as_str).unwrap_or("part").to_owned();
-                losses.note(name, "only its own format can say it");
+                losses.note(native_name(&value), "only its own format can say it");
             }
             return Ok(());
         }

@@ -11,7 +11,9 @@ use super::answer;
 use super::grounding::{Cited, Grounding};
 use super::part::{self, To};
 use super::{restore, usage};
-use crate::hub::{CUT_CALL, Citation, Content, Delta, Event, Losses, Part, Stop, StopReason, ToolCall, weight};
+use crate::hub::{
+    Act, CUT_CALL, Citation, Content, Deed, Delta, Event, Losses, Part, Stop, StopReason, ToolCall, weight,
+};
 use crate::limits::{CHOICES_MAX, WAITING_MAX};
 use crate::sequence::Sequencer;
 use crate::sse;
@@ -224,6 +226,24 @@ impl StreamEncoder {
         let told = self.told(choice);
         let before = told.said.len();
         match &mut part.content {
+            Content::Deed(deed) => {
+                let deed = std::mem::replace(&mut **deed, Deed::new("", Act::Search(Vec::new())));
+                told.live = Live::Told;
+                let bytes = deed.weight();
+                if let Some(part) = told.grounding.deed(deed, losses) {
+                    return self.say(choice, &part, out);
+                }
+                self.held += bytes;
+                return;
+            }
+            Content::Native {
+                origin: Dialect::Gemini,
+                value,
+            } if told.grounding.own(value) => {
+                told.live = Live::Told;
+                self.held += weight(value);
+                return;
+            }
             Content::ToolCall(call) => {
                 let length = call.arguments.len();
                 told.live = Live::Call(Box::new(part));

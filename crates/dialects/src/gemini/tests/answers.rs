@@ -65,7 +65,11 @@ fn everything_of_its_own_is_read_and_comes_back() {
     let choice = &answer.choices[0];
     assert_eq!(choice.stop.as_ref().unwrap().reason, StopReason::Tool);
     assert_eq!(answer.choices[1].stop.as_ref().unwrap().reason, StopReason::Length);
-    let Content::Text { citations, .. } = &choice.parts[2].content else {
+    assert!(
+        matches!(choice.parts[0].content, Content::Native { .. }),
+        "the search came first"
+    );
+    let Content::Text { citations, .. } = &choice.parts[3].content else {
         panic!("a text")
     };
     assert_eq!(citations[0].span, Some((3, 6)));

@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 
 use super::streams::{call, seal, start, stop, thinking, told};
 use crate::gemini::{decode, encode};
-use crate::hub::{Citation, CitedSource, Content, Delta, Event, Losses, Part, StopReason};
+use crate::hub::{Act, Citation, CitedSource, Content, Deed, Delta, Event, Losses, Part, StopReason};
 use crate::sse;
 use crate::translate::Reply;
+
+fn deed(act: Act) -> Part {
+    Part::new(Content::Deed(Box::new(Deed::new("", act))))
+}
 
 fn any_event() -> impl Strategy<Value = Event> {
     let part = prop_oneof![
@@ -25,6 +29,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Part::new(Content::Native {
             origin: Dialect::OpenaiChat,
             value: json!({})
+        })),
+        Just(deed(Act::Search(vec!["q".to_owned()]))),
+        Just(deed(Act::Fetch("https://a".to_owned()))),
+        Just(deed(Act::Fetched(Err("x".to_owned())))),
+        Just(deed(Act::Ran {
+            text: "x".to_owned(),
+            is_error: false
         })),
     ];
     let citation = Citation {

@@ -117,6 +117,11 @@ fn texts_grow_and_sealed_ones_stand_alone() {
         },
         native: None,
     };
+    let grounding = Part::new(Content::Native {
+        origin: Dialect::Gemini,
+        value: json!({"groundingMetadata": {"groundingChunks": [{"web": {"uri": "https://a"}}],
+            "groundingSupports": [{"segment": {"endIndex": 2, "text": "ab"}, "groundingChunkIndices": [0]}]}}),
+    });
     assert_eq!(
         events,
         [
@@ -138,6 +143,8 @@ fn texts_grow_and_sealed_ones_stand_alone() {
             close(2),
             delta(1, Delta::Citation(citation)),
             close(1),
+            open(3, grounding),
+            close(3),
             stop(StopReason::End, "STOP"),
         ]
     );

@@ -200,7 +200,9 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
                 origin: Dialect::OpenaiChat,
                 value,
             } => list.push(value),
-            Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
+            Content::Native { .. } | Content::Deed(_) => {
+                losses.note("content", "something in it only the client's format can say");
+            }
             Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
                 losses.note("content", "the model's own words cannot be the user's");
             }

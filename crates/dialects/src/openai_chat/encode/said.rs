@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::message::texts_of;
 use super::request::put;
-use crate::hub::{Citation, CitedSource, Content, Losses, Media, MediaKind, Message, Part, Source, Thinking, ToolCall};
+use crate::hub::{
+    Citation, CitedSource, Content, Losses, Media, MediaKind, Message, Part, Source, Thinking, ToolCall, native_name,
+};
 use crate::translate::Target;
 
 /// The members of a message, gathered from its parts.
@@ -162,6 +164,9 @@ pub(super) fn detail(thought: &Thinking, index: usize, with_text: bool) -> Optio
     Some(detail)
 }
 
+/// Why what a provider's tools did is not told.
+pub(super) const UNSHOWN: &str = "Chat Completions shows what was cited, not what the provider's tools did";
+
 /// Who reads.
 #[derive(Clone, Copy)]
 enum Reader<'a> {
@@ -243,9 +248,9 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
                     .texts
                     .extend(value.get("text").and_then(Value::as_str).map(str::to_owned));
             }
+            Content::Deed(deed) => losses.note(deed.name(), UNSHOWN),
             Content::Native { value, .. } => {
-                let kind = value.get("type").and_then(Value::as_str).unwrap_or("item").to_owned();
-                losses.note(kind, "only the provider's own format can say it");
+                losses.note(native_name(&value), "only the provider's own format can say it");
             }
         }
     }

@@ -11,7 +11,7 @@ use super::answer::{finish_reason, id, is_legacy, model, named, note_unsaid, not
 use super::custom;
 use super::said;
 use super::usage::Written;
-use crate::hub::{Content, Delta, Event, Losses, Part, Stop, Thinking, free_text};
+use crate::hub::{Content, Delta, Event, Losses, Part, Stop, Thinking, free_text, native_name};
 use crate::limits::WAITING_MAX;
 use crate::sse;
 use crate::translate::Reply;
@@ -262,7 +262,7 @@ impl StreamEncoder {
                 has_arguments: !call.arguments.is_empty(),
                 wrapped,
             },
-            Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } => Kind::Whole,
+            Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } | Content::Deed(_) => Kind::Whole,
         };
         let index = match kind {
             Kind::Call { index, .. } => index,
@@ -300,9 +300,9 @@ impl StreamEncoder {
             }
             Content::Media(media) => self.media(choice, media, part.item, out, losses),
             Content::ToolResult(_) => losses.note("tool_result", "a model does not answer tools"),
+            Content::Deed(deed) => losses.note(deed.name(), said::UNSHOWN),
             Content::Native { value, .. } => {
-                let kind = value.get("type").and_then(Value::as_str).unwrap_or("item").to_owned();
-                losses.note(kind, "only the provider's own format can say it");
+                losses.note(native_name(&value), "only the provider's own format can say it");
             }
         }
     }

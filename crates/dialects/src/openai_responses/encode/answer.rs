@@ -13,6 +13,7 @@ use crate::translate::Reply;
 mod begin;
 mod ending;
 mod open;
+mod served;
 mod wire;
 
 use ending::{Ending, usage};
@@ -50,6 +51,8 @@ pub(super) struct Teller {
     tier: Option<String>,
     /// Bytes that are kept for the end.
     kept: usize,
+    /// What was done by a provider and has not come to its end: which item, and the step's name.
+    pending: Vec<(usize, String)>,
 }
 
 impl Teller {
@@ -74,6 +77,7 @@ impl Teller {
             usage: None,
             tier: None,
             kept: 0,
+            pending: Vec::new(),
         }
     }
 
@@ -132,6 +136,7 @@ impl Teller {
             "Responses does not count searches",
         );
         self.end_item(wire, losses, ending.status);
+        self.end_deeds(wire);
         let output = std::mem::take(&mut self.output);
         let mut response = self.response(ending.status, output);
         if let Some(reason) = ending.reason {

@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 use super::super::{SELF, text_of};
 use super::item::{put_back, set};
 use crate::hub::{
-    BadRequest, Content, Effort, Extra, Losses, OutputFormat, Reasoning, Request, Sampling, ThinkingBudget, Verbosity,
+    BadRequest, Content, Effort, Extra, HostedKind, Losses, OutputFormat, Reasoning, Request, Sampling, ThinkingBudget,
+    Tool, Verbosity,
 };
 use crate::translate::Target;
 
@@ -55,6 +56,7 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
         mut extra,
         ..
     } = request;
+    let shown = shown(&tools);
     let mut body = Map::new();
     body.insert("model".to_owned(), target.model.into());
     let declared = tools::Declared::of(&tools);
@@ -88,7 +90,7 @@ pub(crate) fn request(request: Request, target: &Target<'_>, losses: &mut Losses
         "text",
         text(request.format, request.verbosity, left, origin, losses),
     );
-    include(&mut body, &mut extra, wants_seals, request.logprobs);
+    include(&mut body, &mut extra, wants_seals, shown, request.logprobs);
     if request.stream {
         body.insert("stream".to_owned(), true.into());
     }
@@ -230,7 +232,28 @@ fn text(
     (!members.is_empty()).then_some(Value::Object(members))
 }
 
-fn include(body: &mut Map<String, Value>, extra: &mut Extra, seals: bool, logprobs: Option<u64>) {
+/// What came of the provider's tools, which it shows only where it is asked to; others always show it, so their clients
+/// expect it. Chat Completions has no place for it.
+fn shown(tools: &[Tool]) -> Vec<&'static str> {
+    let foreign = tools.iter().filter_map(|tool| match tool {
+        Tool::Hosted(hosted) if !matches!(hosted.origin, SELF | Dialect::OpenaiChat) => Some(&hosted.kind),
+        _ => None,
+    });
+    let wishes = foreign.filter_map(|kind| match kind {
+        HostedKind::WebSearch { .. } => Some("web_search_call.action.sources"),
+        HostedKind::CodeExecution => Some("code_interpreter_call.outputs"),
+        HostedKind::WebFetch | HostedKind::Other => None,
+    });
+    wishes.collect()
+}
+
+fn include(
+    body: &mut Map<String, Value>,
+    extra: &mut Extra,
+    seals: bool,
+    shown: Vec<&'static str>,
+    logprobs: Option<u64>,
+) {
     let mut include: Vec<Value> = Vec::new();
     if extra.origin == Some(SELF)
         && let Some(Value::Array(wishes)) = extra.members.shift_remove("include")
@@ -240,6 +263,7 @@ fn include(body: &mut Map<String, Value>, extra: &mut Extra, seals: bool, logpro
     if seals {
         include.push("reasoning.encrypted_content".into());
     }
+    include.extend(shown.into_iter().map(Value::from));
     if let Some(alternatives) = logprobs {
         include.push("message.output_text.logprobs".into());
         body.insert("top_logprobs".to_owned(), alternatives.into());

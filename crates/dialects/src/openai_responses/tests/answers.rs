@@ -307,7 +307,7 @@ fn what_an_answer_cannot_say_is_noted() {
         json!([{"type": "url_citation", "start_index": 0, "end_index": 1, "title": "", "url": "https://u"}])
     );
     let lost: Vec<_> = losses.iter().map(|loss| loss.what.as_ref()).collect();
-    assert_eq!(lost, ["media", "native content", "citations", "choices", "stop"]);
+    assert_eq!(lost, ["media", "item", "citations", "choices", "stop"]);
 }
 
 #[test]

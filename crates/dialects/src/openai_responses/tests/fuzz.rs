@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{collected, decode, encode, grammar, news, reply, streamed};
 use crate::hub::{
-    Citation, CitedSource, Content, Delta, Event, Extra, Losses, Part, Signature, Stop, StopReason, Thinking, ToolCall,
+    Act, Citation, CitedSource, Content, Deed, Delta, Event, Extra, Losses, Part, Signature, Stop, StopReason,
+    Thinking, ToolCall,
 };
 use domain::Dialect;
 
@@ -97,6 +98,35 @@ fn kinds() -> impl Strategy<Value = &'static str> {
     ]
 }
 
+/// Something that another provider did.
+fn deed(act: usize, id: &str) -> Part {
+    let text = || "x".to_owned();
+    let act = match act {
+        0 => Act::Search(vec![text()]),
+        1 => Act::Found(Ok(Vec::new())),
+        2 => Act::Fetch(text()),
+        3 => Act::Fetched(Err(text())),
+        4 => Act::Run {
+            code: text(),
+            language: "python",
+        },
+        5 => Act::Ran {
+            text: text(),
+            is_error: true,
+        },
+        6 => Act::Remote {
+            server: text(),
+            tool: text(),
+            arguments: text(),
+        },
+        _ => Act::Replied {
+            text: text(),
+            is_error: false,
+        },
+    };
+    Part::new(Content::Deed(Box::new(Deed::new(id, act))))
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let part = prop_oneof![
         words().prop_map(Part::text),
@@ -119,6 +149,7 @@ fn events() -> impl Strategy<Value = Event> {
             origin: Dialect::OpenaiResponses,
             value: json!({"type": "web_search_call", "id": "ws"}),
         })),
+        (0..8_usize, 0..3_usize).prop_map(|(act, id)| deed(act, ["", "a", "b"][id])),
     ];
     let signature = || Signature {
         origin: Dialect::Gemini,

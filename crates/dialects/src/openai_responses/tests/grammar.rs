@@ -8,7 +8,9 @@ use serde_json::Value;
 pub(super) fn check(stream: &str) -> Value {
     let mut open: HashMap<u64, Value> = HashMap::new();
     let mut parts: HashMap<(u64, String), (String, String)> = HashMap::new();
-    let mut done: Vec<Value> = Vec::new();
+    // By their places: what a provider does by itself may be whole after what began later.
+    let mut done: std::collections::BTreeMap<u64, Value> = std::collections::BTreeMap::new();
+    let mut added = 0;
     let mut last = None;
     for (number, block) in stream.split_terminator("\n\n").enumerate() {
         let (name, data) = block.split_once('\n').unwrap();
@@ -26,13 +28,15 @@ pub(super) fn check(stream: &str) -> Value {
             (0 | 1, _) => panic!("begins with {event}"),
             (_, "response.completed" | "response.incomplete") => {
                 assert!(open.is_empty() && parts.is_empty(), "something is open at the end");
-                assert_eq!(event["response"]["output"], Value::Array(done.clone()));
+                assert_eq!(event["response"]["output"], done.into_values().collect::<Value>());
                 last = Some(event["response"].clone());
+                done = std::collections::BTreeMap::new();
                 continue;
             }
             (_, "response.output_item.added") => {
-                assert!(open.is_empty(), "two items are open: {event}");
-                assert_eq!(at, Some(done.len() as u64), "{event}");
+                assert!(open.values().all(is_served), "two items are open: {event}");
+                assert_eq!(at, Some(added), "{event}");
+                added += 1;
                 open.insert(at.unwrap(), event["item"].clone());
                 continue;
             }
@@ -42,13 +46,18 @@ pub(super) fn check(stream: &str) -> Value {
                     (&began["id"], &began["type"]),
                     (&event["item"]["id"], &event["item"]["type"])
                 );
-                done.push(event["item"].clone());
+                done.insert(at.unwrap(), event["item"].clone());
                 continue;
             }
             _ => {}
         }
         let item = &open[&at.unwrap()];
         assert_eq!(item["id"], event["item_id"], "{event}");
+        if is_served(item) && !matches!(kind.rsplit_once('.').unwrap().1, "delta" | "done") {
+            let name = item["type"].as_str().unwrap();
+            assert!(kind.starts_with(&format!("response.{name}.")), "{event}");
+            continue;
+        }
         let place = event.get("content_index").or(event.get("summary_index"));
         let key = (at.unwrap(), place.map_or_else(|| "call".to_owned(), Value::to_string));
         let (what, step) = kind.rsplit_once('.').unwrap();
@@ -75,7 +84,7 @@ pub(super) fn check(stream: &str) -> Value {
             }
             ("response.output_text.annotation", "added") => assert!(parts.contains_key(&key), "{event}"),
             (_, "done") => {
-                let names = ["text", "refusal", "arguments", "input"];
+                let names = ["text", "refusal", "arguments", "input", "code"];
                 let text = names.iter().find_map(|name| event[name].as_str()).unwrap();
                 if key.1 == "call" {
                     let told = parts.remove(&key).map(|(told, _)| told).unwrap_or_default();
@@ -88,4 +97,12 @@ pub(super) fn check(stream: &str) -> Value {
         }
     }
     last.expect("an end")
+}
+
+/// Whether it is something that a provider did.
+fn is_served(item: &Value) -> bool {
+    matches!(
+        item["type"].as_str(),
+        Some("web_search_call" | "code_interpreter_call" | "mcp_call")
+    )
 }

@@ -205,7 +205,7 @@ fn what_the_format_cannot_say_is_noted() {
             "choices",
             "logprobs",
             "media in the answer",
-            "a tool that the provider ran",
+            "web_search_call",
             "service_tier"
         ]
     );

@@ -99,7 +99,7 @@ impl Writer<'_> {
             Content::ToolCall(call) => Some(self.call(&call)),
             Content::ToolResult(result) => Some(self.result(result)),
             Content::Native { origin, value } if origin == OWN => Some(value),
-            Content::Native { .. } => {
+            Content::Native { .. } | Content::Deed(_) => {
                 self.losses.note(
                     "a tool that the provider ran",
                     "only the provider that ran it can read what it did",

@@ -165,7 +165,9 @@ fn user(parts: Vec<Part>, family: Family, names: &mut Names, losses: &mut Losses
             Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(&text)),
             Content::Media(media) => blocks.push(media::block(media, names, losses)?),
             Content::ToolResult(result) => blocks.push(tool_result(result, family, names, losses)?),
-            Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
+            Content::Native { .. } | Content::Deed(_) => {
+                losses.note("content", "something in it only the client's format can say");
+            }
             Content::Thinking(_) | Content::ToolCall(_) => {
                 losses.note("content", "the model's own words cannot be the user's");
             }
@@ -222,7 +224,9 @@ fn assistant(parts: Vec<Part>, family: Family, told: &mut Told, losses: &mut Los
             // (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html>).
             Content::Media(_) => losses.note("media", "what the model made cannot be sent back in this format"),
             Content::ToolResult(_) => losses.note("content", "results of tools are the user's in this format"),
-            Content::Native { .. } => losses.note("content", "something in it only the client's format can say"),
+            Content::Native { .. } | Content::Deed(_) => {
+                losses.note("content", "something in it only the client's format can say");
+            }
         }
         if !blocks.is_empty() {
             blocks.extend(cache_point(part.cache.as_ref(), family, losses));

@@ -310,6 +310,6 @@ fn length(part: &Part) -> usize {
         Content::Text { text, .. } | Content::Refusal(text) => text.len(),
         Content::Thinking(thinking) => thinking.text.len(),
         Content::ToolCall(call) => call.arguments.len(),
-        Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } => 0,
+        Content::Media(_) | Content::ToolResult(_) | Content::Native { .. } | Content::Deed(_) => 0,
     }
 }

@@ -6,12 +6,15 @@ use super::super::super::{SELF, seal};
 use super::super::item::{picture, put_back, set};
 use super::open::{Call, Live, Message, Open, Reasoning};
 use super::{Teller, Wire};
-use crate::hub::{Content, Delta, Extra, Losses, Media, Part, Signature, ToolCall};
+use crate::hub::{Content, Delta, Extra, Losses, Media, Part, Signature, ToolCall, native_name};
 
 impl Teller {
     /// A part begins.
     pub(super) fn begin(&mut self, mut part: Part, wire: &mut Wire<'_>, losses: &mut Losses) {
         let seal = part.signature.take();
+        if !matches!(part.content, Content::Deed(_)) {
+            self.end_deeds(wire);
+        }
         match part.content {
             Content::Text { text, citations } => {
                 self.begin_text(part.item, part.extra, false, seal, wire, losses);
@@ -54,7 +57,10 @@ impl Teller {
                 self.whole(value, wire);
             }
             Content::Media(media) => self.media(media, seal, (part.item, part.extra), wire, losses),
-            Content::Native { .. } => losses.note("native content", "only the format that it is of can say it"),
+            Content::Deed(deed) => self.deed(*deed, wire, losses),
+            Content::Native { value, .. } => {
+                losses.note(native_name(&value), "only the format that it is of can say it");
+            }
             Content::ToolResult(_) => losses.note("tool_result", "an answer of Responses holds no results of tools"),
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn part(
         }
         Content::Media(media) => self::media(media, is_family, losses)?,
         Content::Native { origin: SELF, value } => vec![value],
-        Content::Native { .. } => {
+        Content::Native { .. } | Content::Deed(_) => {
             losses.note("native content", "only the format that it is of can say it");
             Vec::new()
         }

@@ -91,7 +91,7 @@ impl Items<'_> {
                 Content::Media(_) if is_made(&part) => false,
                 Content::Text { .. } | Content::Refusal(_) | Content::Media(_) => true,
                 Content::Native { .. } => part.extra.members.contains_key(WITHIN),
-                Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => false,
+                Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Deed(_) => false,
             };
             if is_inside {
                 if part.item != growing.id {

@@ -1,0 +1,322 @@
+//! What a provider did by itself, on its way to a client of another family and back.
+//!
+//! On the way to the client: a step in the upstream's own words is told in those of all formats ([`Deed`]), of which each
+//! encoder says what it can. Behind it goes what only the provider can read (the encrypted content of what was found,
+//! without which Anthropic takes no search back): in a redacted thought with a wrapped seal, because that is what clients of
+//! every format keep and send back, and how seals of thoughts travel too ([`Signature`]).
+//!
+//! On the way back: what was carried so takes the place of what was told of it, if the provider's format is asked again.
+//! Others take no steps but their own, and refuse those that lack what only they can give; they are told in words what was
+//! done. So they are, too, where the client lost what was carried.
+
+use std::ops::Range;
+
+use domain::Dialect;
+use serde_json::Value;
+
+use crate::hub::{
+    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, native_name, weight,
+};
+use crate::limits::CARRIED_MAX;
+use crate::{anthropic_messages, gemini, openai_responses};
+
+/// Begins the seal of a thought that is none, but carries what a provider did.
+const CARRIED: &str = "served:";
+
+/// Places of parts that are made here; decoders give low ones, and at most [`crate::limits::PARTS_MAX`].
+const PLACES: u32 = 1 << 30;
+
+/// What a part in a family's own words says in those of all; nothing where they have none.
+fn deeds(origin: Dialect, native: &Value, losses: &mut Losses) -> Vec<Deed> {
+    match origin {
+        Dialect::AnthropicMessages => anthropic_messages::served::deeds(native, losses),
+        Dialect::OpenaiResponses => openai_responses::served::deeds(native, losses),
+        Dialect::Gemini => gemini::served::deeds(native, losses),
+        // They show nothing of it.
+        Dialect::OpenaiChat | Dialect::BedrockConverse => Vec::new(),
+    }
+}
+
+/// What becomes of a part.
+#[derive(Debug)]
+enum Told {
+    /// It is no step.
+    NoStep,
+    /// It is one that nobody else has words for.
+    Wordless,
+    /// These say the same.
+    As(Vec<Part>),
+}
+
+/// Tells an answer's steps to a client of another format.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    from: Dialect,
+    to: Dialect,
+    /// What was told since the last other part, in the provider's words.
+    carried: Vec<Value>,
+    bytes: usize,
+    /// Places given so far.
+    places: u32,
+    /// Whether a search was told where it was made; Gemini tells it once more at the end.
+    has_searched: bool,
+    /// Parts that were told as others.
+    replaced: Vec<(u32, u32)>,
+}
+
+impl Steps {
+    pub(super) const fn new(from: Dialect, to: Dialect) -> Self {
+        Self {
+            from,
+            to,
+            carried: Vec::new(),
+            bytes: 0,
+            places: PLACES,
+            has_searched: false,
+            replaced: Vec::new(),
+        }
+    }
+
+    /// A whole answer's parts.
+    pub(super) fn parts(&mut self, parts: &mut Vec<Part>, losses: &mut Losses) {
+        self.has_searched = false;
+        let is_concerned = |part: &Part| matches!(part.content, Content::Native { .. });
+        if self.from == self.to || !parts.iter().any(is_concerned) {
+            return;
+        }
+        let mut told = Vec::with_capacity(parts.len());
+        for part in std::mem::take(parts) {
+            match self.told(&part, losses) {
+                Told::NoStep => {
+                    told.extend(self.carrier(losses));
+                    told.push(part);
+                }
+                Told::Wordless => told.push(part),
+                Told::As(made) => told.extend(made),
+            }
+        }
+        told.extend(self.carrier(losses));
+        *parts = told;
+    }
+
+    /// An event of a stream.
+    pub(super) fn event(&mut self, event: Event, out: &mut Vec<Event>, losses: &mut Losses) {
+        match &event {
+            _ if self.from == self.to => {}
+            Event::Open { choice: 0, place, part } => match self.told(part, losses) {
+                Told::NoStep => self.tell_carrier(out, losses),
+                Told::Wordless => {}
+                Told::As(made) => {
+                    self.replaced.push((0, *place));
+                    for part in made {
+                        self.tell(part, out);
+                    }
+                    return;
+                }
+            },
+            Event::Close { choice, place } => {
+                let address = (*choice, *place);
+                if let Some(at) = self.replaced.iter().position(|known| *known == address) {
+                    self.replaced.swap_remove(at);
+                    return;
+                }
+            }
+            Event::Stop { choice: 0, .. } => self.tell_carrier(out, losses),
+            _ => {}
+        }
+        out.push(event);
+    }
+
+    /// After the last event.
+    pub(super) fn finish(&mut self, out: &mut Vec<Event>, losses: &mut Losses) {
+        self.tell_carrier(out, losses);
+    }
+
+    fn tell(&mut self, part: Part, out: &mut Vec<Event>) {
+        let place = self.places;
+        self.places += 1;
+        let part = Box::new(part);
+        out.push(Event::Open { choice: 0, place, part });
+        out.push(Event::Close { choice: 0, place });
+    }
+
+    fn tell_carrier(&mut self, out: &mut Vec<Event>, losses: &mut Losses) {
+        if let Some(part) = self.carrier(losses) {
+            self.tell(part, out);
+        }
+    }
+
+    fn told(&mut self, part: &Part, losses: &mut Losses) -> Told {
+        let Content::Native { origin, value } = &part.content else {
+            return Told::NoStep;
+        };
+        if *origin != self.from || !is_step(part) {
+            return Told::NoStep;
+        }
+        let is_beside = *origin == Dialect::Gemini && !gemini::served::is_part(value);
+        // What stands beside an answer's content is not taken back in a conversation.
+        if !is_beside && self.from != Dialect::BedrockConverse {
+            self.bytes += weight(value);
+            if self.bytes <= CARRIED_MAX {
+                self.carried.push(value.clone());
+            }
+        }
+        let mut deeds = deeds(*origin, value, losses);
+        let searches = |deed: &Deed| matches!(deed.act, Act::Search(_));
+        if is_beside && self.has_searched {
+            // Google tells at the end once more what it searched for.
+            deeds.retain(|deed| !matches!(deed.act, Act::Search(_) | Act::Found(_)));
+        }
+        self.has_searched |= deeds.iter().any(searches);
+        if deeds.is_empty() && !is_beside {
+            return Told::Wordless;
+        }
+        let parts = deeds.into_iter().map(|deed| Part::new(Content::Deed(Box::new(deed))));
+        Told::As(parts.collect())
+    }
+
+    /// The thought that carries what was told.
+    fn carrier(&mut self, losses: &mut Losses) -> Option<Part> {
+        let carried = std::mem::take(&mut self.carried);
+        let bytes = std::mem::take(&mut self.bytes);
+        losses.note_if(
+            bytes > CARRIED_MAX,
+            "what a tool of the provider's found",
+            "it is too much to be carried through another format and back",
+        );
+        if carried.is_empty() || bytes > CARRIED_MAX {
+            return None;
+        }
+        let value = format!("{CARRIED}{}", Value::Array(carried));
+        Some(Part::new(Content::Thinking(Thinking {
+            signature: Some(Signature {
+                origin: self.from,
+                value,
+            }),
+            redacted: true,
+            ..Thinking::default()
+        })))
+    }
+}
+
+/// Says the steps of a conversation as an upstream of this dialect takes them. `thinks`: whether the model does.
+pub(super) fn settle(request: &mut Request, to: Dialect, thinks: Option<bool>, losses: &mut Losses) {
+    for message in &mut request.messages {
+        let is_concerned = message.role == Role::Assistant && message.parts.iter().any(concerns);
+        if is_concerned {
+            settle_turn(message, to, thinks, losses);
+        }
+    }
+}
+
+fn concerns(part: &Part) -> bool {
+    matches!(part.content, Content::Native { .. }) || carried(part).is_some()
+}
+
+/// Whose steps a thought carries.
+fn carried(part: &Part) -> Option<(Dialect, &str)> {
+    match &part.content {
+        Content::Thinking(Thinking {
+            signature: Some(seal), ..
+        }) => Some((seal.origin, seal.value.strip_prefix(CARRIED)?)),
+        _ => None,
+    }
+}
+
+fn settle_turn(message: &mut Message, to: Dialect, thinks: Option<bool>, losses: &mut Losses) {
+    let mut told: Vec<Part> = Vec::with_capacity(message.parts.len());
+    // Before it stands what another thought carried.
+    let mut floor = 0;
+    // Steps that came back without what they must come with.
+    let mut bare: Vec<Range<usize>> = Vec::new();
+    for part in std::mem::take(&mut message.parts) {
+        let Some((origin, json)) = carried(&part) else {
+            told.push(part);
+            continue;
+        };
+        let natives: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
+        if !natives.is_empty() {
+            // What was told of them in the client's words says no more, and is no provider's own.
+            let own = told.iter().rposition(|part| !is_step(part)).map_or(0, |last| last + 1);
+            told.truncate(own.max(floor));
+            let begin = told.len();
+            let is_whole = !needs_thought(origin, thinks) || told.iter().any(|part| is_sealed(part, origin));
+            told.extend(
+                natives
+                    .into_iter()
+                    .map(|value| Part::new(Content::Native { origin, value })),
+            );
+            bare.extend((!is_whole).then_some(begin..told.len()));
+        }
+        floor = told.len();
+    }
+    message.parts = worded(told, to, &bare, losses);
+}
+
+/// Whether a step is refused without the thought before it. OpenAI: "Item 'ws_…' […] was provided without its required
+/// 'reasoning' item". Of models that do not think there is none.
+fn needs_thought(origin: Dialect, thinks: Option<bool>) -> bool {
+    origin == Dialect::OpenaiResponses && thinks == Some(true)
+}
+
+/// Whether it is a thought that this provider takes back.
+fn is_sealed(part: &Part, origin: Dialect) -> bool {
+    match &part.content {
+        Content::Thinking(Thinking {
+            signature: Some(seal), ..
+        }) => seal.origin == origin,
+        _ => false,
+    }
+}
+
+/// Whether it is something that the provider did. What stands inside of a message is not.
+fn is_step(part: &Part) -> bool {
+    matches!(part.content, Content::Native { .. }) && part.extra.members.is_empty()
+}
+
+/// Steps that are not the upstream's own, or that it would refuse, as text.
+fn worded(parts: Vec<Part>, to: Dialect, bare: &[Range<usize>], losses: &mut Losses) -> Vec<Part> {
+    let mut told: Vec<Part> = Vec::with_capacity(parts.len());
+    let mut words: Vec<String> = Vec::new();
+    for (place, part) in parts.into_iter().enumerate() {
+        let is_bare = bare.iter().any(|range| range.contains(&place));
+        let why = if is_bare { LACKS_THOUGHT } else { OTHERS };
+        let found = match &part.content {
+            Content::Native { origin, value } if *origin != to || is_bare || is_made(value) => {
+                let found = deeds(*origin, value, losses);
+                if found.is_empty() && is_bare {
+                    losses.note(native_name(value), why);
+                    continue;
+                }
+                let is_marked = value.get("cache_control").is_some_and(|mark| !mark.is_null());
+                losses.note_if(is_marked, "cache_control", "what it stands on is told in words");
+                found
+            }
+            _ => Vec::new(),
+        };
+        if found.is_empty() {
+            told.extend(text(&mut words));
+            told.push(part);
+            continue;
+        }
+        for deed in found {
+            losses.note(deed.name(), why);
+            words.push(deed.told());
+        }
+    }
+    told.extend(text(&mut words));
+    told
+}
+
+const OTHERS: &str = "another provider did it; it is told in words";
+const LACKS_THOUGHT: &str =
+    "the provider takes it back only with the sealed thought before it, which did not come back";
+
+fn text(words: &mut Vec<String>) -> Option<Part> {
+    let mut words = std::mem::take(words);
+    words.retain(|words| !words.is_empty());
+    (!words.is_empty()).then(|| Part::text(words.join("\n")))
+}
+
+#[cfg(test)]
+mod tests;
