@@ -279,7 +279,7 @@ fn only(method: &Method, allowed: &'static str, inbound: Inbound) -> Result<Inbo
 }
 
 /// A path segment without percent-encoding: models are called `publisher%2Fmodel` by some SDKs.
-fn decoded(segment: &str) -> Result<String, Fault> {
+pub(crate) fn decoded(segment: &str) -> Result<String, Fault> {
     if !segment.contains('%') {
         return Ok(segment.to_owned());
     }

@@ -222,6 +222,12 @@ pub(crate) const BATCH_FILE_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// Bytes of one line of such a file: a request with pictures, or an answer.
 pub(crate) const BATCH_LINE_MAX: usize = 64 * 1024 * 1024;
 
+/// Files of requests of which it is remembered what was uploaded here, and kinds of requests in one of them: nobody knows of
+/// a file with more how many tokens it may be. Together some 30 MiB at most, and some hundred bytes a file as a rule.
+pub(crate) const CENSUSES_MAX: usize = 256;
+/// See [`CENSUSES_MAX`].
+pub(crate) const CENSUS_KINDS_MAX: usize = 256;
+
 /// How long a batch's requests may take to be read while its client waits, and its results in the background.
 pub(crate) const BATCH_ASKED_TIMEOUT: Duration = Duration::from_mins(2);
 /// See [`BATCH_ASKED_TIMEOUT`].
