@@ -9,7 +9,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 65_536;
 pub(crate) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client that has begun a request when the process is told to stop has this long to send the rest: what is on its way
-/// arrives in that time, and who does not send holds the stop up no longer.
+/// arrives in that time, and who does not send holds the stop up no longer. A body may go on as long as it never pauses longer.
 pub(crate) const STOP_UNSENT_MAX: Duration = Duration::from_secs(1);
 
 /// What is cut off at the end of a stop has this long to be told so: a few bytes, and a flush of the journal.
