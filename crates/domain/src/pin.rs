@@ -30,6 +30,8 @@ pub struct Pin {
     pub expires_at: Timestamp,
     /// The work that is still to be paid for.
     pub job: Option<Job>,
+    /// Of a response: so many bytes of the instructions that the upstream repeats are the operator's, before the client's own.
+    pub operators_bytes: Option<u64>,
 }
 
 /// A call whose answer the upstream still works on, after the client was told to come back for it: what its receipt will
