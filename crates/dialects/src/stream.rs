@@ -193,10 +193,9 @@ impl StreamTap {
             self.pass(&chunk, out);
         }
         if let Some(repeated) = &self.repeated {
-            let released = out.get_mut(released..).unwrap_or_default();
-            released
-                .iter_mut()
-                .for_each(|events| *events = repeated.restore_events(events));
+            for events in out.iter_mut().skip(released) {
+                *events = repeated.restore_events(events);
+            }
         }
         self.state.clone()
     }

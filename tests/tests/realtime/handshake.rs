@@ -259,3 +259,24 @@ fn what_goes_past_the_gateway_is_refused_to_whoever_is_billed() {
     assert_eq!((handed.status(), &handed.json()["value"]), (200, &json!("ek_1")));
     assert!(receipts(&gateway).is_empty());
 }
+
+/// xAI bills its voice by the minute of a session, which no event reports: until that can be metered nobody gets it for nothing.
+#[test]
+fn voices_that_cannot_be_metered_are_not_offered() {
+    let upstream = Upstream::start();
+    talks(&upstream, vec![manual()]);
+    let xai = format!(
+        "upstreams:\n  - {{name: x, provider: xai, base_url: \"{}\", credentials: [{{name: k, key: sk-xai-0123456789}}]}}\n",
+        upstream.v1()
+    );
+    let gateway = Setup::config(&configured(&upstream, "").replacen("upstreams:\n", &xai, 1)).start();
+    let key = bearer();
+    let refused = refused(
+        &gateway,
+        "/v1/realtime?model=grok-voice-latest",
+        &[("authorization", key.as_str())],
+    );
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("is not offered for realtime"), "{}", refused.body);
+    assert_eq!(upstream.counts().started, 0);
+}

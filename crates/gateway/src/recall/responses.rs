@@ -187,7 +187,7 @@ async fn pinned(
         return Ok(passthrough::relayed(
             upstream,
             &answered,
-            Body::full(repeating(pin, body)),
+            Body::full(repeating(pin, &body)),
         ));
     }
     if let Some(hidden) = hidden(pin).filter(|_| answered.status.is_success() && wish != Wish::Delete) {
@@ -213,8 +213,8 @@ fn hidden(pin: &Pin) -> Option<Instructions> {
     Some(Instructions::Behind(usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 
-fn repeating(pin: &Pin, body: Bytes) -> Bytes {
-    hidden(pin).map_or_else(|| body.clone(), |hidden| hidden.restore(&body))
+fn repeating(pin: &Pin, body: &Bytes) -> Bytes {
+    hidden(pin).map_or_else(|| body.clone(), |hidden| hidden.restore(body))
 }
 
 /// An answer without the operator's text: a whole one, or a stream on its way.
