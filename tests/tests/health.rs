@@ -164,4 +164,11 @@ fn the_way_is_tried_step_by_step() {
         .bearer(ADMIN)
         .send(&world.gateway.url());
     assert_eq!(missing.status(), 404, "{}", missing.text());
+    let told = world.gateway.cli(&["upstream", "test", "nobody"]);
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        told.contains("says: there is no upstream `nobody`; `tollgate upstream list`"),
+        "a sentence and the mend: {told}"
+    );
+    assert!(!told.contains('{'), "{told}");
 }

@@ -1,10 +1,11 @@
 //! `POST /api/admin/upstreams/{name}/test`: the way to an upstream step by step, with times.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::Shared;
+use crate::asked::{InPath, InQuery};
 use crate::auth::Operator;
 use crate::error::ApiError;
 
@@ -50,8 +51,8 @@ pub struct CheckupOf {
 pub(crate) async fn run(
     State(shared): State<Shared>,
     _: Operator,
-    Path(upstream): Path<String>,
-    Query(of): Query<CheckupOf>,
+    InPath(upstream): InPath<String>,
+    InQuery(of): InQuery<CheckupOf>,
 ) -> Result<Json<Checkup>, ApiError> {
     let tested = (shared.inner.current.checkup)(CheckupOf { upstream, ..of }).await;
     tested.map(Json).map_err(ApiError::not_found)

@@ -1,7 +1,6 @@
 //! The one error of the control plane. Its messages say the mend and hold no secrets.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -13,7 +12,12 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// What of the request it is about.
+    param: Option<String>,
 }
+
+/// Characters of a message: names that it repeats may be of any length.
+const MESSAGE_CHARS_MAX: usize = 1_000;
 
 impl ApiError {
     /// 401: nobody known.
@@ -22,6 +26,7 @@ impl ApiError {
             status: StatusCode::UNAUTHORIZED,
             code: "unauthenticated",
             message: message.into(),
+            param: None,
         }
     }
 
@@ -31,6 +36,7 @@ impl ApiError {
             status: StatusCode::NOT_FOUND,
             code: "not_found",
             message: message.into(),
+            param: None,
         }
     }
 
@@ -40,7 +46,33 @@ impl ApiError {
             status: StatusCode::BAD_REQUEST,
             code: "malformed",
             message: message.into(),
+            param: None,
         }
+    }
+}
+
+impl ApiError {
+    /// 413: more than such a request can be.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too_large",
+            ..Self::malformed(message)
+        }
+    }
+
+    /// The same, about a part of the request.
+    #[must_use]
+    pub fn about(self, param: impl Into<String>) -> Self {
+        Self {
+            param: Some(param.into()),
+            ..self
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn told(self) -> (String, Option<String>) {
+        (self.message, self.param)
     }
 }
 
@@ -58,6 +90,7 @@ impl From<StoreError> for ApiError {
                     status: StatusCode::SERVICE_UNAVAILABLE,
                     code: "unavailable",
                     message,
+                    param: None,
                 }
             }
             _ => {
@@ -67,28 +100,10 @@ impl From<StoreError> for ApiError {
                     status: StatusCode::INTERNAL_SERVER_ERROR,
                     code: "internal",
                     message,
+                    param: None,
                 }
             }
         }
-    }
-}
-
-impl From<QueryRejection> for ApiError {
-    /// The framework's own answer would be plain text.
-    fn from(rejection: QueryRejection) -> Self {
-        Self::malformed(rejection.body_text())
-    }
-}
-
-impl From<JsonRejection> for ApiError {
-    /// As above; without the body, which may hold a code.
-    fn from(rejection: JsonRejection) -> Self {
-        let what = match rejection {
-            JsonRejection::MissingJsonContentType(_) => "send `content-type: application/json`",
-            JsonRejection::JsonDataError(_) => "the body has a member that is missing, unknown, or of another type",
-            _ => "the body is no JSON",
-        };
-        Self::malformed(what)
     }
 }
 
@@ -99,7 +114,9 @@ impl IntoResponse for ApiError {
         } else {
             "invalid_request_error"
         };
-        let body = json!({"error": {"message": self.message, "type": kind, "code": self.code, "param": null}});
+        let short = |text: String| text.chars().take(MESSAGE_CHARS_MAX).collect::<String>();
+        let (message, param) = (short(self.message), self.param.map(short));
+        let body = json!({"error": {"message": message, "type": kind, "code": self.code, "param": param}});
         (self.status, Json(body)).into_response()
     }
 }
@@ -110,6 +127,7 @@ pub(crate) async fn no_such_path() -> ApiError {
         status: StatusCode::NOT_FOUND,
         code: "not_found",
         message,
+        param: None,
     }
 }
 
@@ -119,5 +137,6 @@ pub(crate) async fn no_such_method() -> ApiError {
         status: StatusCode::METHOD_NOT_ALLOWED,
         code: "method_not_allowed",
         message,
+        param: None,
     }
 }

@@ -5,12 +5,13 @@
 //! without one, from what is declared.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use domain::{Capability, CapabilitySet, Dialect, Needs, Operation, Surface};
 use routing::Decision;
 use serde::Deserialize;
 
 use crate::Shared;
+use crate::asked::{InQuery, whole};
 use crate::auth::Operator;
 use crate::error::ApiError;
 
@@ -54,7 +55,7 @@ pub(crate) struct Asked {
     #[serde(default)]
     needs: String,
     /// Tokens that its prompt would have; 0: few.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     tokens: u64,
     /// The name of a key: with which credentials would its call go?
     key: Option<String>,
@@ -64,7 +65,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(
     State(shared): State<Shared>,
     _: Operator,
-    Query(asked): Query<Asked>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Result<Json<Decision>, ApiError> {
     let operation = asked.operation.as_deref().unwrap_or(Operation::Chat.name());
     let dialect = asked.dialect.as_deref().unwrap_or(Dialect::OpenaiChat.name());

@@ -6,6 +6,7 @@
 //! compile into one that answers.
 
 mod accounts;
+mod asked;
 pub mod auth;
 mod billing;
 pub mod checkup;

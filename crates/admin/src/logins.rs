@@ -8,12 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{AccountRecord, StoreError};
 
+use crate::asked::{InBody, InPath};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::{Shared, time};
@@ -109,9 +109,8 @@ impl fmt::Debug for Logins {
 pub(crate) async fn begin(
     State(shared): State<Shared>,
     _: Operator,
-    asked: Result<Json<BeginLogin>, JsonRejection>,
+    InBody(asked): InBody<BeginLogin>,
 ) -> Result<Json<BegunLogin>, ApiError> {
-    let Json(asked) = asked?;
     Ok(Json((shared.inner.logins.begin)(asked).await?))
 }
 
@@ -119,9 +118,8 @@ pub(crate) async fn begin(
 pub(crate) async fn complete(
     State(shared): State<Shared>,
     _: Operator,
-    brought: Result<Json<CompleteLogin>, JsonRejection>,
+    InBody(brought): InBody<CompleteLogin>,
 ) -> Result<Json<Value>, ApiError> {
-    let Json(brought) = brought?;
     let record = (shared.inner.logins.complete)(brought).await?;
     Ok(Json(json!({
         "name": record.name, "upstream": record.upstream_name, "plan": record.state.mode,
@@ -133,7 +131,7 @@ pub(crate) async fn complete(
 pub(crate) async fn remove(
     State(shared): State<Shared>,
     _: Operator,
-    Path((upstream, name)): Path<(String, String)>,
+    InPath((upstream, name)): InPath<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let name = format!("{upstream}/{name}");
     let accounts = shared.store().oauth_accounts();

@@ -1,14 +1,14 @@
 //! `/api/me/*`: what a key's owner may know.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use domain::price::Rates;
 use domain::{Money, Price};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::Totals;
 
+use crate::asked::InQuery;
 use crate::auth::Client;
 use crate::error::ApiError;
 use crate::{Shared, time};
@@ -59,9 +59,8 @@ pub(crate) struct Days {
 pub(crate) async fn usage(
     State(shared): State<Shared>,
     client: Client,
-    days: Result<Query<Days>, QueryRejection>,
+    InQuery(days): InQuery<Days>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(days) = days?;
     let (from, to) = days.read()?;
     let user = &client.key.user;
     let views = shared.store().usage();
@@ -83,7 +82,7 @@ impl Days {
         let read = |date: &Option<String>, name: &str, default: i64| match date {
             None => Ok(default),
             Some(date) => time::day_of(date)
-                .ok_or_else(|| ApiError::malformed(format!("`{name}` is not a date such as 2027-01-31"))),
+                .ok_or_else(|| ApiError::malformed(format!("`{name}` is not a date such as 2027-01-31")).about(name)),
         };
         let to = read(&self.to, "to", time::today())?;
         let from = read(&self.from, "from", to - DAYS + 1)?;

@@ -1,14 +1,14 @@
 //! `/api/requests`: the request log, newest first, with each attempt; and one call in detail, with why it went where it went.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use domain::{AttemptRecord, CallId, Snapshot};
 use routing::decision;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::RequestRecord;
 
+use crate::asked::{InPath, InQuery, whole};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::explain::NOT_KEPT;
@@ -22,6 +22,7 @@ const LIMIT_MAX: u64 = 1_000;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
+    #[serde(default, deserialize_with = "whole")]
     limit: Option<u64>,
 }
 
@@ -29,9 +30,8 @@ pub(crate) struct Asked {
 pub(crate) async fn list(
     State(shared): State<Shared>,
     _: Operator,
-    asked: Result<Query<Asked>, QueryRejection>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(asked) = asked?;
     let limit = asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
     let snapshot = shared.snapshot();
     let records = shared.store().requests().recent(limit).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(shared): State<Shared>,
     _: Operator,
-    Path(call): Path<String>,
+    InPath(call): InPath<String>,
 ) -> Result<Json<Value>, ApiError> {
     let unknown = || {
         ApiError::not_found(format!(

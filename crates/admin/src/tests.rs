@@ -298,16 +298,39 @@ async fn other_paths_and_methods_are_refused_in_json() {
     );
     let (status, _) = bench.send(Request::post("/api/stats")).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    for (path, token) in [
-        ("/api/requests?limit=-1", TOKEN),
-        ("/api/requests?limit=1&limit=2", TOKEN),
-        ("/api/me/usage?from=2026-01-01&from=2026-01-02", KEY),
+    for (path, token, param) in [
+        ("/api/requests?limit=-1", TOKEN, Some("limit")),
+        ("/api/requests?limit=1&limit=2", TOKEN, Some("limit")),
+        ("/api/requests/%ff", TOKEN, None),
+        ("/api/explain?model=demo&tokens=-1", TOKEN, Some("tokens")),
+        ("/api/explain?tokens=1", TOKEN, Some("model")),
+        ("/api/me/usage?from=2026-01-01&from=2026-01-02", KEY, Some("from")),
+        ("/api/me/usage?to=soon", KEY, Some("to")),
     ] {
         let (status, body) = bench.get(path, token).await;
         assert_eq!(
-            (status, &body["error"]["code"]),
-            (StatusCode::BAD_REQUEST, &"malformed".into()),
+            (status, &body["error"]["code"], body["error"]["param"].as_str()),
+            (StatusCode::BAD_REQUEST, &"malformed".into(), param),
             "{path}: {body}"
         );
+    }
+    let changes = [
+        (Request::post("/api/admin/accounts/begin"), StatusCode::BAD_REQUEST),
+        (Request::post("/api/admin/accounts/complete"), StatusCode::BAD_REQUEST),
+        (Request::delete("/api/admin/accounts/%ff/a"), StatusCode::BAD_REQUEST),
+        (Request::post("/api/admin/upstreams/%ff/test"), StatusCode::BAD_REQUEST),
+        (
+            Request::post("/api/admin/upstreams/x/test?model=a&model=b"),
+            StatusCode::BAD_REQUEST,
+        ),
+        (Request::post("/api/admin/upstreams/x/test"), StatusCode::NOT_FOUND),
+    ];
+    for (request, expected) in changes {
+        let (status, body) = bench
+            .send(request.header("authorization", format!("Bearer {TOKEN}")))
+            .await;
+        let body: Value = serde_json::from_str(&body).expect("a refusal in JSON");
+        assert_eq!(status, expected, "{body}");
+        assert!(body["error"]["message"].is_string(), "{body}");
     }
 }

@@ -9,11 +9,11 @@ use domain::{Dialect, Operation, Surface};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::answer::{Nonsense, Report, read_answer};
+use crate::answer::{Nonsense, Report, UsageReport, read_answer};
 
 mod gemini;
 
-pub use gemini::inlined;
+pub use gemini::{Card, card, inlined};
 
 /// The tier whose prices batches have, whatever their answers say: `OpenAI`'s say `default`.
 pub const TIER: &str = "batch";
@@ -202,6 +202,10 @@ pub fn answered(surface: Surface, line: &[u8]) -> Result<Option<Answered>, Nonse
             custom_id,
             report: Report {
                 service_tier: Some(TIER.to_owned()),
+                usage: match report.usage {
+                    UsageReport::None if surface.dialect == Dialect::Gemini => gemini::counted(body.get()),
+                    usage => usage,
+                },
                 ..report
             },
         })),
@@ -215,7 +219,6 @@ mod tests {
     use domain::Usage;
 
     use super::*;
-    use crate::UsageReport;
 
     const CHAT: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
     const MESSAGES: Surface = Surface::new(Operation::Chat, Dialect::AnthropicMessages);

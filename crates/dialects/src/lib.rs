@@ -47,9 +47,10 @@ pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, Stored, U
 pub use classify::{Allowance, Verdict, classify, refusal_cause};
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};
+pub use openai_responses::{Instructions, Restorer};
 pub use refusal::{Rendered, heartbeat, in_band, in_band_numbered, in_band_opening, refusal, retell_refusal};
 pub use request::{
-    Edits, References, RequestFacts, ScanError, inject_system, needs, own_instructions, scan, scan_form,
+    Edits, PROMPT_GAP, References, RequestFacts, ScanError, inject_system, needs, own_instructions, scan, scan_form,
 };
 pub use searches::always_searches;
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};

@@ -1,7 +1,8 @@
 //! `OpenAI` Responses: an answer is a list of items, a stream a list of named events about them.
 //!
 //! What both directions of the translation share stands here: how seals of reasoning travel ([`seal`]), how functions in
-//! namespaces are named elsewhere ([`names`]), and what an answer repeats of its request ([`echo`]).
+//! namespaces are named elsewhere ([`names`]), and what an answer repeats of its request ([`echo`]; [`instructions`] where it
+//! passes through).
 
 pub(crate) mod answer;
 pub(crate) mod decode;
@@ -10,12 +11,15 @@ pub(crate) mod request;
 pub(crate) mod served;
 
 mod echo;
+mod instructions;
 mod names;
 mod seal;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
+
+pub use instructions::{Instructions, Restorer};
 
 use crate::hub::{Extra, Fields};
 use domain::Dialect;

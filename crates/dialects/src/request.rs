@@ -27,7 +27,7 @@ mod system;
 
 pub use needs::needs;
 pub use references::References;
-pub use system::{inject_system, own_instructions};
+pub use system::{PROMPT_GAP, inject_system, own_instructions};
 
 /// What must be known of a request before it can be admitted and routed.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one request")]

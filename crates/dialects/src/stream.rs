@@ -16,6 +16,7 @@ use crate::answer::{Report, UsageReport};
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
+use crate::openai_responses::Instructions;
 use crate::sse::{Event, Framer};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses, tasks};
 
@@ -132,6 +133,8 @@ pub struct StreamTap {
     started: bool,
     /// `[DONE]` was seen.
     done: bool,
+    /// What the answer repeats in place of what the upstream was told.
+    repeated: Option<Box<Instructions>>,
 }
 
 /// What becomes of a piece of the stream.
@@ -165,6 +168,16 @@ impl StreamTap {
             has_content: false,
             started: false,
             done: false,
+            repeated: None,
+        }
+    }
+
+    /// The same, for a stream whose answer is to repeat these instructions.
+    #[must_use]
+    pub fn repeating(self, instructions: Instructions) -> Self {
+        Self {
+            repeated: Some(Box::new(instructions)),
+            ..self
         }
     }
 
@@ -172,11 +185,17 @@ impl StreamTap {
     ///
     /// After `Broken` nothing more is taken; after `Terminal` only what belongs to the end.
     pub fn push(&mut self, mut chunk: Bytes, out: &mut Vec<Bytes>) -> TapState {
+        let released = out.len();
         if self.is_running() && !self.partial.is_empty() {
             self.complete_partial(&mut chunk, out);
         }
         if self.is_running() && !chunk.is_empty() {
             self.pass(&chunk, out);
+        }
+        if let Some(repeated) = &self.repeated {
+            for events in out.iter_mut().skip(released) {
+                *events = repeated.restore_events(events);
+            }
         }
         self.state.clone()
     }
@@ -568,6 +587,10 @@ impl StreamTap {
             Bytes::from(self.tail.concat())
         };
         self.tail.clear();
+        let last = match &self.repeated {
+            Some(repeated) => repeated.restore_events(&last),
+            None => last,
+        };
         StreamEnd::Complete { last }
     }
 

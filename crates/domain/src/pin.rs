@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::money::nanos;
-use crate::{CallId, CredentialId, Dialect, KeyId, Money, Timestamp, UpstreamId, UserId};
+use crate::{CallId, CredentialId, Dialect, KeyId, Money, Operation, Timestamp, UpstreamId, UserId};
 
 /// Where a thing lives that an upstream made for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Pin {
     pub expires_at: Timestamp,
     /// The work that is still to be paid for.
     pub job: Option<Job>,
+    /// Of a response: so many bytes of the instructions that the upstream repeats are the operator's, before the client's own.
+    pub operators_bytes: Option<u64>,
 }
 
 /// A call whose answer the upstream still works on, after the client was told to come back for it: what its receipt will
@@ -54,6 +56,9 @@ pub struct Job {
     /// Of a batch: the format of its API. Each of its requests is billed by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Dialect>,
+    /// What all requests of a batch ask for, where its path says it; else `target` is empty too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
 }
 
 /// One step of a conversation that Tollgate keeps: what the client said, and what it was answered.

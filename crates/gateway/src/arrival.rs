@@ -3,7 +3,13 @@
 //! A body may be large and a client slow; what has arrived is held meanwhile. Three bounds keep that from shutting out
 //! everyone else: the bytes of all bodies together (`server.body_budget`), half of them for what arrives for one key, and the
 //! time that a call may take (`server.request_timeout`), so that a byte now and then does not hold the room for ever.
+//!
+//! A stop waits for what arrives, as for everything under way, and not for who has ceased to send: that is the same for calls,
+//! files and whatever else has a body.
 
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -13,10 +19,13 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
+use crate::body::BodyError;
 use crate::budget::Share;
 use crate::gateway::Inner;
-use crate::limits::BODY_IDLE_TIMEOUT;
+use crate::limits::{BODY_IDLE_TIMEOUT, STOP_UNSENT_MAX};
+use crate::stop::{Stage, Stop};
 
 /// For whom a body arrives, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +83,7 @@ pub(crate) async fn read_body(
     let mut body = body;
     // Only of bodies in more than one piece, so that the usual ones do not meet in it.
     let mut arriving = None;
-    while let Some(frame) = next_frame(&mut body, arrival.until).await? {
+    while let Some(frame) = next_frame(&gateway.stop, &mut body, arrival.until).await? {
         let Ok(data) = frame.into_data() else { continue };
         let length = collected.len() + data.len();
         if length > limit {
@@ -99,9 +108,22 @@ pub(crate) async fn read_body(
     })
 }
 
-async fn next_frame(body: &mut Incoming, until: Instant) -> Result<Option<http_body::Frame<Bytes>>, Fault> {
-    let limit = BODY_IDLE_TIMEOUT.min(until.saturating_duration_since(Instant::now()));
-    match tokio::time::timeout(limit, body.frame()).await {
+async fn next_frame(
+    stop: &Stop,
+    body: &mut Incoming,
+    until: Instant,
+) -> Result<Option<http_body::Frame<Bytes>>, Fault> {
+    let heard = Instant::now();
+    let limit = BODY_IDLE_TIMEOUT.min(until.saturating_duration_since(heard));
+    let mut frame = pin!(timeout(limit, body.frame()));
+    let arrived = match stop.unless(Stage::Refusing, frame.as_mut()).await {
+        Ok(arrived) => arrived,
+        Err(stopping) => {
+            let patience = STOP_UNSENT_MAX.saturating_sub(heard.elapsed());
+            timeout(patience, frame).await.map_err(|_| stopping)?
+        }
+    };
+    match arrived {
         Ok(Some(Ok(frame))) => Ok(Some(frame)),
         Ok(None) => Ok(None),
         Ok(Some(Err(error))) => Err(Fault::new(
@@ -112,6 +134,45 @@ async fn next_frame(body: &mut Incoming, until: Instant) -> Result<Option<http_b
             FaultKind::RequestTimeout,
             "the body did not arrive in time: a minute without a byte, or longer than server.request_timeout in all",
         )),
+    }
+}
+
+/// A body that goes to the control plane, which knows of no stop: what has not come when others are no longer waited for
+/// breaks off.
+#[derive(Debug)]
+pub(crate) struct Unhurried {
+    body: Incoming,
+    gateway: Arc<Inner>,
+}
+
+impl Unhurried {
+    pub(crate) const fn new(body: Incoming, gateway: Arc<Inner>) -> Self {
+        Self { body, gateway }
+    }
+}
+
+impl http_body::Body for Unhurried {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending if self.gateway.stop.has_reached(Stage::Refusing) => {
+                Poll::Ready(Some(Err("the gateway is being stopped".into())))
+            }
+            poll => poll.map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

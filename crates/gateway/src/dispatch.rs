@@ -486,6 +486,7 @@ async fn whole(
         return Err(failure);
     }
     if served == call.surface() {
+        let body = repeating(call, body);
         return Ok(Answer::Whole { status, body, report });
     }
     if let Some(failure) = &report.failure {
@@ -498,6 +499,14 @@ async fn whole(
         body: told.body,
         report,
     })
+}
+
+/// A whole answer in the client's format, which repeats what the client sent.
+fn repeating(call: &Call, body: Bytes) -> Bytes {
+    match begin::repeated(call) {
+        Some(own) => own.restore(&body),
+        None => body,
+    }
 }
 
 /// The provider's word under a 200 that it has no answer: what its error stands for, as in a stream.
@@ -532,14 +541,8 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             let report = dialects::read_answer(call.surface(), &body)
                 .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))?;
-            Ok((
-                headers,
-                Answer::Whole {
-                    status: StatusCode::OK,
-                    body,
-                    report,
-                },
-            ))
+            let (status, body) = (StatusCode::OK, repeating(call, body));
+            Ok((headers, Answer::Whole { status, body, report }))
         }
         demo::Reply::Plain(content_type, body) => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -254,7 +254,7 @@ fn realtime(query: Option<&str>, method: &Method) -> Result<Inbound, Fault> {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
     if said("call_id").is_some() {
-        let message = "a call of the provider's (`call_id`) is the operator's own and cannot be joined";
+        let message = "a call of the provider's (`call_id`) is the operator's own and cannot be joined; connect to `/v1/realtime?model=…`";
         return Err(Fault::new(FaultKind::Forbidden, message));
     }
     let model = said("model").or_else(|| said("deployment")).map(decoded).transpose()?;
@@ -279,7 +279,7 @@ fn only(method: &Method, allowed: &'static str, inbound: Inbound) -> Result<Inbo
 }
 
 /// A path segment without percent-encoding: models are called `publisher%2Fmodel` by some SDKs.
-fn decoded(segment: &str) -> Result<String, Fault> {
+pub(crate) fn decoded(segment: &str) -> Result<String, Fault> {
     if !segment.contains('%') {
         return Ok(segment.to_owned());
     }

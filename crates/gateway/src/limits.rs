@@ -9,7 +9,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 65_536;
 pub(crate) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client that has begun a request when the process is told to stop has this long to send the rest: what is on its way
-/// arrives in that time, and who does not send holds the stop up no longer.
+/// arrives in that time, and who does not send holds the stop up no longer. A body may go on as long as it never pauses longer.
 pub(crate) const STOP_UNSENT_MAX: Duration = Duration::from_secs(1);
 
 /// What is cut off at the end of a stop has this long to be told so: a few bytes, and a flush of the journal.
@@ -221,6 +221,12 @@ pub(crate) const BATCH_FILE_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Bytes of one line of such a file: a request with pictures, or an answer.
 pub(crate) const BATCH_LINE_MAX: usize = 64 * 1024 * 1024;
+
+/// Files of requests of which it is remembered what was uploaded here, and kinds of requests in one of them: nobody knows of
+/// a file with more how many tokens it may be. Together some 30 MiB at most, and some hundred bytes a file as a rule.
+pub(crate) const CENSUSES_MAX: usize = 256;
+/// See [`CENSUSES_MAX`].
+pub(crate) const CENSUS_KINDS_MAX: usize = 256;
 
 /// How long a batch's requests may take to be read while its client waits, and its results in the background.
 pub(crate) const BATCH_ASKED_TIMEOUT: Duration = Duration::from_mins(2);

@@ -22,6 +22,7 @@ use crate::body::Body;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
 use crate::limits::ERROR_BODY_MAX;
+use crate::realtime::elsewhere;
 use crate::recall::responses::{Ask, limited};
 use crate::recall::{Maker, batches, jobs, things};
 use crate::upstream::confidence;
@@ -41,6 +42,7 @@ pub(crate) async fn forward(
     started: (Timestamp, Instant),
 ) -> Result<Response<Body>, Fault> {
     let caller = authenticate(gateway, &head, peer)?;
+    elsewhere::check(path, &caller.key)?;
     if !caller.key.passthrough {
         return Err(forbidden(path));
     }

@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use crate::admit::{self, Call};
-use crate::arrival::{Arrival, read_body};
+use crate::arrival::{Arrival, Unhurried, read_body};
 use crate::authenticate::{authenticate, client_address};
 use crate::body::Body;
 use crate::cors::Cors;
@@ -69,6 +69,7 @@ pub(crate) async fn answer(
         Ok(Inbound::Metrics) => operate::metrics(gateway, &head),
         Ok(Inbound::Control) => {
             let address = client_address(gateway, &head, peer);
+            let body = Unhurried::new(body, Arc::clone(gateway));
             Ok(Box::pin(control_plane(control, address, Request::from_parts(head, body))).await)
         }
         Err(fault) => Err(fault),
@@ -83,7 +84,7 @@ pub(crate) async fn answer(
 }
 
 /// The control plane knows keys that are bound to addresses too, so it is told the client's.
-async fn control_plane(control: &Router, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
+async fn control_plane(control: &Router, client: IpAddr, mut request: Request<Unhurried>) -> Response<Body> {
     request.extensions_mut().insert(client);
     match control.clone().oneshot(request.map(axum::body::Body::new)).await {
         Ok(response) => response.map(Body::control),
@@ -105,7 +106,7 @@ async fn call(
     let body = {
         let arrival = Arrival::of(&key, &caller.snapshot);
         let reading = std::pin::pin!(read_body(gateway, &head, body, arrival));
-        gateway.stop.unless(Stage::Refusing, reading).await??
+        gateway.stop.unless(Stage::Cutting, reading).await??
     };
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {

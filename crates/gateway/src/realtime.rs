@@ -6,6 +6,7 @@
 //! settled when the upstream says what it used, and its receipt is in the journal before the client hears of it
 //! ([ADR 18](../../../docs/adr/0018-each-response-of-a-session-is-settled.md)).
 
+pub(crate) mod elsewhere;
 mod handshake;
 mod meter;
 mod opening;

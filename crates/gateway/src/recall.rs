@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use store::{CONVERSATION_TURNS_MAX, Store, StoreError};
 
 use crate::limits::CONVERSATION_BYTES_MAX;
-use batches::Batches;
+use batches::{Batches, Censuses};
 use cache::{Pins, Turns};
 use jobs::Jobs;
 pub(crate) use keep::{Maker, keep_turn, note_item, note_made};
@@ -42,6 +42,8 @@ pub(crate) struct Recall {
     queue: Queue,
     pub(crate) jobs: Jobs,
     pub(crate) batches: Batches,
+    /// What files of requests are like that were uploaded here.
+    pub(crate) censuses: Censuses,
 }
 
 impl fmt::Debug for Recall {
@@ -72,6 +74,7 @@ impl Recall {
             queue: Queue::new(),
             jobs: Jobs::default(),
             batches: Batches::default(),
+            censuses: Censuses::default(),
         }
     }
 

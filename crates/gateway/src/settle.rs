@@ -199,6 +199,14 @@ impl Settlement {
             body_bytes: self.body_bytes as u64,
             hold: self.hold.as_ref().map_or(Money::ZERO, Hold::amount),
             batch: None,
+            operation: None,
+        }
+    }
+
+    /// Where a request of a batch is estimated, it is by its part of what all of them are.
+    pub(crate) const fn share_body(&mut self, requests: usize) {
+        if let Some(share) = self.body_bytes.checked_div(requests) {
+            self.body_bytes = share;
         }
     }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Stage {
     /// What is under way is finished; nothing new is accepted.
     Finishing,
-    /// Who has not sent a whole request is not waited for any longer.
+    /// Who has not sent a whole request, and sends nothing more of it, is not waited for any longer.
     Refusing,
     /// What is still under way ends with an error.
     Cutting,

@@ -29,7 +29,7 @@ use crate::limits::UPLOAD_KNOWN_FOR;
 use crate::own_address;
 use crate::passthrough::{choose, credential_of, forbidden, is_allowed, no_upstream, relay};
 use crate::recall::responses::{Ask, limited};
-use crate::recall::{Maker, jobs, no_such, things};
+use crate::recall::{Maker, batches, jobs, no_such, things};
 use crate::upstream::request::query_without_key;
 
 /// Where an answer may name the address of an upload.
@@ -109,6 +109,7 @@ pub(crate) async fn forward(
     let named = uploader.named(gateway, path, &body.bytes).await?;
     let (upstream, credential) = place(gateway, &uploader, &named, path, &head.headers)?;
     let maker = Maker::new(uploader.key.user.id, uploader.key.id, upstream, credential);
+    let sent = body.bytes.clone();
     let (mut answered, body) = send(gateway, (upstream, credential), path, &head, body.bytes).await?;
     tracing::info!(
         target: "tollgate::access", key = %uploader.key.id, upstream = upstream.name, path = path.path,
@@ -120,6 +121,7 @@ pub(crate) async fn forward(
     let source = Source::Upstream(body, None);
     let noted = (&head.method, path.rest.as_str());
     let source = things::note(gateway, maker, noted, &named, &answered, source).await;
+    batches::note_upload(gateway, (&uploader.key, upstream.id), &head.method, &sent, &source);
     relay(upstream, &gateway.account_tokens.spoken(credential), answered, source).await
 }
 

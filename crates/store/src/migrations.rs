@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_credential_pools.sql"),
     include_str!("migrations/0004_oauth.sql"),
     include_str!("migrations/0005_named_rests.sql"),
+    include_str!("migrations/0006_operators_bytes.sql"),
 ];
 
 /// Serialises migrations on PostgreSQL; any constant that nobody else uses.

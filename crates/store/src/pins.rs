@@ -27,12 +27,14 @@ struct Row {
     made_at: i64,
     expires_at: i64,
     job: Option<String>,
+    operators_bytes: Option<i64>,
 }
 
 /// Columns of a pin.
-const PIN_COLUMNS: usize = 8;
+const PIN_COLUMNS: usize = 9;
 
-const SELECT: &str = "SELECT id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job FROM pins";
+const SELECT: &str =
+    "SELECT id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job, operators_bytes FROM pins";
 
 impl Pins<'_> {
     /// Remembers them; what was known of the same thing is replaced, the last of several is kept. What is owed for it stays
@@ -134,7 +136,9 @@ async fn upsert(tx: &Tx<'_>, pins: &[&Pin]) -> Result<()> {
             pin.credential.0,
             pin.made_at.0,
             pin.expires_at.0,
-            job
+            job,
+            pin.operators_bytes
+                .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
         ]);
     }
     let row = |row: usize| {
@@ -145,10 +149,11 @@ async fn upsert(tx: &Tx<'_>, pins: &[&Pin]) -> Result<()> {
     };
     let rows: Vec<String> = (0..pins.len()).map(row).collect();
     let upsert = format!(
-        "INSERT INTO pins (id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job) VALUES {} \
+        "INSERT INTO pins (id, user_id, key_id, upstream_id, credential_id, made_at, expires_at, job, operators_bytes) VALUES {} \
          ON CONFLICT (id, user_id) DO UPDATE SET key_id = excluded.key_id, upstream_id = excluded.upstream_id, \
          credential_id = excluded.credential_id, made_at = excluded.made_at, expires_at = excluded.expires_at, \
-         job = coalesce(excluded.job, pins.job)",
+         job = coalesce(excluded.job, pins.job), \
+         operators_bytes = coalesce(excluded.operators_bytes, pins.operators_bytes)",
         rows.join(", ")
     );
     tx.exec(&upsert, values).await.map(|_| ())
@@ -165,6 +170,7 @@ impl Row {
             made_at: Timestamp(self.made_at),
             expires_at: Timestamp(self.expires_at),
             job: job.map_err(|error| StoreError::Data(format!("pin `{}`: {error}", self.id)))?,
+            operators_bytes: self.operators_bytes.map(i64::unsigned_abs),
             id: self.id,
         })
     }

@@ -16,6 +16,7 @@ use gateway::oauth::{Grant, Login, LoginError, Pasted, TokenClient};
 use gateway::{AddressRules, SystemResolver};
 use store::{AccountRecord, Origin, PendingLogin, Store, StoreError};
 
+use crate::config::check::name_problem;
 use crate::config::{Config, upstream_of};
 
 /// How long a person may take: providers' codes live about as long.
@@ -149,10 +150,12 @@ impl Logins {
             Err(error) => return Err(error.into()),
         };
         let name = &wanted.name;
-        if wanted.name.trim().is_empty() || wanted.name.contains('/') {
-            return Err(LoginFailure::Refused(
-                "the account's name is empty or has a `/`; choose another".to_owned(),
-            ));
+        if let Some(problem) = name_problem(name) {
+            return Err(LoginFailure::Refused(format!("the account's `name` {problem}")));
+        }
+        if name.contains('/') {
+            let problem = "the account's `name` has a `/`, which separates upstream and account; choose another";
+            return Err(LoginFailure::Refused(problem.to_owned()));
         }
         match taken {
             None => Ok(Whose {

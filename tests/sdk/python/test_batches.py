@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clients import anthropic_client, openai_client, user
+from clients import anthropic_client, genai_client, openai_client, user
 from conftest import OPEN_KEY
 from test_kept import rule
 from test_money import COST, balance, wait_until
@@ -83,3 +83,18 @@ def test_anthropic(own_gateway, upstream, lost):
     told = [result.result.type for result in client.messages.batches.results(made.id)]
     assert told == ["succeeded", "canceled"]
     wait_until("the batch is billed", lambda: lost() == COST)
+
+
+def test_embeddings_of_genai(own_gateway, upstream, lost):
+    client = genai_client(own_gateway.url, OPEN_KEY)
+    embedding = {"embedding": {"values": [0.25, 0.5]}, "tokenCount": "12"}
+    output = {"inlinedEmbedContentResponses": {"inlinedResponses": [{"response": embedding}, {"error": {"code": 3}}]}}
+    batch = {"name": "batches/b1", "metadata": {"model": "models/gemini-embedding-001", "state": "BATCH_STATE_PENDING"}}
+    over = batch | {"metadata": batch["metadata"] | {"state": "BATCH_STATE_SUCCEEDED", "output": output}}
+    upstream.rules([rule(":asyncBatchEmbedContent", batch), rule("/batches/b1", over)])
+    made = client.batches.create_embeddings(
+        model="gemini-embedding-001", src={"inlined_requests": {"contents": ["hi", "ho"], "config": {"output_dimensionality": 2}}}
+    )
+    done = client.batches.get(name=made.name)
+    assert done.dest.inlined_embed_content_responses[0].response.embedding.values == [0.25, 0.5]
+    wait_until("the batch is billed", lambda: lost() == 0.012)

@@ -169,6 +169,32 @@ fn the_api_logs_in_in_two_halves() {
         let response = request.body(body).bearer(ADMIN).send(&lab.gateway.url());
         assert_eq!(response.status(), 400, "{body}: {}", response.text());
     }
+    for (name, problem) in [
+        ("x".repeat(129), "longer than 128"),
+        (" ".to_owned(), "empty"),
+        ("a/b".to_owned(), "`/`"),
+        ("a\nb".to_owned(), "control characters"),
+    ] {
+        let response = post(
+            &lab,
+            "/api/admin/accounts/begin",
+            ADMIN,
+            &json!({"name": name, "mode": "max"}),
+        );
+        let error = response.json()["error"].clone();
+        assert_eq!(
+            (response.status(), &error["code"]),
+            (400, &json!("malformed")),
+            "{error}"
+        );
+        assert!(
+            error["message"].as_str().is_some_and(|told| told.contains(problem)),
+            "{error}"
+        );
+    }
+    let long = json!({"name": "x".repeat(100_000), "mode": "max", "upstream": "y".repeat(100_000), "again": true});
+    let refused = post(&lab, "/api/admin/accounts/begin", ADMIN, &long);
+    assert!(refused.text().len() < 2_000, "{}", refused.text());
     let again = json!({"name": "me", "mode": "max"});
     let refused = post(&lab, "/api/admin/accounts/begin", ADMIN, &again);
     assert!(refused.text().contains("exists already"), "{}", refused.text());

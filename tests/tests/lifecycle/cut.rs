@@ -12,12 +12,18 @@ use testkit::gateway::{Setup, Tollgate};
 use testkit::upstream::{Answer, At, Behaviour, Gate, Match, Upstream, Usage};
 
 const OPENING: i64 = 100_000_000_000;
+const OPEN_KEY: &str = "sk-tg-blackbox-open-0123456789abcdef";
+const ADMIN_TOKEN: &str = "admin-token-blackbox-0123456789";
 
 fn start(upstream: &Upstream) -> Tollgate {
-    let yaml = config(upstream, "defaults: {heartbeat: 1s}\n").replace(
-        "- {name: alice}",
-        "- {name: alice, opening_credit: 100.00, policy: hard}",
-    );
+    let open = format!("keys:\n  - {{name: open, user: alice, key: \"{OPEN_KEY}\", passthrough: true}}\n");
+    let more = format!("defaults: {{heartbeat: 1s}}\nsecurity: {{admin_token: {ADMIN_TOKEN}}}\n");
+    let yaml = config(upstream, &more)
+        .replace(
+            "- {name: alice}",
+            "- {name: alice, opening_credit: 100.00, policy: hard}",
+        )
+        .replace("keys:\n", &open);
     Setup::config(&yaml).start()
 }
 
@@ -97,15 +103,24 @@ fn half_a_request_holds_no_stop_up() {
     used.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nPOST /v1/chat")
         .unwrap();
     assert!(line(&mut answers).contains("200"));
-    // Half a body.
-    let (mut begun, mut told) = connect();
-    let head = format!(
-        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {CLIENT_KEY}\r\nexpect: 100-continue\r\n\
-         content-length: 1000\r\n\r\n"
-    );
-    begun.write_all(head.as_bytes()).unwrap();
-    assert!(line(&mut told).contains("100 Continue"));
-    begun.write_all(b"{\"model\":").unwrap();
+    // Half a body, of a call and of whatever else has one.
+    let begin = |path: &str, key: &str| {
+        let (mut begun, mut told) = connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nexpect: 100-continue\r\n\
+             content-type: application/json\r\ncontent-length: 1000\r\n\r\n"
+        );
+        begun.write_all(head.as_bytes()).unwrap();
+        assert!(line(&mut told).contains("100 Continue"), "{path}");
+        begun.write_all(b"{\"model\":").unwrap();
+        (begun, told)
+    };
+    let (_call, mut told) = begin("/v1/messages", CLIENT_KEY);
+    let rest = [
+        begin("/v1/files", OPEN_KEY),
+        begin("/upload/v1beta/files", OPEN_KEY),
+        begin("/api/admin/accounts/begin", ADMIN_TOKEN),
+    ];
 
     gateway.sigterm();
     let signalled = Instant::now();
@@ -115,9 +130,57 @@ fn half_a_request_holds_no_stop_up() {
     line(&mut told);
     let status = line(&mut told);
     assert!(status.contains("503"), "{status}");
-    let rest: Vec<String> = told.lines().map_while(Result::ok).collect();
-    assert!(rest.last().unwrap().starts_with("{\"type\":\"error\""), "{rest:?}");
+    let said: Vec<String> = told.lines().map_while(Result::ok).collect();
+    assert!(said.last().unwrap().starts_with("{\"type\":\"error\""), "{said:?}");
+    for (_, mut told) in rest {
+        line(&mut told);
+        let status = line(&mut told);
+        assert!(status.contains("503") || status.contains("400"), "{status}");
+    }
     assert!(receipts(&gateway).is_empty());
+}
+
+#[test]
+fn a_body_that_goes_on_arriving_is_waited_for() {
+    let upstream = Upstream::start();
+    let file = r#"{"id":"file-1"}"#;
+    upstream.rule(
+        Match::path("/files"),
+        Behaviour::raw(200, &[("content-type", "application/json")], file),
+    );
+    let mut gateway = start(&upstream);
+    const PIECES: usize = 40;
+    let open = |path: &str, first: &str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {OPEN_KEY}\r\nexpect: 100-continue\r\n\
+             content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            first.len() + PIECES
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        let mut told = BufReader::new(socket.try_clone().unwrap());
+        let mut line = String::new();
+        told.read_line(&mut line).unwrap();
+        assert!(line.contains("100 Continue"), "{path}");
+        socket.write_all(first.as_bytes()).unwrap();
+        (socket, told)
+    };
+    let call = Format::Chat.body("gpt-4o").to_string();
+    let mut sending = [open("/v1/files", "{}"), open("/v1/chat/completions", &call)];
+    gateway.sigterm();
+    gateway.wait_for_output("stopping");
+    // Longer than whoever sends nothing is waited for.
+    for _ in 0..PIECES {
+        for (socket, _) in &mut sending {
+            socket.write_all(b" ").unwrap();
+        }
+        wait::lasts(Duration::from_millis(75));
+    }
+    for (_, told) in sending {
+        let said: Vec<String> = told.lines().map_while(Result::ok).collect();
+        assert!(said.iter().any(|line| line.starts_with("HTTP/1.1 200")), "{said:?}");
+    }
+    assert_eq!(gateway.wait_for_exit().code(), Some(0), "{}", gateway.stderr());
 }
 
 #[test]

@@ -202,3 +202,81 @@ fn limits_count_sessions_and_their_responses() {
         "what was refused went on"
     );
 }
+
+/// What would go past the gateway could not be metered, so it is for nobody who is billed, whatever the provider's list says.
+#[test]
+fn what_goes_past_the_gateway_is_refused_to_whoever_is_billed() {
+    let upstream = Upstream::start();
+    let json = [("content-type", "application/json")];
+    upstream.always(Behaviour::raw(200, &json, r#"{"value": "ek_1", "expires_at": 1}"#));
+    let key = |name: &str| format!("sk-tg-{name}-0123456789abcdef");
+    let line = |name: &str, more: &str| {
+        let (user, key) = (name.split('-').next().unwrap_or_default(), key(name));
+        format!("  - {{name: {name}, user: {user}, key: {key}, passthrough: true{more}}}\n")
+    };
+    let keys = line("free", "") + &line("hard", "") + &line("soft", "") + &line("free-narrow", ", models: [gpt-4o]");
+    let more = format!(
+        "{keys}providers: [{{name: open, surfaces: {{chat: {{openai_chat: /chat/completions}}}}, base_url: \"{}\", passthrough: [\"*\"]}}]\n",
+        upstream.v1()
+    );
+    let users = "  - {name: free, policy: unlimited}\n  - {name: hard, policy: hard, opening_credit: 5}\n  - {name: soft, policy: soft, opening_credit: 5}\nkeys:\n";
+    let yaml = config(&upstream, &more).replace("keys:\n", users);
+    let listed =
+        "upstreams:\n  - {name: listed, provider: open, credentials: [{name: k, key: sk-listed-0123456789}]}\n";
+    let mut gateway = Setup::config(&yaml).start();
+    let paths = [
+        "/v1/realtime/client_secrets",
+        "/v1/realtime/calls",
+        "/v1/realtime/transcription_sessions",
+        "/openai/v1/realtime/sessions",
+        "/v1/realtim%65/client_secrets",
+        "/v1/realtime%2Fcalls",
+    ];
+    let ask =
+        |gateway: &Tollgate, path: &str, key: &str| Request::post(path, &json!({})).bearer(key).send(&gateway.url());
+    let refused = |gateway: &Tollgate, key: &str| {
+        for path in paths {
+            let response = ask(gateway, path, key);
+            assert_eq!(response.status(), 403, "{path} {key}: {}", response.text());
+            let error = response.json()["error"].clone();
+            assert_eq!(error["code"], "not_allowed", "{error}");
+            assert!(
+                error["message"].as_str().is_some_and(|told| told.contains("WebSocket")),
+                "{error}"
+            );
+        }
+    };
+    refused(&gateway, CLIENT_KEY);
+    // The presets do not have it on their lists.
+    assert_eq!(ask(&gateway, paths[0], &key("free")).status(), 404);
+    gateway.write_config(&yaml.replacen("upstreams:\n", listed, 1));
+    gateway.restart();
+    for name in ["hard", "soft", "free-narrow"] {
+        refused(&gateway, &key(name));
+    }
+    assert!(upstream.received().is_empty(), "nothing was handed out");
+    let handed = ask(&gateway, paths[0], &key("free"));
+    assert_eq!((handed.status(), &handed.json()["value"]), (200, &json!("ek_1")));
+    assert!(receipts(&gateway).is_empty());
+}
+
+/// xAI bills its voice by the minute of a session, which no event reports: until that can be metered nobody gets it for nothing.
+#[test]
+fn voices_that_cannot_be_metered_are_not_offered() {
+    let upstream = Upstream::start();
+    talks(&upstream, vec![manual()]);
+    let xai = format!(
+        "upstreams:\n  - {{name: x, provider: xai, base_url: \"{}\", credentials: [{{name: k, key: sk-xai-0123456789}}]}}\n",
+        upstream.v1()
+    );
+    let gateway = Setup::config(&configured(&upstream, "").replacen("upstreams:\n", &xai, 1)).start();
+    let key = bearer();
+    let refused = refused(
+        &gateway,
+        "/v1/realtime?model=grok-voice-latest",
+        &[("authorization", key.as_str())],
+    );
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("is not offered for realtime"), "{}", refused.body);
+    assert_eq!(upstream.counts().started, 0);
+}

@@ -5,10 +5,11 @@ use blackbox::{CLIENT_KEY, config, receipt_of};
 use serde_json::{Value, json};
 use testkit::client::Request;
 use testkit::gateway::Tollgate;
-use testkit::upstream::Upstream;
+use testkit::upstream::{Behaviour, Match, Upstream};
 
 const MODELS: &str = "models:
   - {name: own, targets: [{upstream: openai-main, model: gpt-4o}], system_prompt: {mode: replace, text: \"own text\"}}
+  - {name: kept-on, recovery: true, targets: [{upstream: openai-main, model: gpt-4o}]}
   - {name: bare, targets: [{upstream: openai-main, model: gpt-4o}], system_prompt: {disabled: true}}
 ";
 
@@ -116,19 +117,132 @@ fn a_text_that_is_too_long_is_cut_and_the_operator_is_told() {
     );
 }
 
-/// A translated answer repeats what its client sent, not what the operator added.
+/// An answer repeats what its client sent, not what the operator added: whole and streamed, passed through, told anew and gone
+/// on with.
 #[test]
 fn an_answer_does_not_repeat_it() {
+    let world = World::new("{enabled: true, text: \"Be \\\"kind\\\".\"}");
+    for model in ["gpt-4o", "claude-sonnet-4-5", "own", "kept-on"] {
+        for own in [Value::Null, json!("Be brief."), json!("")] {
+            for stream in [false, true] {
+                let mut body = Format::Responses.body(model);
+                (body["instructions"], body["stream"]) = (own.clone(), json!(stream));
+                let response = Request::post("/v1/responses", &body)
+                    .bearer(CLIENT_KEY)
+                    .send(&world.gateway.url());
+                let text = response.text();
+                assert_eq!(response.status(), 200, "{text}");
+                let asked = world
+                    .upstream
+                    .take_received()
+                    .pop()
+                    .expect("the upstream was asked")
+                    .json()
+                    .to_string();
+                assert!(asked.contains("kind") || asked.contains("own text"), "{asked}");
+                assert!(!text.contains("kind") && !text.contains("own text"), "{model}: {text}");
+                let told: Vec<Value> = if stream {
+                    let events = response.events();
+                    let data = events
+                        .iter()
+                        .filter_map(|event| serde_json::from_str::<Value>(&event.data).ok());
+                    data.filter_map(|event| event.get("response").map(|response| response["instructions"].clone()))
+                        .collect()
+                } else {
+                    vec![response.json()["instructions"].clone()]
+                };
+                assert_eq!(told, vec![own.clone(); if stream { 3 } else { 1 }], "{model}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_that_is_replaced_and_nothing_where_nothing_was_added() {
     let world = World::new("{enabled: true, text: \"Be kind.\"}");
-    for own in [Value::Null, json!("Be brief.")] {
-        let mut body = Format::Responses.body("claude-sonnet-4-5");
-        body["instructions"] = own.clone();
-        let response = Request::post("/v1/responses", &body)
+    let answer = |instructions: &str| {
+        format!(
+            r#"{{ "id":"resp_1","object" :"response", "status":"completed","instructions":  {instructions},"output":[{{"type":"message","id":"m","role":"assistant","status":"completed","content":[{{"type":"output_text","text":"\u0041","annotations":[]}}]}}],"model":"gpt-4o","usage":{{"input_tokens":1,"output_tokens":1,"total_tokens":2}},"store":true}}"#
+        )
+    };
+    let json = [("content-type", "application/json")];
+    let upstream = |text: String| world.upstream.always(Behaviour::raw(200, &json, text));
+    let ask = |model: &str, own: &str| {
+        let body = format!(r#"{{"model":"{model}","input":"hi","instructions":{own}}}"#);
+        let request = Request::new("POST", "/v1/responses").header("content-type", "application/json");
+        request.body(body).bearer(CLIENT_KEY).send(&world.gateway.url())
+    };
+    upstream(answer(r#""Be kind.\n\nBe br\u0069ef.""#));
+    assert_eq!(ask("gpt-4o", r#""Be brief.""#).text(), answer(r#""Be brief.""#));
+    // Nobody added anything: byte for byte.
+    assert_eq!(
+        ask("bare", r#""Be brief.""#).text(),
+        answer(r#""Be kind.\n\nBe br\u0069ef.""#)
+    );
+}
+
+/// Asked for again, a response repeats what stood behind the operator's text; where nothing stood there, nothing.
+#[test]
+fn a_response_that_is_asked_for_again_does_not_repeat_it() {
+    let mut world = World::new("{enabled: true, text: \"Be kind.\"}");
+    for (at, (model, own, told)) in [
+        ("gpt-4o", json!("Be brief."), json!("Be brief.")),
+        ("gpt-4o", Value::Null, Value::Null),
+        ("gpt-4o", json!(""), Value::Null),
+        ("own", json!("Be brief."), Value::Null),
+        ("bare", json!("Be brief."), json!("Be brief.")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = Format::Responses.body(model);
+        body["instructions"] = own;
+        let made = Request::post("/v1/responses", &body)
             .bearer(CLIENT_KEY)
             .send(&world.gateway.url());
-        assert_eq!(response.status(), 200, "{}", response.text());
-        assert_eq!(response.json()["instructions"], own);
-        let asked = world.upstream.take_received().pop().expect("the upstream was asked");
-        assert!(asked.json()["system"].to_string().contains("Be kind."));
+        assert_eq!(made.status(), 200, "{}", made.text());
+        let id = made.json()["id"].as_str().expect("a name").to_owned();
+        let asked = world
+            .upstream
+            .take_received()
+            .pop()
+            .expect("the upstream was asked")
+            .json();
+        let path = format!("/responses/{id}");
+        let kept = json!({"id": id, "object": "response", "status": "completed", "instructions": asked["instructions"], "output": []});
+        let json = [("content-type", "application/json")];
+        world
+            .upstream
+            .rule(Match::path(&path), Behaviour::raw(200, &json, kept.to_string()));
+        let get = |world: &World, query: &str| {
+            let request = Request::get(&format!("/v1{path}{query}"));
+            request.bearer(CLIENT_KEY).send(&world.gateway.url())
+        };
+        let again = get(&world, "");
+        assert_eq!(
+            (again.status(), &again.json()["instructions"]),
+            (200, &told),
+            "{}",
+            again.text()
+        );
+        let event = json!({"type": "response.created", "sequence_number": 0, "response": kept});
+        let stream = format!("event: response.created\ndata: {event}\n\n");
+        let sse = [("content-type", "text/event-stream")];
+        world
+            .upstream
+            .rule(Match::path(&path), Behaviour::raw(200, &sse, stream));
+        let streamed = get(&world, "?stream=true");
+        let event: Value = serde_json::from_str(&streamed.events()[0].data).expect("an event");
+        assert_eq!(event["response"]["instructions"], told, "{}", streamed.text());
+        if at == 0 {
+            // Whatever remembers it.
+            assert!(world.gateway.stop().success());
+            world.gateway.restart();
+            assert_eq!(
+                serde_json::from_str::<Value>(&get(&world, "?stream=true").events()[0].data).expect("an event"),
+                event
+            );
+        }
+        world.upstream.take_received();
     }
 }

@@ -1,10 +1,15 @@
 //! Gemini's batches: operations whose output is in them, or in a file (google-genai 3.6, `batches.py`,
-//! `_BatchJob_from_mldev`, `_BatchJobDestination_from_mldev`; `_transformers.py`, `t_job_state`).
+//! `_BatchJob_from_mldev`, `_BatchJobDestination_from_mldev`; `_transformers.py`, `t_job_state`). Those of embeddings are told
+//! apart by the words around their answers alone, which count their tokens in a word of their own (`types.py`,
+//! `SingleEmbedContentResponse`).
 
+use domain::Usage;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Asked, State};
+use crate::answer::UsageReport;
 
 #[derive(Deserialize)]
 struct Operation {
@@ -60,7 +65,7 @@ struct InlinedMetadata<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InlinedOutput<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "inlinedEmbedContentResponses")]
     inlined_responses: InlinedResponses<'a>,
 }
 
@@ -76,6 +81,51 @@ pub fn inlined(object: &[u8]) -> Vec<&RawValue> {
     let found: Option<Inlined<'_>> = serde_json::from_slice(object).ok();
     found.map_or_else(Vec::new, |found| {
         found.metadata.output.inlined_responses.inlined_responses
+    })
+}
+
+/// What an embedding in a batch used.
+pub(super) fn counted(response: &str) -> UsageReport {
+    #[derive(Deserialize)]
+    struct Counted {
+        #[serde(rename = "tokenCount", alias = "token_count")]
+        tokens: Value,
+    }
+    let found: Option<Counted> = serde_json::from_str(response).ok();
+    found
+        .and_then(|found| figure(&found.tokens))
+        .map_or(UsageReport::None, |input| {
+            UsageReport::Possible(Usage {
+                input,
+                ..Usage::default()
+            })
+        })
+}
+
+/// Google writes figures of 64 bits as texts.
+fn figure(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// What Google says of a file that it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its name, with its collection.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was made: a file of the same name may be another one.
+    pub made: String,
+}
+
+/// Reads what is said of a file, alone or as the answer to its upload (google-genai 3.6, `types.py`, `File`).
+pub fn card(text: &[u8]) -> Option<Card> {
+    let said: Value = serde_json::from_slice(text).ok()?;
+    let file = said.get("file").unwrap_or(&said);
+    Some(Card {
+        name: file.get("name")?.as_str()?.to_owned(),
+        bytes: figure(file.get("sizeBytes")?)?,
+        made: file.get("createTime")?.as_str()?.to_owned(),
     })
 }
 
@@ -182,6 +232,34 @@ mod tests {
         };
         assert_eq!((usage.input, usage.output), (9, 4));
         assert_eq!((lines.len(), read(lines[1])), (2, None));
+    }
+
+    #[test]
+    fn embeddings_count_their_tokens_in_a_word_of_their_own() {
+        let text = br#"{"name":"batches/b1","metadata":{"state":"BATCH_STATE_SUCCEEDED","output":{"inlinedEmbedContentResponses":
+            {"inlinedResponses":[{"response":{"embedding":{"values":[0.1]},"tokenCount":"7"},"metadata":{"key":"k"}},
+            {"response":{"embedding":{"values":[0.1]}}},{"response":{"embedding":{"values":[1]},"usageMetadata":{"promptTokenCount":5}}}]}}}}"#;
+        let surface = Surface::new(Operation::Embeddings, Dialect::Gemini);
+        let usages: Vec<UsageReport> = inlined(text)
+            .into_iter()
+            .map(|line| answered(surface, line.get().as_bytes()).unwrap().unwrap().report.usage)
+            .collect();
+        let possible = |input| {
+            UsageReport::Possible(Usage {
+                input,
+                ..Usage::default()
+            })
+        };
+        assert_eq!(usages, [possible(7), UsageReport::None, possible(5)]);
+    }
+
+    #[test]
+    fn a_file_says_how_long_it_is() {
+        let said = br#"{"name":"files/a","sizeBytes":"12","createTime":"2026-11-01T00:00:00Z"}"#;
+        let uploaded = [&b"{\"file\":"[..], said, b"}"].concat();
+        assert_eq!(card(said).map(|card| card.bytes), Some(12));
+        assert_eq!(card(&uploaded), card(said));
+        assert_eq!(card(br#"{"name":"files/a"}"#), None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub fn own_instructions(body: &[u8]) -> Value {
     serde_json::from_slice::<Own>(body).map_or(Value::Null, |own| own.instructions)
 }
 
+/// What stands between the operator's text and the client's own, where both are one text.
+pub const PROMPT_GAP: &str = "\n\n";
+
 /// A part of the body and what takes its place; an empty part is an insertion.
 type Splice = (Range<usize>, String);
 
@@ -158,9 +161,9 @@ impl Members {
         }
         let inside = text.trim_matches('"');
         // An empty text needs no blank line behind the operator's.
-        let gap = if span.len() == 2 { "" } else { "\\n\\n" };
+        let gap = if span.len() == 2 { "" } else { PROMPT_GAP };
         let at = span.start + 1;
-        Ok((at..at, format!("{inside}{gap}")))
+        Ok((at..at, format!("{inside}{}", gap.escape_default())))
     }
 }
 

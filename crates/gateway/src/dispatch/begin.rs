@@ -1,7 +1,9 @@
 //! Reading a stream up to its first content: until then nothing has gone to the client, so failing over is free. What a
 //! stream says before its content is kept.
 
-use dialects::{Report, ReportedFailure, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder};
+use dialects::{
+    Instructions, Report, ReportedFailure, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Transcoder,
+};
 use domain::snapshot::Target;
 use domain::{Failure, FailureClass, Fault, FaultKind, Surface};
 use http::StatusCode;
@@ -28,11 +30,19 @@ pub(super) async fn begin(call: &Call, target: &Target, served: Surface, source:
     } else if is_recoverable {
         Transcoder::recoverable(tap, call.dialect(), translation::reply(call)?.clone())
     } else if is_same {
-        Transcoder::Passthrough(tap)
+        Transcoder::Passthrough(match repeated(call) {
+            Some(own) => tap.repeating(own),
+            None => tap,
+        })
     } else {
         Transcoder::translate(tap, call.dialect(), translation::reply(call)?.clone())
     };
     first_content(call, Streamed::new(source, tap)).await
+}
+
+/// What the answer is to repeat, where the operator's text was put before it.
+pub(super) fn repeated(call: &Call) -> Option<Instructions> {
+    call.instructions.clone().map(Instructions::Own)
 }
 
 /// Reads up to the first content of what has begun.

@@ -48,7 +48,9 @@ impl Gateway {
         let gateway = &self.inner;
         let snapshot = self.snapshot();
         let known = snapshot.upstream(upstream);
-        let upstream = known.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
+        let upstream = known.ok_or_else(|| {
+            format!("there is no upstream `{upstream}`; `tollgate upstream list` shows those that there are")
+        })?;
         let named = |name: &str| {
             let mut all = upstream.credentials.iter();
             let found = all.find(|credential| credential.name.eq_ignore_ascii_case(name));

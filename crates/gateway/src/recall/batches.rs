@@ -7,10 +7,12 @@
 //! the request's name in it, so however often the results are read (a crash half-way, two replicas), each is booked once.
 //!
 //! Under policy `hard` all that the requests may cost is held when the batch is made, which means reading them: they are in
-//! the body (Anthropic, Gemini) or in a file at the upstream (`OpenAI`).
+//! the body (Anthropic, Gemini) or in a file at the upstream (`OpenAI`). Files that Google does not give out again are known
+//! by what was seen of them when they were uploaded here ([`census`]), or bounded by their size.
 
 mod address;
 mod asked;
+mod census;
 mod lines;
 mod results;
 
@@ -34,6 +36,7 @@ use super::responses::Ask;
 use super::things;
 use crate::dispatch::{Overflow, Source, collect};
 use crate::gateway::Inner;
+use crate::inbound::decoded;
 use crate::limits::{
     ANSWER_MAX, BATCH_KNOWN_FOR, BATCH_READS_MAX, BATCH_RESULTS_TIMEOUT, BATCHES_MAX, BATCHES_OF_USER_MAX,
 };
@@ -41,6 +44,7 @@ use crate::settle::{Outcome, Settlement};
 
 pub(crate) use address::retell;
 pub(crate) use asked::admit;
+pub(crate) use census::{Censuses, note as note_upload};
 
 /// How soon we look first, and how seldom at last: batches take minutes at least.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
@@ -74,25 +78,49 @@ const fn surface(dialect: Dialect) -> Surface {
 pub(crate) struct Made {
     /// In which format.
     dialect: Dialect,
-    /// The model of all its requests, where the path names it (Gemini).
-    model: Option<String>,
+    /// What all its requests ask for, where the path says it (Gemini).
+    of: Option<Asking>,
 }
+
+/// What all requests of a batch ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asking {
+    /// Of which model, in the upstream's words.
+    model: String,
+    operation: Operation,
+}
+
+/// Gemini's methods that make batches (google-genai 3.6, `batches.py`, `_create` and `_create_embeddings`).
+const GEMINI_MAKERS: [(&str, Operation); 2] = [
+    (":batchGenerateContent", Operation::Chat),
+    (":asyncBatchEmbedContent", Operation::Embeddings),
+];
 
 /// The batch that a request makes, if it makes one.
 pub(crate) fn made_at(method: &Method, dialect: Dialect, path: &str) -> Option<Made> {
     if *method != Method::POST {
         return None;
     }
-    let made = |dialect, model| Some(Made { dialect, model });
-    match (dialect, path) {
+    let made = |dialect, of| Some(Made { dialect, of });
+    // As the upstream reads it: a batch whose method is percent-encoded would be nobody's. What is encoded twice is not
+    // forwarded, and what is encoded wrongly nobody understands.
+    let read = decoded(path).unwrap_or_default();
+    match (dialect, &*read) {
         (_, "/messages/batches") => made(Dialect::AnthropicMessages, None),
-        (Dialect::Gemini, _) => {
-            let model = path.strip_prefix("/models/")?.strip_suffix(":batchGenerateContent")?;
-            made(Dialect::Gemini, Some(model.replace("%2F", "/")))
-        }
+        (Dialect::Gemini, path) => made(Dialect::Gemini, Some(asking(path)?)),
         (_, "/batches") => made(Dialect::OpenaiChat, None),
         _ => None,
     }
+}
+
+fn asking(path: &str) -> Option<Asking> {
+    let makes = |(method, operation)| path.strip_suffix(method).map(|path| (path, operation));
+    let (path, operation) = GEMINI_MAKERS.into_iter().find_map(makes)?;
+    let model = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'))?;
+    Some(Asking {
+        model: model.to_owned(),
+        operation,
+    })
 }
 
 /// The path of a batch at its upstream.
@@ -109,18 +137,21 @@ fn path_of(dialect: Dialect, id: &str) -> String {
 pub(crate) async fn begin(
     gateway: &Inner,
     maker: Maker,
-    (mut settlement, dialect): (Settlement, Dialect),
+    (mut settlement, begun): (Settlement, Made),
     source: Source,
 ) -> Result<Source, Fault> {
     let (text, source) = things::read(source).await;
+    let dialect = begun.dialect;
     let Some(made) = text.as_deref().and_then(|text| batch::state(dialect, text)) else {
         tracing::error!(call = %settlement.call, "the answer to the creation of a batch cannot be read: it will not be billed");
         return Err(Fault::new(FaultKind::BadGateway, "the upstream's answer is no batch"));
     };
     let mut pin = maker.pin(gateway, &made.id, Kind::Thing);
+    let of = begun.of.as_ref();
     pin.job = Some(Job {
         batch: Some(dialect),
-        ..settlement.job("")
+        operation: of.map(|of| of.operation),
+        ..settlement.job(of.map_or("", |of| &of.model))
     });
     let pin = Arc::new(pin);
     gateway.recall.pin_now(Arc::clone(&pin)).await?;

@@ -128,6 +128,7 @@ mod tests {
                 made_at: Timestamp(0),
                 expires_at: Timestamp(1),
                 job: None,
+                operators_bytes: None,
             })
         };
         for id in 0..=PINS_IN_MEMORY_MAX {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dialects::conversation;
 use domain::snapshot::{Credential, Upstream};
-use domain::{CredentialId, Fault, KeyId, Pin, Turn, UpstreamId, UserId};
+use domain::{CredentialId, Fault, KeyId, Pin, PromptMode, Turn, UpstreamId, UserId};
 use routing::Choice;
 
 use crate::admit::Call;
@@ -49,6 +49,7 @@ impl Maker {
             made_at: now,
             expires_at: now + known_for,
             job: None,
+            operators_bytes: None,
         }
     }
 }
@@ -95,6 +96,7 @@ pub(crate) async fn note_made(call: &mut Call, choice: Choice, answer: &Answer) 
     let (user, key) = call.settlement.payer();
     let maker = Maker::new(user, key, &target.upstream, credential);
     let mut pin = maker.pin(&call.gateway, &stored.id, Kind::Response);
+    pin.operators_bytes = operators_bytes(call);
     if !is_pending {
         call.gateway.recall.pin(pin);
         return Ok(());
@@ -104,6 +106,16 @@ pub(crate) async fn note_made(call: &mut Call, choice: Choice, answer: &Answer) 
     call.gateway.recall.pin_now(Arc::clone(&pin)).await?;
     call.job = Some(pin);
     Ok(())
+}
+
+/// How many bytes of the instructions that the upstream was told are the operator's; all where the client's own were replaced.
+fn operators_bytes(call: &Call) -> Option<u64> {
+    let own = call.instructions.as_ref()?;
+    let prompt = call.route.system_prompt.as_ref()?;
+    let own = own.as_str().filter(|_| prompt.mode == PromptMode::Prepend);
+    // The client's own stand at the end, whatever is between (`dialects::inject_system`).
+    let told = own.map(|own| prompt.text.len() + dialects::PROMPT_GAP.len() * usize::from(!own.is_empty()));
+    Some(told.map_or(u64::MAX, |bytes| bytes as u64))
 }
 
 /// Remembers the last item of a response that an upstream keeps. Clients that name items in place of sending them (Vercel's

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use dialects::conversation::{self, Page};
+use dialects::{Instructions, Restorer};
 use domain::snapshot::{Credential, Key, Snapshot, Upstream};
 use domain::{Dialect, FailureClass, Fault, FaultKind, Pin, Timestamp};
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -183,7 +184,15 @@ async fn pinned(
             Fault::new(FaultKind::BadGateway, "the upstream broke off its answer")
         })?;
         jobs::seen(gateway, pin, &body).await;
-        return Ok(passthrough::relayed(upstream, &answered, Body::full(body)));
+        return Ok(passthrough::relayed(
+            upstream,
+            &answered,
+            Body::full(repeating(pin, &body)),
+        ));
+    }
+    if let Some(hidden) = hidden(pin).filter(|_| answered.status.is_success() && wish != Wish::Delete) {
+        let body = repeated(hidden, is_json(&answered.headers), Source::Upstream(body, None)).await?;
+        return Ok(passthrough::relayed(upstream, &answered, body));
     }
     if answered.status.is_success() && wish == Wish::Delete {
         gateway.recall.unpin(pin.user, &pin.id);
@@ -195,6 +204,39 @@ async fn pinned(
         Source::Upstream(body, None),
     )
     .await
+}
+
+/// What an answer is to repeat, where the operator's text stands before the client's own. What the client sent is not kept, but
+/// it stands behind that text.
+fn hidden(pin: &Pin) -> Option<Instructions> {
+    let bytes = pin.operators_bytes?;
+    Some(Instructions::Behind(usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
+fn repeating(pin: &Pin, body: &Bytes) -> Bytes {
+    hidden(pin).map_or_else(|| body.clone(), |hidden| hidden.restore(body))
+}
+
+/// An answer without the operator's text: a whole one, or a stream on its way.
+async fn repeated(hidden: Instructions, is_whole: bool, source: Source) -> Result<Body, Fault> {
+    if is_whole {
+        let body = collect(source, ANSWER_MAX, Overflow::Fail).await;
+        let body = body.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its answer"))?;
+        return Ok(Body::full(hidden.restore(&body)));
+    }
+    let begun = Some((source, Restorer::new(hidden)));
+    let chunks = futures_util::stream::unfold(begun, |going| async {
+        let (mut source, mut restorer) = going?;
+        Some(match source.next().await {
+            None => (Ok(restorer.finish()), None),
+            Some(Err(error)) => (Err(error), None),
+            Some(Ok(chunk)) => match restorer.push(&chunk) {
+                Some(events) => (Ok(events), Some((source, restorer))),
+                None => (Err("an event of the stream is over the limit".into()), None),
+            },
+        })
+    });
+    Ok(Body::control(axum::body::Body::from_stream(chunks)))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -66,6 +66,7 @@ const UNDONE: &[&[&str]] = &[
         "ALTER TABLE credentials DROP COLUMN kind",
     ],
     &["ALTER TABLE credential_states DROP COLUMN rests"],
+    &["ALTER TABLE pins DROP COLUMN operators_bytes"],
 ];
 
 impl Lab {

@@ -20,6 +20,7 @@ fn pin(id: &str, user: UserId) -> Pin {
         made_at: NOW,
         expires_at: Timestamp(NOW.0 + DAY),
         job: None,
+        operators_bytes: None,
     }
 }
 
@@ -54,6 +55,10 @@ on_both! {
         let moved = Pin { upstream: UpstreamId(9), ..pin("file-1", ALICE) };
         store.pins().save(std::slice::from_ref(&moved)).await.unwrap();
         assert_eq!(store.pins().find("file-1", NOW).await.unwrap(), [moved, pin("file-1", BOB)]);
+        let hidden = Pin { operators_bytes: Some(12), ..pin("resp-1", ALICE) };
+        store.pins().save(std::slice::from_ref(&hidden)).await.unwrap();
+        store.pins().save(&[pin("resp-1", ALICE)]).await.unwrap();
+        assert_eq!(store.pins().find("resp-1", NOW).await.unwrap(), [hidden], "what is hidden stays so");
         store.pins().remove(ALICE, "file-1").await.unwrap();
         assert_eq!(store.pins().find("file-1", NOW).await.unwrap(), [pin("file-1", BOB)]);
     }
@@ -81,6 +86,7 @@ on_both! {
             body_bytes: 10,
             hold: Money::from_nanos(5),
             batch: None,
+            operation: None,
         };
         let owed = Pin { job: Some(job), ..pin("resp_1", ALICE) };
         store.pins().save(&[owed.clone(), pin("resp_2", ALICE)]).await.unwrap();

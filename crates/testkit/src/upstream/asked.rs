@@ -79,6 +79,8 @@ pub(crate) struct Asked {
     pub(crate) format: String,
     /// The beginning of the answer that the request ends with.
     pub(crate) prefill: Option<String>,
+    /// `instructions` (Responses), which the answer repeats.
+    pub(crate) instructions: Value,
     /// The body is no JSON, as forms are not.
     pub(crate) is_form: bool,
 }
@@ -110,6 +112,7 @@ impl Asked {
                 .unwrap_or_default()
                 .to_owned(),
             prefill: prefill(&body),
+            instructions: body["instructions"].clone(),
             is_form,
             choices: body["n"]
                 .as_u64()

@@ -68,7 +68,7 @@ impl Scribe<'_> {
         let usage = (done && self.answer.reporting != Reporting::Never).then(|| usage(self.answer));
         object! {
             "id": format!("resp_tk_{}", self.call), "object": "response", "created_at": CREATED, "status": status,
-            "background": false, "error": (), "incomplete_details": details, "instructions": (),
+            "background": false, "error": (), "incomplete_details": details, "instructions": self.asked.instructions,
             "max_output_tokens": (),
             "model": self.answer.model.as_deref().unwrap_or(&self.asked.model),
             "output": output, "parallel_tool_calls": true, "previous_response_id": (),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::Secret;
+use serde_json::Value;
 use store::Journal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -27,6 +28,26 @@ const ANSWER_MAX: u64 = 4 * 1024 * 1024;
 pub(super) struct Answer {
     pub status: u16,
     pub body: String,
+}
+
+impl Answer {
+    /// What the server at `address` answered, or the sentence that it refused with.
+    pub(super) fn told(self, address: &str) -> anyhow::Result<String> {
+        if self.status == 200 {
+            return Ok(self.body);
+        }
+        let refusal: Option<Value> = serde_json::from_str(&self.body).ok();
+        let message = refusal
+            .as_ref()
+            .and_then(|refusal| refusal["error"]["message"].as_str());
+        match message {
+            Some(message) => anyhow::bail!("{address} says: {message}"),
+            None => anyhow::bail!(
+                "{address} answers with status {} and not as Tollgate does; is another server there?",
+                self.status
+            ),
+        }
+    }
 }
 
 /// Asks the server at `address`.
@@ -63,14 +84,7 @@ pub(super) async fn ask_server(config: &Config, path: &str) -> anyhow::Result<St
     let token = config.security.admin_token.as_ref();
     let token = token.ok_or_else(|| anyhow::anyhow!("set ADMIN_TOKEN, for the server too, to ask it"))?;
     let address = address(&config.server.listen);
-    let answer = get(&address, path, Some(token)).await?;
-    anyhow::ensure!(
-        answer.status == 200,
-        "{address} says {}: {}",
-        answer.status,
-        answer.body
-    );
-    Ok(answer.body)
+    get(&address, path, Some(token)).await?.told(&address)
 }
 
 async fn ask(address: &str, method: &str, path: &str, token: Option<&Secret>) -> anyhow::Result<String> {
@@ -120,6 +134,18 @@ mod tests {
         assert_eq!(address("0.0.0.0:1"), "127.0.0.1:1");
         assert_eq!(address("[::]:1"), "[::1]:1");
         assert_eq!(address("10.0.0.1:1"), "10.0.0.1:1");
+    }
+
+    #[test]
+    fn a_refusal_is_told_as_a_sentence() {
+        let told = |status, body: &str| {
+            let body = body.to_owned();
+            Answer { status, body }.told("a:1").map_err(|error| error.to_string())
+        };
+        assert_eq!(told(200, "{}"), Ok("{}".to_owned()));
+        let refusal = r#"{"error":{"message":"there is no such thing","code":"not_found"}}"#;
+        assert_eq!(told(404, refusal), Err("a:1 says: there is no such thing".to_owned()));
+        assert!(told(502, "<html>").unwrap_err().contains("another server"));
     }
 
     #[test]

@@ -222,14 +222,8 @@ impl Test {
             local::encoded(&self.name),
             query.join("&")
         );
-        let answer = local::post(&address, &path, token).await?;
-        anyhow::ensure!(
-            answer.status == 200,
-            "{address} says {}: {}",
-            answer.status,
-            answer.body
-        );
-        let checkup: Checkup = serde_json::from_str(&answer.body)?;
+        let answer = local::post(&address, &path, token).await?.told(&address)?;
+        let checkup: Checkup = serde_json::from_str(&answer)?;
         let mut table = Table::new(["STEP", "", "MS", "FOUND"]);
         for step in &checkup.steps {
             let mark = if step.ok { "ok" } else { "failed" };

@@ -14,7 +14,7 @@ use http::StatusCode;
 use uuid::Uuid;
 
 use super::lines::Lines;
-use super::{Made, get, surface};
+use super::{Asking, Made, census, get, surface};
 use crate::admit::{hold_bound, take_hold};
 use crate::authenticate::Caller;
 use crate::gateway::Inner;
@@ -31,7 +31,7 @@ pub(crate) async fn admit(
     place: (&Arc<Upstream>, &Arc<Credential>),
     body: &[u8],
     started: (Timestamp, Instant),
-) -> Result<(Settlement, Dialect), Fault> {
+) -> Result<(Settlement, Made), Fault> {
     let key = &caller.key;
     if !gateway.journal.healthy() {
         let message = "calls cannot be recorded at the moment; nothing was sent upstream";
@@ -41,25 +41,23 @@ pub(crate) async fn admit(
         let message = "too many batches are not done and billed yet";
         return Err(Fault::new(FaultKind::Saturated, message).retry_after(Duration::from_mins(1)));
     }
-    let Made { dialect, model } = made;
+    let dialect = made.dialect;
     let mut quote = Quote::new(&caller.snapshot, key, place.0);
-    if let Some(model) = &model {
+    if let Some(of) = &made.of {
         // Whatever its requests are.
-        quote.know(model)?;
-        quote.model = Some(model.clone());
+        quote.know(&of.model)?;
+        quote.of = Some(of.clone());
     }
     match batch::asked(dialect, body).map_err(|why| malformed("the request body", &why))? {
         batch::Asked::Here(requests) => {
-            let surface = Surface::new(Operation::Chat, dialect);
+            let surface = Surface::new(quote.operation(), dialect);
             for request in requests {
                 quote.add(surface, request.get())?;
             }
         }
-        batch::Asked::File { .. } if dialect == Dialect::Gemini => {
-            // google-genai: "files created by `upload` can't be downloaded" (`files.py`).
+        batch::Asked::File { id, .. } if dialect == Dialect::Gemini => {
             if key.user.policy == Policy::Hard {
-                let why = "this account pays in advance, and what a file asks for cannot be seen; send the requests themselves";
-                return Err(malformed("the batch", why));
+                quote.add_unread(gateway, place, &id).await?;
             }
         }
         batch::Asked::File { id, endpoint } => {
@@ -92,8 +90,9 @@ pub(crate) async fn admit(
     };
     let model = quote.first.as_deref().unwrap_or("batch");
     let (call, route) = (CallId(Uuid::now_v7()), Arc::new(route_of(model, None)));
-    let settlement = Settlement::open(gateway, call, key, &path, model, false, route, body.len(), started);
-    Ok((settlement.with_guards(Some(hold), None, None), dialect))
+    let bytes = quote.bytes.max(body.len());
+    let settlement = Settlement::open(gateway, call, key, &path, model, false, route, bytes, started);
+    Ok((settlement.with_guards(Some(hold), None, None), made))
 }
 
 /// What the requests of a batch ask for at an endpoint, if that is billed by what its answers say.
@@ -123,7 +122,9 @@ async fn read_file(
         None
     };
     let Some((StatusCode::OK, source)) = found else {
-        return Err(malformed("the file of requests", "the upstream does not give it out"));
+        let why = "the upstream does not give it out, so what it asks for cannot be seen; this account pays in advance, or its \
+                   key may not use every model: name a file that was uploaded to this upstream and can be read there";
+        return Err(malformed("the file of requests", why));
     };
     let mut lines = Lines::new(source);
     let unreadable = |why: String| malformed("the file of requests", &why);
@@ -142,9 +143,10 @@ struct Quote<'a> {
     /// The models seen so far, at the prices of batches.
     models: HashMap<String, Route>,
     first: Option<String>,
-    /// The model of all requests, where these name none.
-    model: Option<String>,
+    /// What all requests ask for, where they do not say it themselves.
+    of: Option<Asking>,
     requests: usize,
+    bytes: usize,
     amount: Money,
 }
 
@@ -156,8 +158,9 @@ impl<'a> Quote<'a> {
             upstream,
             models: HashMap::new(),
             first: None,
-            model: None,
+            of: None,
             requests: 0,
+            bytes: 0,
             amount: Money::ZERO,
         }
     }
@@ -167,16 +170,50 @@ impl<'a> Quote<'a> {
         self.key.user.policy == Policy::Hard || !self.key.models.is_empty()
     }
 
+    fn operation(&self) -> Operation {
+        self.of.as_ref().map_or(Operation::Chat, |of| of.operation)
+    }
+
+    /// Adds the requests of a file that Google does not give out again (google-genai, `files.py`: "files created by `upload`
+    /// can't be downloaded"): by what was seen of it when it was uploaded here, else by its size.
+    async fn add_unread(
+        &mut self,
+        gateway: &Arc<Inner>,
+        place: (&Arc<Upstream>, &Arc<Credential>),
+        id: &str,
+    ) -> Result<(), Fault> {
+        let (Some(of), Some(card)) = (self.of.clone(), census::card(gateway, place, id).await) else {
+            return Err(malformed("the file of requests", "the upstream does not know it"));
+        };
+        let Some(route) = self.models.get(&of.model) else {
+            return Ok(());
+        };
+        let surface = Surface::new(of.operation, Dialect::Gemini);
+        self.bytes = usize::try_from(card.bytes).unwrap_or(usize::MAX);
+        self.amount += match gateway.recall.censuses.find(self.upstream.id, id, &card) {
+            Some(census) => census.bound(route, surface)?,
+            None if of.operation == Operation::Embeddings => census::bound_by_size(route, surface, card.bytes)?,
+            None => {
+                let why = "this account pays in advance, and what the file asks for cannot be seen: it was not uploaded through \
+                           this gateway in one piece, or that is known no longer. Upload it again in one request (clients do so \
+                           up to 8 MiB), or send the requests themselves";
+                return Err(malformed("the batch", why));
+            }
+        };
+        Ok(())
+    }
+
     fn add(&mut self, surface: Surface, request: &str) -> Result<(), Fault> {
         self.requests += 1;
+        self.bytes += request.len();
         if self.requests > BATCH_REQUESTS_MAX {
             return Err(malformed("the batch", "it has too many requests"));
         }
         let facts = dialects::scan(surface, request.as_bytes());
         let facts =
             facts.map_err(|error| malformed(&format!("request {} of the batch", self.requests), &error.to_string()))?;
-        let of_all = self.model.clone();
-        let named = of_all.as_deref().or(facts.model.as_deref());
+        let of_all = self.of.clone();
+        let named = of_all.as_ref().map(|of| &*of.model).or(facts.model.as_deref());
         let named = named.or(surface.operation.default_model());
         let Some(model) = named else {
             return Err(malformed(

@@ -41,9 +41,10 @@ pub(super) async fn read(
     let dialect = job.batch?;
     let surface = match state.endpoint.as_deref() {
         Some(endpoint) => billed_at(endpoint).ok()?,
-        None => Surface::new(Operation::Chat, dialect),
+        None => Surface::new(job.operation.unwrap_or(Operation::Chat), dialect),
     };
-    let mut found = Found::new(job.call, surface, state.model);
+    let named = || (!job.target.is_empty()).then(|| job.target.clone());
+    let mut found = Found::new(job.call, surface, state.model.or_else(named));
     let path = match (dialect, &state.output) {
         (Dialect::AnthropicMessages, _) => format!("/messages/batches/{}/results", pin.id),
         (Dialect::Gemini, Some(output)) => format!("/{output}:download?alt=media"),
@@ -171,6 +172,7 @@ pub(super) async fn bill(
     let place = home(&snapshot, pin);
     let mut routes: HashMap<String, Arc<Route>> = HashMap::new();
     let (mut tickets, mut is_durable) = (Vec::new(), true);
+    settlement.share_body(answered.len());
     for one in answered {
         let model = one.report.model.clone().unwrap_or_default();
         let route = Arc::clone(routes.entry_ref(&model).or_insert_with(|| {

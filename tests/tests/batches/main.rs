@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod gemini;
+
 use blackbox::{audit, books, receipts, wait};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
@@ -36,7 +38,7 @@ impl World {
 security: {{admin_token: {ADMIN}}}
 upstreams:
   - {{name: o, provider: openai, base_url: \"{v1}\", models: [gpt-4o-mini, gpt-own], credentials: [{{name: a, key: sk-o-0123456789}}]}}
-  - {{name: g, provider: gemini, base_url: \"{url}/v1beta\", models: [gemini-2.5-flash], credentials: [{{name: a, key: sk-g-0123456789}}]}}
+  - {{name: g, provider: gemini, base_url: \"{url}/v1beta\", models: [gemini-2.5-flash, gemini-embedding-001], credentials: [{{name: a, key: sk-g-0123456789}}]}}
   - {{name: a, provider: anthropic, base_url: \"{v1}\", models: [claude-haiku-4-5], credentials: [{{name: a, key: sk-a-0123456789}}]}}
 models: [{{name: own, targets: [{{upstream: o, model: gpt-own}}], price: {{input: 2.00, output: 4.00}}}}]
 users:
@@ -228,43 +230,6 @@ fn anthropics_batches_are_billed_too() {
     assert_eq!(world.billed(1), [HAIKU]);
     books::settled(&world.gateway);
     assert_eq!(books::balance(&world.gateway, "hard"), OPENING - HAIKU);
-    audit(&world.gateway);
-}
-
-#[test]
-fn geminis_batches_are_billed_too() {
-    let world = World::new();
-    let create = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
-    let running =
-        json!({"name": "batches/b1", "metadata": {"model": "models/gemini-2.5-flash", "state": "BATCH_STATE_PENDING"}});
-    world.rule(":batchGenerateContent", &JSON, running.to_string());
-    world.rule("/batches/b1", &JSON, running.to_string());
-    let request = json!({"contents": [{"role": "user", "parts": [{"text": "x".repeat(8_000)}]}], "generationConfig": {"maxOutputTokens": 1_000}});
-    let send = |config: Value| {
-        let body = json!({"batch": {"displayName": "b", "inputConfig": config}});
-        Request::post(create, &body).bearer(HARD_KEY).send(&world.gateway.url())
-    };
-    assert_eq!(
-        send(json!({"fileName": "files/in"})).status(),
-        400,
-        "what it may cost cannot be seen"
-    );
-    assert_eq!(world.held(), 0);
-    let requests =
-        json!([{"request": request, "metadata": {"key": "a"}}, {"request": request, "metadata": {"key": "b"}}]);
-    assert_eq!(send(json!({"requests": {"requests": requests}})).status(), 200);
-    assert!(world.held() > 0);
-    let usage = json!({"promptTokenCount": 1_000, "candidatesTokenCount": 100, "totalTokenCount": 1_100});
-    let answer = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "a"}]}, "finishReason": "STOP"}],
-        "usageMetadata": usage, "modelVersion": "gemini-2.5-flash"});
-    let answers =
-        json!([{"response": answer, "metadata": {"key": "a"}}, {"error": {"code": 3}, "metadata": {"key": "b"}}]);
-    let mut over = running;
-    over["metadata"]["state"] = json!("BATCH_STATE_SUCCEEDED");
-    over["metadata"]["output"] = json!({"inlinedResponses": {"inlinedResponses": answers}});
-    world.rule("/batches/b1", &JSON, over.to_string());
-    // Half of 0.30 and 2.50 dollars a million.
-    assert_eq!(world.billed(1), [1_000 * 150 + 100 * 1_250]);
     audit(&world.gateway);
 }
 
