@@ -15,7 +15,7 @@ use crate::hub::{CUT_CALL, Citation, Content, Delta, Event, Losses, Part, Stop, 
 use crate::limits::{CHOICES_MAX, WAITING_MAX};
 use crate::sequence::Sequencer;
 use crate::sse;
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 /// Writes the events of a client's stream.
 #[derive(Debug)]
@@ -169,6 +169,11 @@ impl StreamEncoder {
         if self.reply.json_array {
             out.push(b']');
         }
+    }
+
+    /// Goes on behind chunks of a provider.
+    pub(crate) const fn follow(&mut self, footing: &Footing) {
+        self.has_told |= footing.has_begun;
     }
 
     /// What belongs to no choice.
