@@ -196,7 +196,11 @@ fn broken(recording: &Recording, bytes: usize) -> &'static str {
         return "whole";
     }
     // Who goes on may speak another format.
-    let from = if bytes.is_multiple_of(2) { dialect } else { Dialect::OpenaiChat };
+    let from = if bytes.is_multiple_of(2) {
+        dialect
+    } else {
+        Dialect::OpenaiChat
+    };
     let mut next = Transcoder::listening(tap(from, false));
     next.push(rest(from), &mut Vec::new());
     next.finish(true);
