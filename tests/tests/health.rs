@@ -1,5 +1,7 @@
 //! Upstreams that are looked after while nobody calls, and the connection tester.
 
+use std::time::Duration;
+
 use blackbox::format::Format;
 use blackbox::{CLIENT_KEY, UPSTREAM_KEY, wait};
 use serde_json::Value;
@@ -153,6 +155,22 @@ fn the_way_is_tried_step_by_step() {
             owned(&[("dns", true), ("tcp", true), ("auth", true), ("call", true)])
         )
     );
+    // Each step says how long it took: the upstream is slow, the way to it is not.
+    world
+        .main
+        .always(Behaviour::text("hello").head_after(Duration::from_millis(300)));
+    let path = "/api/admin/upstreams/main/test";
+    let found = Request::new("POST", path)
+        .bearer(ADMIN)
+        .send(&world.gateway.url())
+        .json();
+    let took = |name: &str| {
+        let mut steps = found["steps"].as_array().expect("steps").iter();
+        let step = steps.find(|step| step["name"] == name).expect("a step");
+        step["took_us"].as_u64().expect("microseconds")
+    };
+    assert!(took("call") >= 300_000, "{found}");
+    assert!(took("dns") < 300_000 && took("tcp") < 300_000, "{found}");
     world.main.always(Behaviour::status(401));
     assert_eq!(
         steps(&world),

@@ -7,7 +7,7 @@ use blackbox::wait;
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
-use testkit::upstream::{Answer, Behaviour, Match, Refusal, Upstream};
+use testkit::upstream::{Answer, Behaviour, Gate, Match, Refusal, Upstream};
 
 const ADMIN: &str = "tg-admin-of-the-pools-0123456789";
 const COMMON: &str = "sk-tg-common-0123456789abcdef0123";
@@ -45,7 +45,11 @@ keys:
   - {{name: a, user: alice, key: {TEAM_A}, profile: team-a}}
   - {{name: b, user: alice, key: {TEAM_B}, profile: Team-B}}
 ",
-            upstream.v1(),
+            if provider == "gemini" {
+                format!("{}/v1beta", upstream.url())
+            } else {
+                upstream.v1()
+            },
             credentials.join(", ")
         );
         let gateway = Setup::config(&config).env("ADMIN_TOKEN", ADMIN).start();
@@ -325,8 +329,9 @@ fn what_a_provider_named_holds_over_a_restart() {
     }
     let until = world.account("k1")["rests_until"].clone();
     assert!(until.is_string(), "{until}");
-    // An orderly stop writes what is not written yet.
-    world.gateway.stop();
+    // It is written at once; what is in the log of events is written, also if the process ends by no will of its own.
+    world.wait_for_event("cooldown_began", "k1");
+    world.gateway.kill9();
     world.gateway.restart();
     assert_eq!(world.account("k1")["rests_until"], until);
     world.upstream.take_received();
@@ -454,6 +459,128 @@ fn a_limit_of_one_model_leaves_the_others_alone() {
     assert_eq!(asked, ["m", "n"], "not asked again before its time");
     world.wait_for_event("cooldown_began", "k1");
     assert_eq!(world.events().len(), 1, "{:?}", world.events());
+}
+
+/// Two calls under way with one credential: what the first is told holds, whatever the second is told afterwards.
+#[test]
+fn a_longer_rest_is_never_replaced_by_a_shorter_one() {
+    let world = World::new("openai", &[("k1", ""), ("k2", "")], "");
+    let (long, short) = (Gate::closed(), Gate::closed());
+    let refuse = |seconds, gate: &Gate| Behaviour::refuse(Refusal::rate_limited(Some(seconds))).hold_head(gate);
+    let of = |secret: String, model: &str| Match::credential(&secret).and_model(model);
+    world.upstream.rule(of(secret("k1"), "m"), refuse(600, &long));
+    world.upstream.rule(of(secret("k1"), "n"), refuse(2, &short));
+    std::thread::scope(|scope| {
+        // Each model's calls take turns among the credentials, so both come to the first once.
+        let calls: Vec<_> = ["m", "n", "m", "n"]
+            .map(|model| scope.spawn(|| world.call(COMMON, model)))
+            .into();
+        let held = || {
+            world
+                .upstream
+                .received()
+                .iter()
+                .filter(|call| call.credential == Some(secret("k1")))
+                .count()
+        };
+        wait::until("both to be under way", || held() >= 2);
+        long.open();
+        world.wait_for_event("cooldown_began", "k1");
+        let until = world.account("k1")["rests_until"].clone();
+        assert!(until.is_string(), "{until}");
+        short.open();
+        for call in calls {
+            call.join().expect("a call");
+        }
+        assert_eq!(world.account("k1")["rests_until"], until);
+    });
+    for _ in 0..4 {
+        assert_eq!(world.served(), "k2");
+    }
+}
+
+/// A time as dates are written (RFC 3339), from <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
+fn moment(epoch_s: u64) -> String {
+    let (days, second) = (epoch_s / 86_400 + 719_468, epoch_s % 86_400);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z",
+        second % 60
+    )
+}
+
+/// In each provider's own words: two minutes from now.
+#[test]
+fn the_end_of_a_limit_is_learned_however_it_is_spelled() {
+    let then = SystemTime::now() + Duration::from_mins(2);
+    let epoch_s = then.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let date = moment(epoch_s);
+    let spellings: [(&str, Refusal); 7] = [
+        ("openai", Refusal::status(429).header("retry-after", "120")),
+        ("openai", Refusal::status(429).header("retry-after-ms", "120000")),
+        (
+            "openai",
+            Refusal::status(429)
+                .header("x-ratelimit-remaining-requests", "0")
+                .header("x-ratelimit-reset-requests", "2m0s"),
+        ),
+        (
+            "openai",
+            Refusal::status(429)
+                .header("x-ratelimit-remaining-tokens", "0")
+                .header("x-ratelimit-reset-tokens", "120000ms"),
+        ),
+        (
+            "anthropic",
+            Refusal::status(429)
+                .header("anthropic-ratelimit-requests-remaining", "0")
+                .header("anthropic-ratelimit-requests-reset", &date),
+        ),
+        (
+            "anthropic",
+            Refusal::status(429)
+                .header("anthropic-ratelimit-unified-status", "rejected")
+                .header("anthropic-ratelimit-unified-reset", &epoch_s.to_string()),
+        ),
+        (
+            "gemini",
+            Refusal {
+                retry_info_s: Some(120),
+                ..Refusal::status(429)
+            },
+        ),
+    ];
+    let date = &date;
+    std::thread::scope(|scope| {
+        for (provider, refusal) in spellings {
+            scope.spawn(move || {
+                let world = World::new(provider, &[("k1", "")], "");
+                world.upstream.always(Behaviour::refuse(refusal.clone()));
+                assert_eq!(world.call(COMMON, "m").status(), 429, "{provider}: {refusal:?}");
+                let account = world.account("k1");
+                // Anthropic's limits of requests are each a model's.
+                let model = &account["resting_models"][0];
+                let (state, until) = match &account["state"] {
+                    ready if ready == "ready" => (&model["state"], &model["until"]),
+                    state => (state, &account["rests_until"]),
+                };
+                assert_eq!(state, "cooldown_named_by_provider", "{refusal:?}: {account}");
+                let until = until.as_str().expect("a time");
+                let (least, most) = (moment(epoch_s - 5), moment(epoch_s + 40));
+                assert!(
+                    (least.as_str()..=most.as_str()).contains(&until),
+                    "{refusal:?}: {until} is not about {date}"
+                );
+            });
+        }
+    });
 }
 
 #[test]

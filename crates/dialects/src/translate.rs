@@ -26,6 +26,7 @@ mod files;
 mod fit;
 mod halves;
 mod names;
+mod passing;
 mod resume;
 mod served;
 mod thread;
@@ -37,6 +38,8 @@ pub use count::count_answer;
 use embeddings::Texts;
 use halves::Halves;
 use names::{Back, ToolNames};
+use passing::Passing;
+pub(crate) use passing::{Footing, Place};
 use served::Steps;
 pub use thread::Standing;
 use thread::Thread;
@@ -399,6 +402,8 @@ pub struct Translation {
     encoder: Option<StreamEncoder>,
     /// Where the answer may be taken up by another stream: what was told of it.
     thread: Option<Box<Thread>>,
+    /// Where it passes as it came, until it breaks off.
+    passing: Option<Box<Passing>>,
     tools: ToolNames,
     /// For what this upstream calls the tools.
     back: Back,
@@ -520,7 +525,16 @@ impl Transcoder {
         match self {
             Self::Passthrough(tap) => tap.next_number(),
             Self::Sound(_) => 0,
+            Self::Translate(translation) if translation.passing.is_some() => translation.tap.next_number(),
             Self::Translate(translation) => translation.encoder.as_ref().map_or(0, StreamEncoder::next_number),
+        }
+    }
+
+    /// Whether the client gets the provider's own events.
+    pub const fn passes(&self) -> bool {
+        match self {
+            Self::Passthrough(_) | Self::Sound(_) => true,
+            Self::Translate(translation) => translation.passing.is_some(),
         }
     }
 
@@ -528,6 +542,7 @@ impl Transcoder {
     pub fn losses(&self) -> &[Loss] {
         match self {
             Self::Passthrough(_) | Self::Sound(_) => &[],
+            Self::Translate(translation) if translation.passing.is_some() => &[],
             Self::Translate(translation) => translation.losses.as_slice(),
         }
     }
@@ -543,6 +558,7 @@ impl Translation {
             halves: Halves::default(),
             encoder,
             thread: None,
+            passing: None,
             tap,
             steps: None,
             usage: None,
@@ -592,7 +608,10 @@ impl Translation {
         let mut released = std::mem::take(&mut self.released);
         let state = self.tap.push(piece, &mut released);
         for whole in released.drain(..) {
-            self.retell(&whole, told);
+            match self.passing {
+                Some(_) => self.pass(&whole, told),
+                None => self.decode_and_tell(&whole, told),
+            }
         }
         self.released = released;
         match &self.fault {
@@ -611,8 +630,11 @@ impl Translation {
             StreamEnd::Complete { last } => last,
             incomplete @ StreamEnd::Incomplete { .. } => return incomplete,
         };
+        if self.passing.is_some() {
+            return self.passed(last);
+        }
         let mut told = Vec::new();
-        self.retell(&last, &mut told);
+        self.decode_and_tell(&last, &mut told);
         if let Some(why) = self.fault.take() {
             if !told.is_empty() {
                 self.lose("its end was held back");
@@ -649,7 +671,7 @@ impl Translation {
     }
 
     /// Decodes whole events and tells what they say.
-    fn retell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
+    fn decode_and_tell(&mut self, piece: &[u8], told: &mut Vec<u8>) {
         self.note_usage();
         let is_read = if self.tap.is_array() {
             self.read_elements(piece)

@@ -111,6 +111,8 @@ pub(crate) struct Inner {
     pub(crate) recall: Recall,
     pub(crate) sessions: Sessions,
     pub(crate) stop: Stop,
+    /// Told when an attempt failed: the board may know something that is to be kept.
+    pub(crate) failed: tokio::sync::Notify,
     limiters: RwLock<HashMap<KeyId, Arc<KeyLimiter>>>,
 }
 
@@ -165,6 +167,7 @@ impl Gateway {
             recall: Recall::new(options.store, options.keep_conversations),
             sessions: Sessions::new(),
             stop: Stop::default(),
+            failed: tokio::sync::Notify::new(),
             limiters: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -222,6 +225,11 @@ impl Gateway {
     /// What routing knows of upstreams and credentials.
     pub fn board(&self) -> &Board {
         &self.inner.board
+    }
+
+    /// Waits until an attempt has failed since it was last asked.
+    pub async fn attempt_failed(&self) {
+        self.inner.failed.notified().await;
     }
 
     /// Calls being served.

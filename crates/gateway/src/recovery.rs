@@ -1,10 +1,10 @@
 //! Going on with an answer whose upstream broke off in the middle.
 //!
 //! A client that has seen half an answer cannot be given another one from the start, and one that has seen nothing can.
-//! Where a model says `recovery: true`, its streams are therefore told through the common vocabulary, also where both sides
-//! speak the same format: so we know what the client has, and the rest can come from anywhere. A break then asks the same
-//! [`Attempts`](routing::Attempts) as every failure for the next try. A client that was told nothing is given an answer from
-//! its beginning; one that was told text is given the rest of it by a target that takes the beginning of its own answer (the
+//! Where a model says `recovery: true`, its streams are therefore decoded into the common vocabulary, also where both sides
+//! speak the same format and the bytes pass: so we know what the client has, and the rest can come from anywhere. A break then
+//! asks the same [`Attempts`](routing::Attempts) as every failure for the next try. A client that was told nothing is given an
+//! answer from its beginning; one that was told text is given the rest of it by a target that takes the beginning of its own answer (the
 //! capability `prefill`); anything else is the error that it was before (`docs/adr/0024-answers-taken-up-elsewhere.md`).
 //!
 //! Calls of other models pay for this with one look at a flag of their route.

@@ -32,6 +32,7 @@ mod replay;
 mod resource;
 mod secret_input;
 mod serve;
+mod unserved;
 mod upstream;
 mod user;
 
@@ -81,8 +82,8 @@ enum Command {
     Explain(explain::Explain),
     /// Says why a call went where it went, and whether it would go there again
     ///
-    /// The choice is made again from its record, and with a configuration: the one in force, or a draft that is given by -c
-    /// and names the same database. `logs.decisions` says of which calls there is a record.
+    /// The choice is made again from its record, and with a configuration: the one in force, or a draft (--with). The record
+    /// is taken from the database of the one in force. `logs.decisions` says of which calls there is a record.
     Replay(replay::Replay),
     /// Users: who owns keys and money
     #[command(subcommand)]

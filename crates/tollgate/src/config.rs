@@ -79,6 +79,8 @@ pub struct Config {
     pub found: Vec<UpstreamDecl>,
     /// Where each resource's name stands, for mistakes that only the database knows of.
     pub names: Vec<DeclaredName>,
+    /// The fallbacks of models that may be right, in the same way: whether anybody serves them, all resources say together.
+    pub fallbacks: Vec<DeclaredName>,
     /// Names of pools of credentials.
     pub profiles: Vec<String>,
     /// Things worth telling that stop nothing.
@@ -278,6 +280,7 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
         },
         found,
         names: declared_names(tree),
+        fallbacks: declared_fallbacks(tree),
         profiles,
         notes,
     }
@@ -343,6 +346,25 @@ fn declared_names(tree: &Node) -> Vec<DeclaredName> {
         }
     }
     names
+}
+
+fn declared_fallbacks(tree: &Node) -> Vec<DeclaredName> {
+    let models = tree.get("models").map_or(&[][..], Node::elements);
+    let mut fallbacks = Vec::new();
+    for (model, node) in models.iter().enumerate() {
+        let elements = node.get("fallbacks").map_or(&[][..], Node::elements);
+        for (index, node) in elements.iter().enumerate() {
+            if let Some(name) = node.text() {
+                let path = format!("models[{model}].fallbacks[{index}]");
+                fallbacks.push(DeclaredName {
+                    section: "models",
+                    name: name.to_owned(),
+                    mistake: Mistake::of(node.at.clone(), path, ""),
+                });
+            }
+        }
+    }
+    fallbacks
 }
 
 fn taken<T>(listed: Vec<Listed<'_, T>>) -> impl Iterator<Item = T> {

@@ -198,6 +198,20 @@ fn the_api_logs_in_in_two_halves() {
     let again = json!({"name": "me", "mode": "max"});
     let refused = post(&lab, "/api/admin/accounts/begin", ADMIN, &again);
     assert!(refused.text().contains("exists already"), "{}", refused.text());
+    let again = json!({"name": "me", "again": true});
+    let begun = post(&lab, "/api/admin/accounts/begin", ADMIN, &again).json();
+    let pasted = lab.authority.log_in(begun["url"].as_str().expect("an address"));
+    let done = complete(&json!({"code": pasted}));
+    assert_eq!(
+        (done.status(), &done.json()["plan"]),
+        (200, &json!("max")),
+        "{}",
+        done.text()
+    );
+    assert_eq!(lab.listed("me")["name"], "me", "one account, logged in anew");
+    let nobody = json!({"name": "nobody", "again": true});
+    let refused = post(&lab, "/api/admin/accounts/begin", ADMIN, &nobody);
+    assert!((400..500).contains(&refused.status()), "{}", refused.text());
     let removed = Request::new("DELETE", "/api/admin/accounts/claude/me")
         .bearer(ADMIN)
         .send(&lab.gateway.url());

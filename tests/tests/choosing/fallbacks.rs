@@ -247,3 +247,61 @@ fn circles_are_refused_with_their_line() {
         "{said}"
     );
 }
+
+/// A family of names can be in a circle as one model can.
+#[test]
+fn circles_through_families_are_refused_with_their_line() {
+    let at = Upstream::start();
+    let gateway = Setup::config(&format!(
+        "upstreams:\n{}models:
+  - {{name: a, targets: [{{upstream: u}}], fallbacks: [gpt-9]}}
+  - {{name: \"gpt-*\", targets: [{{upstream: u}}], fallbacks: [a]}}
+{}",
+        upstream("u", &at, ""),
+        people()
+    ))
+    .prepare();
+    for command in [&["check"][..], &["serve"]] {
+        let output = gateway.cli(command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains(":4:") && said.contains("leads back to the model itself (a → gpt-9 → a)"),
+            "{command:?}: {said}"
+        );
+    }
+}
+
+/// Nobody knows before the database is there whether somebody will make the model; then it is known.
+#[test]
+fn a_fallback_that_nobody_serves_is_told_with_its_line() {
+    let at = Upstream::start();
+    let config = format!(
+        "upstreams:\n{}models:
+  - {{name: smart, targets: [{{upstream: u}}], fallbacks: [x, cheep, u/x, made]}}
+  - {{name: cheap, targets: [{{upstream: u}}]}}
+{}",
+        upstream("u", &at, ", models: [x]"),
+        people()
+    );
+    let mut gateway = Setup::config(&config).prepare();
+    let told = gateway.cli_ok(&["check"]);
+    let place = |column: &str| format!(":4:{column}: `models[0].fallbacks[");
+    assert!(told.contains(&place("60")) && told.contains(&place("72")), "{told}");
+    assert!(
+        told.contains("did you mean `cheap`?") && told.contains("nobody serves `made`"),
+        "{told}"
+    );
+    assert!(!told.contains("nobody serves `x`") && !told.contains("`u/x`"), "{told}");
+    gateway.restart();
+    gateway.cli_ok(&["model", "add", "made", "--target", "u/x"]);
+    let output = gateway.cli(&["check"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("nobody serves `cheep`") && !said.contains("`made`"),
+        "{said}"
+    );
+    // The server goes on without, and says so.
+    gateway.wait_for_output("its fallback `cheep` is not served by any upstream");
+}

@@ -1,4 +1,4 @@
-//! Which upstream and which model answer: fallbacks, groups, sessions, and what operators force.
+//! Which upstream and which model answer: fallbacks, groups, strategies, sessions, and what operators force.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,6 +7,7 @@ mod groups;
 mod overrides;
 mod records;
 mod sessions;
+mod strategies;
 
 use blackbox::UPSTREAM_KEY;
 use testkit::upstream::Upstream;

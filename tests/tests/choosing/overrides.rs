@@ -72,6 +72,19 @@ fn forced_open_is_asked_nothing_until_further_notice() {
     );
     assert!(gateway.cli_ok(&["upstream", "list"]).contains("forced open"));
 
+    // A file that is read again says nothing of it.
+    let config = std::fs::read_to_string(gateway.path("tollgate.yaml")).unwrap();
+    let changes = || {
+        let logs = gateway.stdout() + &gateway.stderr();
+        logs.matches("changes are in force").count()
+    };
+    let before = changes();
+    gateway.write_config(&config.replace("failures: 2", "failures: 3"));
+    wait::until("the file to be in force", || changes() > before);
+    for _ in 0..5 {
+        assert_eq!(answered_by(gateway), "second", "after a reload");
+    }
+
     gateway.sigterm();
     gateway.wait_for_exit();
     let plan = gateway.cli_json(&["explain", "--model", "m", "--json"]);

@@ -144,6 +144,23 @@ fn explained_and_replayed(database: Option<&str>) {
     // The draft was looked at, not applied.
     assert_eq!(call(gateway).1, "first");
 
+    // A draft that keeps its data elsewhere: the record is here, and nothing is made there.
+    let elsewhere = "storage: {url: \"sqlite://elsewhere/other.db\", journal: {dir: elsewhere/journal}}";
+    let draft = std::fs::read_to_string(gateway.path("draft.yaml")).unwrap();
+    std::fs::write(gateway.path("draft.yaml"), format!("{draft}{elsewhere}\n")).unwrap();
+    let with = gateway.cli_json(&["replay", &id, "--with", "draft.yaml", "--json"]);
+    assert_eq!(with["with"]["configuration"], "draft.yaml", "{with}");
+    assert_eq!(with["with"]["decision"]["order"][0]["upstream"], "second", "{with}");
+    if database.is_none() {
+        let refused = gateway.cli(&["replay", &id, "-c", "draft.yaml"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("elsewhere/other.db"),
+            "{said}"
+        );
+    }
+    assert!(!gateway.path("elsewhere").exists(), "a reader makes nothing");
+
     for shown in [detail.to_string(), what_if.to_string(), text] {
         assert!(!shown.contains(UPSTREAM_KEY) && !shown.contains(CLIENT_KEY), "{shown}");
     }

@@ -2,7 +2,7 @@
 
 use domain::Dialect;
 
-use super::Reply;
+use super::{Footing, Reply};
 use crate::answer::Nonsense;
 use crate::hub::{Event, Losses};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
@@ -117,6 +117,27 @@ impl StreamEncoder {
         match self {
             Self::OpenaiResponses(encoder) => encoder.next_number(),
             Self::OpenaiChat(_) | Self::AnthropicMessages(_) | Self::Gemini(_) => 0,
+        }
+    }
+
+    /// Whether it can go on behind events of a provider that stand so, of which it was told everything; `in_text`: a text is
+    /// open there.
+    pub(crate) fn can_follow(&self, footing: &Footing, in_text: bool) -> bool {
+        match self {
+            // Each chunk stands by itself.
+            Self::OpenaiChat(_) | Self::Gemini(_) => true,
+            Self::AnthropicMessages(encoder) => encoder.can_follow(footing, in_text),
+            Self::OpenaiResponses(encoder) => encoder.can_follow(footing),
+        }
+    }
+
+    /// What it tells from now on stands behind those events; the next has this number, where they have numbers.
+    pub(crate) fn follow(&mut self, footing: &Footing, number: u64) {
+        match self {
+            Self::OpenaiChat(encoder) => encoder.follow(footing),
+            Self::Gemini(encoder) => encoder.follow(footing),
+            Self::AnthropicMessages(encoder) => encoder.follow(footing),
+            Self::OpenaiResponses(encoder) => encoder.follow(footing, number),
         }
     }
 

@@ -80,16 +80,16 @@ fn is_accepted(id: &str, why: &str) -> bool {
         || (why.starts_with("thinking ") && REASONING_IN_DETAILS.contains(&id))
 }
 
-struct Recording {
-    id: String,
-    dialect: Dialect,
-    stream: bool,
-    json_array: bool,
-    body: Bytes,
+pub(super) struct Recording {
+    pub(super) id: String,
+    pub(super) dialect: Dialect,
+    pub(super) stream: bool,
+    pub(super) json_array: bool,
+    pub(super) body: Bytes,
     expected: Value,
 }
 
-fn recordings() -> Vec<Recording> {
+pub(super) fn recordings() -> Vec<Recording> {
     let named = std::env::var_os("TOLLGATE_RECORDINGS").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/recordings"));
     if !folder.is_dir() {

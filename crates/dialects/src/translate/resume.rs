@@ -5,10 +5,11 @@ use domain::Dialect;
 use serde_json::Value;
 
 use super::beginning::Beginning;
+use super::passing::Passing;
 use super::thread::{Standing, Thread};
 use super::{Encoded, Kind, Question, Target, Transcoder, Translation, written};
 use crate::hub::{BadRequest, Content, Extra, Losses, Message, OutputFormat, Part, Request, Role, ToolChoice};
-use crate::stream::{StreamEnd, StreamTap};
+use crate::stream::{StreamEnd, StreamFault, StreamTap};
 
 impl Question {
     /// Why nobody can go on with an answer to it, whatever was said; `None`: somebody may.
@@ -113,17 +114,20 @@ fn begin_with(request: &mut Request, beginning: &Beginning, mark: Option<&str>) 
 }
 
 impl Transcoder {
-    /// A translation that can be taken up by another stream, see [`Transcoder::resume`].
+    /// A stream that can be taken up by another one, see [`Transcoder::resume`]. Until then it passes as it came where both
+    /// sides speak the same format; but an answer that is kept here is told under our name from its beginning.
     pub fn recoverable(tap: StreamTap, to: Dialect, reply: super::Reply) -> Self {
         let is_same = tap.surface().dialect == to;
+        let passes = is_same && !reply.is_kept;
         let mut transcoder = Self::translate(tap, to, reply);
         if let Self::Translate(translation) = &mut transcoder {
             translation.losses.note_if(
-                is_same,
+                is_same && !passes,
                 "what only this format says",
-                "the stream is told anew so that it can be gone on with (`recovery`)",
+                "the stream is told anew so that it can be gone on with and kept (`recovery`)",
             );
             translation.thread = Some(Box::default());
+            translation.passing = passes.then(|| Box::new(Passing::new(to)));
         }
         transcoder
     }
@@ -136,12 +140,7 @@ impl Transcoder {
     /// How the answer stands, if its stream broke off.
     pub fn standing(&self) -> Standing {
         match self {
-            Self::Translate(translation) => match &translation.thread {
-                // The thread has not seen this: its event is held back.
-                Some(_) if translation.tap.has_stopped() => Standing::Lost("it had come to its end"),
-                Some(thread) => thread.standing(),
-                None => Standing::Lost("it was not watched"),
-            },
+            Self::Translate(translation) => translation.standing(),
             Self::Passthrough(_) | Self::Sound(_) => Standing::Lost("it passes through"),
         }
     }
@@ -169,6 +168,44 @@ impl Transcoder {
 }
 
 impl Translation {
+    /// How the answer stands; the encoder must also be able to go on behind what passed.
+    fn standing(&self) -> Standing {
+        let Some(thread) = &self.thread else {
+            return Standing::Lost("it was not watched");
+        };
+        // The thread has not seen this: its event is held back.
+        if self.tap.has_stopped() {
+            return Standing::Lost("it had come to its end");
+        }
+        let follows = match (&self.passing, &self.encoder) {
+            (Some(passing), Some(encoder)) => encoder.can_follow(&passing.footing, thread.in_text()),
+            _ => true,
+        };
+        match thread.standing() {
+            Standing::Silent | Standing::Spoken(_) if !follows => {
+                Standing::Lost("it broke off where its provider's events cannot be gone on with")
+            }
+            standing => standing,
+        }
+    }
+
+    /// What a stream that passes ends with: the provider's word that it failed is a break, unless nobody can go on. Of what
+    /// the caller did wrong nobody would make more.
+    pub(super) fn passed(&self, last: Bytes) -> StreamEnd {
+        let failure = self.tap.seen().failure.as_ref();
+        let failure = failure.filter(|failure| !matches!(failure.status, Some(400 | 404 | 413 | 422)));
+        match failure {
+            Some(failure) if !matches!(self.standing(), Standing::Lost(_)) => StreamEnd::Incomplete {
+                why: StreamFault::ErrorEvent {
+                    class: failure.class,
+                    message: failure.message.clone(),
+                    status: failure.status,
+                },
+            },
+            _ => StreamEnd::Complete { last },
+        }
+    }
+
     fn resume(
         &mut self,
         next: Self,
@@ -187,6 +224,7 @@ impl Translation {
             has_ended,
             ..
         } = next;
+        self.stop_passing();
         if let Some(thread) = &mut self.thread {
             thread.join(beginning.whole(), is_repeated);
         }
@@ -218,8 +256,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::stream::TapOptions;
-    use crate::translate::{Asked, Reply};
+    use crate::translate::Asked;
 
     fn question(from: Dialect, body: &Value) -> Question {
         let asked = Asked {
@@ -347,25 +384,6 @@ mod tests {
             let beginning = question.beginning(told.to_owned(), is_repeated);
             assert_eq!(beginning.is_ok(), is_possible, "{told} {is_repeated}");
         }
-    }
-
-    #[test]
-    fn what_the_format_alone_says_is_named_as_lost() {
-        let surface = |dialect| Surface::new(Operation::Chat, dialect);
-        let losses = |from, to| {
-            let tap = StreamTap::new(TapOptions {
-                surface: surface(from),
-                hide_usage_chunk: false,
-                json_array: false,
-            });
-            Transcoder::recoverable(tap, to, Reply::default()).losses().len()
-        };
-        assert_eq!(
-            losses(Dialect::Gemini, Dialect::Gemini),
-            1,
-            "else it would pass through"
-        );
-        assert_eq!(losses(Dialect::Gemini, Dialect::OpenaiChat), 0, "told anew in any case");
     }
 
     #[test]

@@ -76,6 +76,16 @@ impl Thread {
         }
     }
 
+    /// Why nobody can go on with it, whatever comes.
+    pub(crate) const fn is_lost(&self) -> Option<&'static str> {
+        self.lost
+    }
+
+    /// Whether a text is open.
+    pub(crate) const fn in_text(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Nobody can go on with it any more.
     pub(crate) const fn lose(&mut self, why: &'static str) {
         self.lost = Some(why);

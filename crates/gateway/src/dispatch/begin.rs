@@ -22,7 +22,7 @@ pub(super) async fn begin(call: &Call, target: &Target, served: Surface, source:
     let is_recoverable = call.question.is_some() && recovery::is_on(call);
     let tap = StreamTap::new(TapOptions {
         surface: served,
-        hide_usage_chunk: is_same && !is_recoverable && wants_usage(call, target),
+        hide_usage_chunk: is_same && call.resumption.is_none() && wants_usage(call, target),
         json_array: is_same && call.json_array,
     });
     let tap = if call.resumption.is_some() {
@@ -73,7 +73,7 @@ pub(super) async fn first_content(call: &Call, mut streamed: Streamed) -> Result
         && let Some(failure) = &report.failure
     {
         // In the client's own format it passes as it came.
-        let is_retold = matches!(streamed.tap, Transcoder::Translate(_));
+        let is_retold = !streamed.tap.passes();
         match failed_answer(&report) {
             Some(failure) => return Err(failure),
             None if is_retold => return unbegun(call, &reported(failure)),

@@ -171,6 +171,7 @@ impl Race<'_> {
         };
         let failed = |attempts: &mut Attempts, which, failure: &Failure| {
             attempts.failed_beside(&route, which, failure, &gateway.board, now(), &mut rand::rng());
+            gateway.failed.notify_one();
         };
         let (which, result) = tokio::select! {
             // The second is looked at first, so that it has begun whatever became of the first meanwhile.

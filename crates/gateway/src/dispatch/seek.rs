@@ -182,6 +182,7 @@ pub(crate) async fn seek_on<S: Seeker>(
                     Err(failure) => {
                         let rng = &mut rand::rng();
                         attempts.failed(&route, choice, &failure, &gateway.board, at, rng);
+                        gateway.failed.notify_one();
                     }
                 }
             }

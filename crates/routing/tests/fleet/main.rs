@@ -6,13 +6,16 @@
 //!
 //! A failing seed is in the message; compiled with `TOLLGATE_FLEET_SEED=n` only that one runs.
 
+mod report;
 mod world;
 
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::declaration::Strategy;
 
-use world::{Fleet, Mood, Report};
+use report::Report;
+use world::{Fleet, Mood};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// Few enough that the tests end soon: an unoptimised choice among a thousand candidates takes a millisecond.
@@ -39,8 +42,9 @@ fn clients_see_answers_while_one_is_well() {
             "seed {seed}: {share:.5} of {} calls were answered",
             report.calls
         );
+        assert_soon_answered(seed, fleet.blackout(), &report);
         assert_not_hammered(seed, &fleet, &report);
-        assert_recovered(seed, &fleet, &report);
+        assert_recovered(seed, &fleet, &report, CALLS_PER_SECOND);
     });
 }
 
@@ -61,14 +65,79 @@ fn assert_not_hammered(seed: u64, fleet: &Fleet, report: &Report) {
 
 /// After an outage it takes the breaker's half minute and the next call that would go there anyway; chance may let that
 /// wait for some times its usual gap.
-fn assert_recovered(seed: u64, fleet: &Fleet, report: &Report) {
+fn assert_recovered(seed: u64, fleet: &Fleet, report: &Report, per_second: u64) {
     for outage in fleet.outages() {
-        let Some(after) = report.next_answer(&outage) else {
-            continue;
-        };
-        let most = Duration::from_secs(30) + 8 * Report::gap(fleet, &outage, CALLS_PER_SECOND);
+        let most = Duration::from_secs(30) + 8 * Report::gap(fleet, &outage, per_second);
+        // One that is asked no more is late when the run ends.
+        let after = report
+            .next_answer(&outage)
+            .unwrap_or_else(|| report.left_after(&outage));
         assert!(after <= most, "seed {seed}: {after:?} after {outage:?}");
     }
+}
+
+/// Most calls want to go where nothing is well: so a breaker that did not open, a rest that was not kept and a recovery that
+/// nobody noticed would show.
+#[test]
+fn who_would_get_most_calls_is_not_hammered_and_soon_back() {
+    each_seed(|seed| {
+        let fleet = Fleet::busy(seed);
+        let report = fleet.run(10, Duration::from_mins(7));
+        println!("seed {seed}: {report}");
+        assert!(report.answered * 1_000 >= report.calls * 999, "seed {seed}: {report}");
+        assert_not_hammered(seed, &fleet, &report);
+        assert_recovered(seed, &fleet, &report, 10);
+        for (storm, wait) in fleet.storms() {
+            let seconds = storm.length().as_secs();
+            let rests = match wait {
+                Some(wait) => seconds / wait,
+                // A second, two, four, and so on, each by chance a quarter shorter.
+                None => u64::from((seconds * 4 / 3).ilog2()) + 1,
+            };
+            // The first, one after each rest, and one that was under way.
+            let most = report.most_of_one(&storm);
+            assert!(
+                most <= rests + 2,
+                "seed {seed}: {most} tries of one credential in {storm:?}"
+            );
+        }
+    });
+}
+
+/// Fifty upstreams of twenty credentials, and one of the thousand is well. When all the others go at the same moment, the
+/// first calls use up their tries on finding that out; afterwards nobody goes without an answer.
+#[test]
+fn clients_see_answers_while_one_candidate_is_well() {
+    each_seed(|seed| {
+        let fleet = Fleet::one_well(seed);
+        let report = fleet.run(4, Duration::from_mins(6));
+        println!("seed {seed}: {report}");
+        assert_soon_answered(seed, fleet.start + Duration::from_mins(2), &report);
+        assert!(report.answered * 1_000 >= report.calls * 990, "seed {seed}: {report}");
+    });
+}
+
+/// Who came later than when it was to be found out that nearly all are down got an answer.
+fn assert_soon_answered(seed: u64, since: Timestamp, report: &Report) {
+    let found_out = since + Duration::from_secs(30);
+    let late = report.unanswered.iter().filter(|at| **at >= found_out).count();
+    assert_eq!(late, 0, "seed {seed}: {:?} since {since:?}", report.unanswered);
+}
+
+#[test]
+fn each_upstream_has_its_share_while_all_are_well() {
+    each_seed(|seed| {
+        let fleet = Fleet::healthy(5, 4, Strategy::Weighted, seed);
+        let report = fleet.run(40, HOUR / 2);
+        for (node, answered) in fleet.nodes.iter().zip(&report.per_node) {
+            let (got, expected) = (*answered as f64 / report.calls as f64, f64::from(node.weight) / 15.0);
+            let weight = node.weight;
+            assert!(
+                (got / expected - 1.0).abs() < 0.05,
+                "seed {seed}: weight {weight} got {got} of {expected}"
+            );
+        }
+    });
 }
 
 #[test]

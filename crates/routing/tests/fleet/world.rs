@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,13 @@ use rand::{Rng as _, SeedableRng as _};
 use routing::{Asked, Attempts, Board, Choice, InFlight, Step, plan};
 use serde_json::json;
 
+use super::report::{Report, Try};
+
 const SURFACE: Surface = Surface::new(Operation::Chat, Dialect::OpenaiChat);
 /// A call may take as long as by default.
 const LIMIT: Duration = Duration::from_mins(10);
+/// Seconds that a storm of 429 tells to wait.
+pub(crate) const STORM_WAIT: u64 = 100;
 /// Conversations that go on at the same time under `sticky`.
 const SESSIONS: u64 = 300;
 
@@ -36,6 +39,8 @@ enum What {
     Down(FailureClass),
     /// Some credentials are told to come back after so many seconds, where that is said.
     Limited { every: usize, wait: Option<u64> },
+    /// The same of all but this one.
+    AllButOne { well: usize },
     /// Answers take twenty times as long.
     Slow,
 }
@@ -63,8 +68,8 @@ pub(crate) struct Node {
 /// An outage of one upstream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
-    node: usize,
-    mood: Mood,
+    pub(crate) node: usize,
+    pub(crate) mood: Mood,
 }
 
 impl Outage {
@@ -102,7 +107,7 @@ impl Fleet {
         let mut fleet = Self::healthy(nodes, keys, strategy, seed);
         let mut rng = SmallRng::seed_from_u64(seed);
         let start = fleet.start;
-        let blackout = start + Duration::from_mins(15);
+        let blackout = fleet.blackout();
         for node in fleet.nodes.iter_mut().skip(1) {
             let mut from = start + Duration::from_secs(rng.random_range(60..600));
             for _ in 0..rng.random_range(1..4) {
@@ -123,6 +128,66 @@ impl Fleet {
             });
         }
         fleet
+    }
+
+    /// When all but the first of a stormy fleet are down.
+    pub(crate) fn blackout(&self) -> Timestamp {
+        self.start + Duration::from_mins(15)
+    }
+
+    /// Upstreams that most calls go to (seven of the fifty), and their bad times: each class of failure, a storm of 429 that
+    /// names a wait, and one that names none. So much traffic shows what a breaker or a rest keeps away, and when it ends.
+    pub(crate) fn busy(seed: u64) -> Self {
+        let classes = [
+            FailureClass::Connect,
+            FailureClass::Reset,
+            FailureClass::Silence,
+            FailureClass::Server,
+            FailureClass::Overloaded,
+        ];
+        let storms = [Some(STORM_WAIT), None].map(|wait| What::Limited { every: 1, wait });
+        let bad = classes.map(What::Down).into_iter().chain(storms);
+        let mut fleet = Self::healthy(50, 20, Strategy::Weighted, seed);
+        fleet.nodes.iter_mut().for_each(|node| node.weight = 1);
+        for ((node, what), delay) in fleet.nodes.iter_mut().skip(1).zip(bad).zip(0..) {
+            let from = fleet.start + Duration::from_secs(60 + 3 * delay);
+            node.weight = 100;
+            node.moods.push(Mood {
+                from,
+                until: from + Duration::from_mins(4),
+                what,
+            });
+        }
+        fleet
+    }
+
+    /// One upstream is left with one credential that is well, for minutes in which everybody else is down.
+    pub(crate) fn one_well(seed: u64) -> Self {
+        let mut fleet = Self::healthy(50, 20, Strategy::Weighted, seed);
+        let from = fleet.start + Duration::from_mins(2);
+        let until = from + Duration::from_mins(4);
+        for (number, node) in fleet.nodes.iter_mut().enumerate() {
+            let what = match number {
+                7 => What::AllButOne { well: 13 },
+                _ if number % 3 == 0 => What::Limited {
+                    every: 1,
+                    wait: Some(STORM_WAIT),
+                },
+                _ => What::Down(FailureClass::Server),
+            };
+            node.moods.push(Mood { from, until, what });
+        }
+        fleet
+    }
+
+    /// Storms of 429, and whether they say when to come back.
+    pub(crate) fn storms(&self) -> impl Iterator<Item = (Outage, Option<u64>)> {
+        self.nodes.iter().enumerate().flat_map(|(node, known)| {
+            known.moods.iter().filter_map(move |mood| match mood.what {
+                What::Limited { wait, .. } => Some((Outage { node, mood: *mood }, wait)),
+                _ => None,
+            })
+        })
     }
 
     /// Calls come at this rate for so long.
@@ -327,7 +392,10 @@ impl<'a> Run<'a> {
         };
         match call.attempts.next(&self.route, &self.board, self.now) {
             Step::Wait { until } => self.at(until, Event::Next(number)),
-            Step::GiveUp(_) => drop(self.calls.remove(&number)),
+            Step::GiveUp(_) => {
+                self.report.unanswered.push(call.began);
+                self.calls.remove(&number);
+            }
             Step::Try(choice) => {
                 let upstream = &self.route.targets[choice.target].upstream;
                 call.open = Some(
@@ -336,6 +404,7 @@ impl<'a> Run<'a> {
                 );
                 let takes = self.takes(choice.target);
                 self.report.tries[choice.target].push(Try {
+                    credential: choice.credential,
                     at: self.now,
                     ends: self.now + takes,
                     answered: false,
@@ -351,7 +420,9 @@ impl<'a> Run<'a> {
         match self.fleet.nodes[node].mood(self.now) {
             Some(What::Slow) => usual * 20,
             Some(What::Down(FailureClass::Silence)) => Duration::from_secs(20),
-            Some(What::Down(_) | What::Limited { .. }) => Duration::from_millis(self.rng.random_range(5..60)),
+            Some(What::Down(_) | What::Limited { .. } | What::AllButOne { .. }) => {
+                Duration::from_millis(self.rng.random_range(5..60))
+            }
             None => usual,
         }
     }
@@ -402,98 +473,18 @@ impl Node {
         match self.mood(now)? {
             What::Slow => None,
             What::Down(class) => Some(Failure::new(class, "")),
+            What::AllButOne { well } if credential == well => None,
+            What::AllButOne { .. } => Some(limited(Some(STORM_WAIT))),
             What::Limited { every, .. } if !credential.is_multiple_of(every) => None,
-            What::Limited { wait, .. } => Some(Failure {
-                status: Some(429),
-                retry_after: wait.map(Duration::from_secs),
-                ..Failure::new(FailureClass::RateLimited, "")
-            }),
+            What::Limited { wait, .. } => Some(limited(wait)),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Try {
-    at: Timestamp,
-    ends: Timestamp,
-    answered: bool,
-}
-
-/// What came of a run.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) calls: u64,
-    pub(crate) answered: u64,
-    /// Calls answered by each upstream.
-    pub(crate) per_node: Vec<u64>,
-    /// Sessions that met their home, that could not, and that could have.
-    pub(crate) kept: u64,
-    pub(crate) moved: u64,
-    pub(crate) moved_for_nothing: u64,
-    latencies: Vec<Duration>,
-    tries: Vec<Vec<Try>>,
-}
-
-impl Report {
-    pub(crate) fn percentile(&self, share: f64) -> Duration {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        sorted[((sorted.len() - 1) as f64 * share) as usize]
-    }
-
-    pub(crate) fn tries_in(&self, outage: &Outage) -> u64 {
-        let within = |one: &&Try| one.at >= outage.mood.from && one.at < outage.mood.until;
-        self.tries[outage.node].iter().filter(within).count() as u64
-    }
-
-    /// Answers within the breaker's window before an outage.
-    pub(crate) fn answers_before(&self, outage: &Outage) -> u64 {
-        let from = outage.mood.from;
-        let within = |one: &&Try| one.answered && one.ends <= from && from.since(one.ends) < Duration::from_mins(1);
-        self.tries[outage.node].iter().filter(within).count() as u64
-    }
-
-    /// Tries under way when an outage begins, or when its breaker may open: silence takes twenty seconds to be noticed.
-    pub(crate) fn open_at(&self, outage: &Outage) -> u64 {
-        let first_end = self.tries[outage.node]
-            .iter()
-            .find(|one| one.at >= outage.mood.from)
-            .map(|one| one.ends);
-        let noticed = first_end.unwrap_or(outage.mood.from);
-        let under_way = |one: &&Try| one.at <= noticed && one.ends >= outage.mood.from;
-        self.tries[outage.node].iter().filter(under_way).count() as u64
-    }
-
-    /// How long it takes on average until a call would go to an upstream that is well.
-    pub(crate) fn gap(fleet: &Fleet, outage: &Outage, per_second: u64) -> Duration {
-        let weights: u64 = fleet.nodes.iter().map(|node| u64::from(node.weight)).sum();
-        let own = u64::from(fleet.nodes[outage.node].weight);
-        Duration::from_secs(weights).div_f64((own * per_second) as f64)
-    }
-
-    /// How long after an outage the upstream answered again; `None` where nothing did until the end.
-    pub(crate) fn next_answer(&self, outage: &Outage) -> Option<Duration> {
-        let answer = self.answers_of(outage.node).find(|at| *at >= outage.mood.until)?;
-        Some(answer.since(outage.mood.until))
-    }
-
-    pub(crate) fn answers_of(&self, node: usize) -> impl Iterator<Item = Timestamp> {
-        self.tries[node].iter().filter(|one| one.answered).map(|one| one.ends)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tries: usize = self.tries.iter().map(Vec::len).sum();
-        write!(
-            f,
-            "{} of {} calls answered, {tries} tries, p50 {:?}, p99 {:?}; sessions kept {}, moved {}",
-            self.answered,
-            self.calls,
-            self.percentile(0.5),
-            self.percentile(0.99),
-            self.kept,
-            self.moved
-        )
+fn limited(wait: Option<u64>) -> Failure {
+    Failure {
+        status: Some(429),
+        retry_after: wait.map(Duration::from_secs),
+        ..Failure::new(FailureClass::RateLimited, "")
     }
 }

@@ -9,6 +9,7 @@ use store::Origin;
 
 use super::context::Context;
 use super::output::{self, Table, joined, word};
+use super::unserved::{self, Elsewhere};
 use crate::config::{Config, DEFAULT_FILE, Mistake, Mistakes, schema};
 use crate::secrets::{self, Make};
 use crate::serve::Opening;
@@ -41,27 +42,33 @@ impl Check {
     }
 }
 
-/// Refuses names that the database knows from elsewhere. A database that is not there yet knows none; one that cannot be
-/// read is a note, because the file itself is not wrong.
-async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
+/// Refuses names that the database knows from elsewhere, and fallbacks that neither it nor the file serves. A database that is
+/// not there yet knows none; one that cannot be read is a note, because the file itself is not wrong. Where nothing is known
+/// of a database, such fallbacks are notes too.
+async fn compare(config: &Config) -> anyhow::Result<Vec<String>> {
     if secrets::sqlite_path(&config.storage.url).is_some_and(|path| !path.exists()) {
-        return Ok(None);
+        return Ok(unserved_here(config));
     }
+    let not_compared = |error: &anyhow::Error| {
+        let mut notes = vec![format!("names were not compared with the database: {error:#}")];
+        notes.extend(unserved_here(config));
+        Ok(notes)
+    };
     let mut complete = config.clone();
     match secrets::complete(&mut complete, Make::Never) {
         // The first start makes them; for a file that is there already, it is too late.
-        Err(error) if secrets::sqlite_path(&config.storage.url).is_none() => return Ok(Some(not_compared(&error))),
+        Err(error) if secrets::sqlite_path(&config.storage.url).is_none() => return not_compared(&error),
         completed => completed?,
     }
-    let taken = match names_from_elsewhere(&complete).await {
-        Ok(taken) => taken,
+    let (taken, elsewhere) = match from_elsewhere(&complete).await {
+        Ok(found) => found,
         // With that nothing can be served.
         Err(error) if error.downcast_ref().is_some_and(crate::serve::is_other_key) => return Err(error),
-        Err(error) => return Ok(Some(not_compared(&error))),
+        Err(error) => return not_compared(&error),
     };
     let mut mistakes = Mistakes {
-        file: config.file.as_ref().map(|file| file.display().to_string()),
-        all: Vec::new(),
+        file: shown_file(config),
+        all: unserved::fallbacks(config, &elsewhere),
     };
     for declared in &config.names {
         let same = |(section, name, _): &&(&str, String, Origin)| {
@@ -79,51 +86,51 @@ async fn compare(config: &Config) -> anyhow::Result<Option<String>> {
             });
         }
     }
-    Ok(mistakes.or(None)?)
+    Ok(mistakes.or(Vec::new())?)
 }
 
-fn not_compared(error: &anyhow::Error) -> String {
-    format!("names were not compared with the database: {error:#}")
+fn shown_file(config: &Config) -> Option<String> {
+    config.file.as_ref().map(|file| file.display().to_string())
 }
 
-async fn names_from_elsewhere(config: &Config) -> anyhow::Result<Vec<(&'static str, String, Origin)>> {
+/// Fallbacks that the file does not serve: whoever makes models by command or API may.
+fn unserved_here(config: &Config) -> Vec<String> {
+    let unserved = unserved::fallbacks(config, &Elsewhere::default());
+    let told = |mistake| {
+        let told = Mistakes {
+            file: shown_file(config),
+            all: vec![mistake],
+        };
+        format!("{told} (models that are made by command or API are not known here)")
+    };
+    unserved.into_iter().map(told).collect()
+}
+
+type Taken = Vec<(&'static str, String, Origin)>;
+
+/// The names that are taken elsewhere than in the file, and what is served there.
+async fn from_elsewhere(config: &Config) -> anyhow::Result<(Taken, Elsewhere)> {
     let store = crate::serve::open_store(config, Opening::AsItIs).await?;
-    let mut taken = Vec::new();
-    taken.extend(
-        store
-            .upstreams()
-            .list()
-            .await?
-            .into_iter()
-            .map(|record| ("upstreams", record.name, record.origin)),
-    );
-    taken.extend(
-        store
-            .models()
-            .list()
-            .await?
-            .into_iter()
-            .map(|record| ("models", record.name, record.origin)),
-    );
-    taken.extend(
-        store
-            .users()
-            .list()
-            .await?
-            .into_iter()
-            .map(|record| ("users", record.name, record.origin)),
-    );
-    taken.extend(
-        store
-            .keys()
-            .list()
-            .await?
-            .into_iter()
-            .map(|record| ("keys", record.name, record.origin)),
-    );
+    let (mut taken, mut elsewhere) = (Taken::new(), Elsewhere::default());
+    for record in store.upstreams().list().await? {
+        taken.push(("upstreams", record.name, record.origin));
+        if record.origin != Origin::File {
+            elsewhere.upstreams.push(record.decl);
+        }
+    }
+    for record in store.models().list().await? {
+        taken.push(("models", record.name, record.origin));
+        if record.origin != Origin::File {
+            elsewhere.models.push(record.decl);
+        }
+    }
+    let users = store.users().list().await?;
+    taken.extend(users.into_iter().map(|user| ("users", user.name, user.origin)));
+    let keys = store.keys().list().await?;
+    taken.extend(keys.into_iter().map(|key| ("keys", key.name, key.origin)));
     taken.retain(|(.., origin)| *origin != Origin::File);
     store.close().await;
-    Ok(taken)
+    Ok((taken, elsewhere))
 }
 
 /// What it means, for people.

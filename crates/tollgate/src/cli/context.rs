@@ -1,5 +1,6 @@
 //! What commands share: the configuration, the database, the way they print.
 
+use std::path::Path;
 use std::sync::Once;
 
 use store::{Store, StoreError};
@@ -26,6 +27,17 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
         Self { global }
+    }
+
+    /// The same with another file.
+    pub(crate) fn at(&self, file: &Path) -> Self {
+        let config = Some(file.to_owned());
+        Self {
+            global: Global {
+                config,
+                ..self.global.clone()
+            },
+        }
     }
 
     /// Whether JSON is wanted.

@@ -4,6 +4,8 @@
 //! the record is complete and the program still decides as it did; and with a configuration (the present one, or a draft),
 //! in the state of then, which shows what a change would have meant for this very call.
 
+use std::path::PathBuf;
+
 use domain::{CallId, Receipt, Snapshot};
 use routing::Decision;
 use routing::decision::{Difference, read};
@@ -13,22 +15,28 @@ use store::Store;
 use super::context::Context;
 use super::decision;
 use super::output::in_line;
+use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replay {
     /// The call, as `x-request-id` of its answer and the request log name it
     call: String,
+    /// A draft to make the choice with, instead of the configuration; the record is taken from the configuration's database,
+    /// whatever `storage` the draft names
+    #[arg(long, value_name = "FILE")]
+    with: Option<PathBuf>,
 }
 
 impl Replay {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let config = context.config()?;
-        let file = config
-            .file
-            .as_ref()
-            .map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
         let store = context.store().await?;
-        let receipt = self.receipt(&store, &file).await?;
+        let receipt = self.receipt(&store, &shown(&config)).await?;
+        let config = match &self.with {
+            Some(draft) => context.at(draft).config()?,
+            None => config,
+        };
+        let file = shown(&config);
         let kept = receipt.decision.as_ref();
         let kept = kept.ok_or_else(|| anyhow::anyhow!("call `{}`: {}", receipt.call, admin::explain::NOT_KEPT))?;
         let decided = read(kept.get())?;
@@ -57,10 +65,15 @@ impl Replay {
         record.map(|record| record.receipt).ok_or_else(|| {
             anyhow::anyhow!(
                 "the database of {file} knows no call `{id}`; one that just ended is booked within a second, if the \
-                 server runs"
+                 server runs; a draft that names another database is given by --with"
             )
         })
     }
+}
+
+fn shown(config: &Config) -> String {
+    let file = config.file.as_ref();
+    file.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string())
 }
 
 /// What came of it.

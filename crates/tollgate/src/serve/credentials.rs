@@ -11,13 +11,17 @@ use domain::{CredentialId, NamedRests, Snapshot, Timestamp};
 use gateway::Gateway;
 use routing::{Change, CredentialEvent};
 use store::{Store, StoreError};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::logs::CREDENTIAL_EVENTS;
 
 /// How often the notes are collected: a rest that is over is noted at most this much later.
 const COLLECT_EVERY: Duration = Duration::from_millis(200);
+
+/// After a failed attempt they are collected at once, because a process that is killed forgets what was not written; but not
+/// more often than this, or in a storm of refusals the database would have nothing else to write.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// How often uses are booked that left no receipt, and what all replicas have booked is read, where a credential has a
 /// limit a day: a limit may be exceeded by what the others send in this time and the settler's.
@@ -43,16 +47,24 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
         unkept_rests: Vec::new(),
         share_at: Instant::now(),
     };
+    let mut collect_at = Instant::now();
     loop {
         let stops = tokio::select! {
             () = shutdown.cancelled() => true,
             _ = every.tick() => false,
+            () = failed(&keeper.gateway, collect_at) => false,
         };
-        keeper.collect();
-        if stops || Instant::now() >= keeper.retry_at {
-            keeper.write().await;
+        let events = keeper.gateway.board().events(now());
+        let may_write = stops || Instant::now() >= keeper.retry_at;
+        if may_write {
             keeper.write_rests().await;
         }
+        // Afterwards: whoever reads the log may rely on it.
+        keeper.tell(events);
+        if may_write {
+            keeper.write().await;
+        }
+        collect_at = Instant::now() + BREATH;
         if stops || Instant::now() >= keeper.share_at {
             keeper.share().await;
         }
@@ -60,6 +72,12 @@ pub(crate) async fn keep(gateway: Gateway, store: Store, shutdown: CancellationT
             return;
         }
     }
+}
+
+/// Waits until an attempt has failed, and not before `at`.
+async fn failed(gateway: &Gateway, at: Instant) {
+    gateway.attempt_failed().await;
+    sleep_until(at).await;
 }
 
 struct Keeper {
@@ -77,9 +95,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn collect(&mut self) {
-        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-        let events = self.gateway.board().events(now);
+    /// Logs what became of credentials, and notes what is to be kept of it.
+    fn tell(&mut self, events: Vec<CredentialEvent>) {
         if events.is_empty() {
             return;
         }
@@ -116,7 +133,7 @@ impl Keeper {
         let snapshot = self.gateway.snapshot();
         let mut all = snapshot.upstreams.iter().flat_map(|upstream| &upstream.credentials);
         if all.any(|credential| credential.daily_limit.is_some()) {
-            let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+            let now = now();
             let booked = self.store.credentials().uses(now.day()).await?;
             self.gateway.board().learn_uses(&snapshot, now.day(), &booked, now);
         }
@@ -125,8 +142,7 @@ impl Keeper {
 
     /// Keeps what providers named of rests. Of a credential the newest counts, which says all.
     async fn write_rests(&mut self) {
-        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-        let newer = self.gateway.board().take_named(now);
+        let newer = self.gateway.board().take_named(now());
         if !newer.is_empty() {
             let is_old = |id: CredentialId| newer.iter().any(|(newer, _, _)| *newer == id);
             self.unkept_rests.retain(|(id, _, _)| !is_old(*id));
@@ -166,6 +182,10 @@ impl Keeper {
             }
         }
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 async fn write(store: &Store, event: &CredentialEvent) -> Result<(), StoreError> {

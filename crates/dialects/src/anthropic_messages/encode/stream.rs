@@ -18,7 +18,7 @@ use crate::anthropic_messages::served::Names;
 use crate::hub::{Content, Delta, Event, Extra, Losses, Part, Stop, ToolCall};
 use crate::sequence::Sequencer;
 use crate::sse::write_named;
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 /// Writes a stream's events.
 #[derive(Debug)]
@@ -179,6 +179,26 @@ impl StreamEncoder {
         };
         write_named(out, closing.r#type, &closing);
         out.extend_from_slice(super::super::TERMINATOR);
+    }
+
+    /// Whether it can go on behind events of a provider that stand so.
+    pub(crate) fn can_follow(&self, footing: &Footing, in_text: bool) -> bool {
+        let is_right = match &footing.open {
+            None => !in_text,
+            Some(open) => in_text && open.kind == "text",
+        };
+        self.started && is_right && !footing.is_lost
+    }
+
+    /// Goes on behind them: their blocks have other numbers than ours where one of them could not be told, and are begun
+    /// before there is anything in them.
+    pub(crate) fn follow(&mut self, footing: &Footing) {
+        let (index, open) = match &footing.open {
+            None => (footing.next, Open::Nothing),
+            Some(open) => (open.index, Open::Block(Grows::Text)),
+        };
+        self.index = usize::try_from(index).unwrap_or(usize::MAX);
+        self.open = open;
     }
 
     fn tell(&mut self, event: Event, out: &mut Vec<u8>, losses: &mut Losses) {

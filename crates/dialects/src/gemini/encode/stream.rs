@@ -17,7 +17,7 @@ use crate::hub::{
 use crate::limits::{CHOICES_MAX, WAITING_MAX};
 use crate::sequence::Sequencer;
 use crate::sse;
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 /// Writes the events of a client's stream.
 #[derive(Debug)]
@@ -171,6 +171,11 @@ impl StreamEncoder {
         if self.reply.json_array {
             out.push(b']');
         }
+    }
+
+    /// Goes on behind chunks of a provider.
+    pub(crate) const fn follow(&mut self, footing: &Footing) {
+        self.has_told |= footing.has_begun;
     }
 
     /// What belongs to no choice.

@@ -14,7 +14,7 @@ use super::usage::Written;
 use crate::hub::{Content, Delta, Event, Losses, Part, Stop, Thinking, free_text, native_name};
 use crate::limits::WAITING_MAX;
 use crate::sse;
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 mod media;
 
@@ -213,6 +213,17 @@ impl StreamEncoder {
             sse::write(out, &chunk);
         }
         out.extend_from_slice(crate::openai_chat::TERMINATOR);
+    }
+
+    /// Goes on behind chunks of a provider.
+    pub(crate) fn follow(&mut self, footing: &Footing) {
+        if !footing.id.is_empty() {
+            self.id.clone_from(&footing.id);
+        }
+        if !footing.model.is_empty() {
+            self.model.clone_from(&footing.model);
+        }
+        self.created = footing.created.unwrap_or(self.created);
     }
 
     fn told(&mut self, choice: u32) -> &mut Told {

@@ -8,7 +8,7 @@ use super::item::{annotation, object, put_back};
 use crate::hub::{Answer, Delta, Event, Extra, Losses, Signature, Stop, StopReason, weight};
 use crate::limits::RETOLD_MAX;
 use crate::sequence::Sequencer;
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 mod begin;
 mod ending;
@@ -152,6 +152,26 @@ impl Teller {
         };
         wire.event(kind, || Whole { response: &response });
         response
+    }
+
+    /// Whether its items are those of a provider's stream, as far as it was told of them.
+    pub(super) fn stands_as(&self, footing: &Footing) -> bool {
+        let whole = self.output.len() as u64;
+        match (&self.open, &footing.open) {
+            (Some(Open::Message(message)), Some(open)) => {
+                let is_same = open.kind == "message" && open.id == message.id && open.index == whole;
+                is_same && message.stands_as(open)
+            }
+            // It ends when the next begins.
+            (Some(Open::Message(message)), None) => message.live.is_none() && footing.next == whole + 1,
+            (None, None) => footing.next == whole && self.has_started == footing.has_begun,
+            _ => false,
+        }
+    }
+
+    /// The item that is open was told to be whole.
+    pub(super) fn end_silently(&mut self) {
+        self.end_item(&mut Wire::silent(), &mut Losses::default(), "completed");
     }
 
     fn tell(&mut self, event: Event, wire: &mut Wire<'_>, losses: &mut Losses) {

@@ -2,7 +2,7 @@
 
 use super::answer::{Teller, Wire};
 use crate::hub::{Event, Losses};
-use crate::translate::Reply;
+use crate::translate::{Footing, Reply};
 
 /// Writes the events of a stream.
 #[derive(Debug)]
@@ -40,6 +40,19 @@ impl StreamEncoder {
         let response = self.teller.finish(&mut wire, losses);
         self.sequence = wire.sequence();
         self.kept = self.is_kept.then(|| response.to_string());
+    }
+
+    /// Whether it can go on behind events of a provider that stand so.
+    pub(crate) fn can_follow(&self, footing: &Footing) -> bool {
+        !footing.is_lost && self.teller.stands_as(footing)
+    }
+
+    /// Goes on behind them.
+    pub(crate) fn follow(&mut self, footing: &Footing, number: u64) {
+        if footing.open.is_none() {
+            self.teller.end_silently();
+        }
+        self.sequence = number;
     }
 
     /// The number of the event that could be told next.

@@ -64,14 +64,15 @@ fn problem(model: &ModelDecl, name: &str, again: bool, all: &[&ModelDecl]) -> Op
     })
 }
 
-/// Whether the chain of fallbacks that begins with `name` comes to `model`. `way` is then how.
+/// Whether the chain of fallbacks that begins with `name` comes to `model`. `way` is then how. A family whose names have one
+/// of their own as their fallback (`gpt-*`: `gpt-5-mini`) is no circle: that one has nobody behind itself.
 fn leads_to<'a>(model: &ModelDecl, name: &'a str, all: &[&'a ModelDecl], way: &mut Vec<&'a str>) -> bool {
-    if model.names().any(|own| same(own, name)) {
-        return true;
-    }
-    let Some(next) = all.iter().find(|decl| decl.names().any(|own| same(own, name))) else {
+    let Some(next) = declaring(name, all) else {
         return false;
     };
+    if next.name == model.name {
+        return way.len() > 1 || !is_glob(model);
+    }
     for further in &next.fallbacks {
         if way.iter().any(|seen| same(seen, further)) {
             continue;
@@ -83,6 +84,24 @@ fn leads_to<'a>(model: &ModelDecl, name: &'a str, all: &[&'a ModelDecl], way: &m
         way.pop();
     }
     false
+}
+
+/// The model that a call of this name would find: one of that name, else the longest glob, as in the snapshot.
+pub fn declaring<'a>(name: &str, all: &[&'a ModelDecl]) -> Option<&'a ModelDecl> {
+    let listed = all
+        .iter()
+        .find(|decl| !is_glob(decl) && decl.names().any(|own| same(own, name)));
+    let globs = || {
+        let matching = all
+            .iter()
+            .filter(|decl| is_glob(decl) && NamePattern::new(decl.name.as_str()).matches(name));
+        matching.min_by_key(|decl| std::cmp::Reverse(decl.name.len()))
+    };
+    listed.or_else(globs).copied()
+}
+
+fn is_glob(model: &ModelDecl) -> bool {
+    NamePattern::new(model.name.as_str()).is_glob()
 }
 
 fn same(one: &str, other: &str) -> bool {

@@ -6,6 +6,7 @@ use super::super::super::seal;
 use super::super::item::put_back;
 use super::wire::{Piece, Wire};
 use crate::hub::{Extra, Losses, Signature, free_text};
+use crate::translate::Place;
 
 /// What is open.
 #[derive(Debug)]
@@ -67,6 +68,16 @@ impl Message {
             about: Map::new(),
             content: Vec::new(),
             live: None,
+        }
+    }
+
+    /// Whether its parts are those of a provider's message.
+    pub(super) fn stands_as(&self, other: &Place) -> bool {
+        let begun = self.content.len() as u64;
+        match (&self.live, other.part) {
+            (Some(live), Some(index)) => !live.is_refusal && index == begun && other.parts == begun + 1,
+            (None, None) => other.parts == begun,
+            _ => false,
         }
     }
 
