@@ -15,6 +15,7 @@ mod collect;
 mod event;
 mod fields;
 mod loss;
+pub(crate) mod nested;
 mod pairs;
 mod part;
 mod request;

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Neighbours, Request, results_behind_calls};
+use crate::hub::{
+    Answer, BadRequest, Event, Loss, Losses, Neighbours, OutputFormat, Request, Tool, nested, results_behind_calls,
+};
+use crate::limits::SCHEMA_DEPTH_MAX;
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -236,9 +239,29 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
         )),
     }?;
     asked.model.clone_into(&mut request.model);
+    refuse_deep_schemas(&request)?;
     request.stream = asked.stream;
     request.link_tools();
     Ok(request)
+}
+
+/// Schemas are walked by functions that call themselves.
+fn refuse_deep_schemas(request: &Request) -> Result<(), BadRequest> {
+    let is_deep = |schema: &serde_json::Value| nested::is_deeper(schema, SCHEMA_DEPTH_MAX);
+    let tools = request.tools.iter().any(|tool| match tool {
+        Tool::Function { schema, .. } => schema.as_ref().is_some_and(is_deep),
+        Tool::Custom { .. } | Tool::Hosted(_) => false,
+    });
+    let format = matches!(&request.format, Some(OutputFormat::Schema { schema, .. }) if is_deep(schema));
+    let place = match (tools, format) {
+        (true, _) => "tools",
+        (_, true) => "response_format",
+        _ => return Ok(()),
+    };
+    Err(BadRequest::new(
+        place,
+        format!("a schema is nested more than {SCHEMA_DEPTH_MAX} levels deep"),
+    ))
 }
 
 /// Writes a conversation in an upstream's dialect.

@@ -10,6 +10,7 @@ use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
+mod arguments;
 mod histories;
 
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";

@@ -11,7 +11,9 @@ use super::answer::{citation, created, stop};
 use super::message::{arguments, located, thought_signature};
 use super::reasoning;
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Extra, Media, MediaKind, Part, Source, Stop, StopReason, Thinking, ToolCall};
+use crate::hub::{
+    Content, Delta, Event, Extra, Media, MediaKind, Part, Source, Stop, StopReason, Thinking, ToolCall, nested,
+};
 use crate::limits::{CHOICES_MAX, PARTS_MAX};
 
 /// What sound in a stream is: `pcm16`, the only format that can be streamed, of 24,000 samples a second
@@ -56,7 +58,7 @@ struct OpenCall {
 impl StreamDecoder {
     /// Reads one chunk.
     pub(crate) fn event(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
-        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(data) else {
+        let Ok(Value::Object(mut chunk)) = nested::read(data) else {
             return Err(Nonsense::Lacks("an object"));
         };
         if !self.started {
