@@ -25,6 +25,7 @@ mod beginning;
 mod coder;
 mod count;
 mod embeddings;
+mod expected;
 mod files;
 mod fit;
 mod halves;
@@ -37,6 +38,7 @@ pub use beginning::Beginning;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+pub use expected::Expected;
 use halves::Halves;
 use names::{Back, ToolNames};
 pub use thread::Standing;
@@ -78,6 +80,8 @@ pub struct Reply {
     pub(crate) echo: serde_json::Map<String, serde_json::Value>,
     /// What the client calls its tools.
     pub(crate) tools: ToolNames,
+    /// What is told of the usage where the upstream says nothing; `None`: nothing.
+    pub expected: Option<Expected>,
 }
 
 /// A call's facts from which its [`Reply`] is made.
@@ -367,7 +371,8 @@ fn read_answer(from: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Re
         Dialect::Gemini => gemini::decode::answer(body),
         Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
     }?;
-    answer.usage = told_usage(&report.usage);
+    let expected = || Some(reply.expected?.usage(report.content_bytes));
+    answer.usage = told_usage(&report.usage).or_else(expected);
     answer.service_tier.clone_from(&report.service_tier);
     reply.tools.back_from(from).answer(&mut answer);
     Ok(answer)
@@ -413,6 +418,7 @@ pub struct Translation {
     /// For what this upstream calls the tools.
     back: Back,
     usage: Option<Usage>,
+    expected: Option<Expected>,
     tier: Option<String>,
     released: Vec<Bytes>,
     events: Vec<Event>,
@@ -425,12 +431,12 @@ pub struct Translation {
 impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
-        let tools = reply.tools.clone();
-        Self::Translate(Box::new(Translation::new(
-            tap,
-            Some(StreamEncoder::new(to, reply)),
-            tools,
-        )))
+        let (tools, expected) = (reply.tools.clone(), reply.expected);
+        let encoder = Some(StreamEncoder::new(to, reply));
+        Self::Translate(Box::new(Translation {
+            expected,
+            ..Translation::new(tap, encoder, tools)
+        }))
     }
 
     /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now. See [`StreamTap::push`].
@@ -553,6 +559,7 @@ impl Translation {
             thread: None,
             tap,
             usage: None,
+            expected: None,
             tier: None,
             released: Vec::new(),
             events: Vec::new(),
@@ -635,6 +642,10 @@ impl Translation {
 
     /// Tells the end of a whole stream.
     fn end(&mut self, mut told: Vec<u8>) -> StreamEnd {
+        if let (None, Some(expected)) = (self.usage, self.expected) {
+            let usage = expected.usage(self.tap.seen().content_bytes);
+            self.events.push(Event::Usage(usage));
+        }
         self.tell(&mut told);
         if let Some(encoder) = &mut self.encoder {
             encoder.finish(&mut told, &mut self.losses);
