@@ -173,3 +173,89 @@ fn numbers_in_arguments_keep_their_digits() {
         assert!(asked.contains(arguments), "{upstream:?}: {asked}");
     }
 }
+
+/// `OpenRouter` by its preset: what it told of reasoning comes back as it was, and marks for its cache reach it.
+#[test]
+fn openrouter_gets_back_its_reasoning_and_is_told_what_to_cache() {
+    let upstream = Upstream::start();
+    let config = format!(
+        "upstreams:
+  - {{name: a, provider: openrouter, base_url: \"{}\", models: [m], credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}
+users: [{{name: alice}}]
+keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
+",
+        upstream.v1()
+    );
+    let world = World {
+        gateway: Setup::config(&config).start(),
+        upstream,
+    };
+    let entries = json!([
+        {"type": "reasoning.text", "text": "Let me see.", "signature": "EvAB+/=", "id": "r-1",
+            "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "EqQB", "id": "r-2", "format": "anthropic-claude-v1", "index": 1},
+    ]);
+    let chunk = |delta: Value, finish: Value| {
+        let chunk = json!({"id": "gen-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        format!("data: {chunk}\n\n")
+    };
+    let piece = |text: &str| {
+        json!({"reasoning": text, "reasoning_details": [{"type": "reasoning.text", "text": text,
+        "signature": null, "id": "r-1", "format": "anthropic-claude-v1", "index": 0}]})
+    };
+    let stream = [
+        chunk(piece("Let me "), Value::Null),
+        chunk(piece("see."), Value::Null),
+        chunk(
+            json!({"reasoning_details": [{"type": "reasoning.text", "signature": "EvAB+/=", "index": 0}, entries[1]]}),
+            Value::Null,
+        ),
+        chunk(json!({"content": "So."}), Value::Null),
+        chunk(json!({}), json!("stop")),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let mark = json!({"type": "ephemeral"});
+    let asking = |messages: Value| {
+        let system = json!([{"type": "text", "text": "rules", "cache_control": mark}]);
+        let body = json!({"model": "m", "max_tokens": 99, "system": system, "messages": messages, "stream": true});
+        Request::post("/v1/messages", &body)
+    };
+    world.upstream.always(raw_stream(&stream.concat()));
+    let first = json!({"role": "user", "content": "Go"});
+    let told = world.send(&asking(json!([first])));
+    let sent: Value = serde_json::from_slice(&world.asked().body).unwrap();
+    assert_eq!(
+        sent["messages"][0]["content"],
+        json!([{"type": "text", "text": "rules", "cache_control": mark}])
+    );
+    let said = blocks(&told.text());
+    let kinds: Vec<&Value> = said.iter().map(|block| &block["type"]).collect();
+    assert_eq!(kinds, ["thinking", "redacted_thinking", "text"], "{}", told.text());
+    world.send(&asking(
+        json!([first, {"role": "assistant", "content": said}, {"role": "user", "content": "And?"}]),
+    ));
+    let sent: Value = serde_json::from_slice(&world.asked().body).unwrap();
+    assert_eq!(sent["messages"][2]["reasoning_details"], entries, "{sent}");
+}
+
+/// The blocks of an Anthropic stream, as its SDK puts them together.
+fn blocks(stream: &str) -> Vec<Value> {
+    let mut blocks: Vec<Value> = Vec::new();
+    for event in objects(stream) {
+        match event["type"].as_str() {
+            Some("content_block_start") => blocks.push(event["content_block"].clone()),
+            Some("content_block_delta") => {
+                let (Some(block), Some(delta)) = (blocks.last_mut(), event["delta"].as_object()) else {
+                    continue;
+                };
+                for (name, more) in delta.iter().filter(|(name, _)| *name != "type") {
+                    let known = block[name].as_str().unwrap_or_default();
+                    block[name] = format!("{known}{}", more.as_str().unwrap_or_default()).into();
+                }
+            }
+            _ => {}
+        }
+    }
+    blocks
+}

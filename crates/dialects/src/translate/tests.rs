@@ -12,6 +12,7 @@ use crate::stream::TapOptions;
 
 mod arguments;
 mod histories;
+mod reasoning;
 
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
 
