@@ -16,6 +16,7 @@ mod deed;
 mod event;
 mod fields;
 mod loss;
+pub(crate) mod nested;
 mod pairs;
 mod part;
 mod request;

@@ -13,10 +13,13 @@ use std::ops::Range;
 use crate::limits::DEPTH_MAX;
 
 mod figure;
+mod nest;
 mod text;
 
 pub(crate) use figure::{Figure, count};
 pub(crate) use text::Text;
+
+use nest::Nest;
 use text::find_quote_or_backslash;
 
 /// A violation of the grammar.
@@ -122,13 +125,7 @@ impl<'a> Cursor<'a> {
             return Ok(self.leave(start));
         }
         loop {
-            self.space();
-            if self.byte() != Some(b'"') {
-                return Err(self.error("expected a key in quotes").into());
-            }
-            let key = self.string()?;
-            self.space();
-            self.expect(b':', "expected `:` after a key")?;
+            let key = self.key()?;
             if key.escaped {
                 member(key.decode().as_bytes(), self)?;
             } else {
@@ -192,26 +189,94 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Skips one value, validating it, and returns its span.
+    /// Skips one value, validating it, and returns its span. Goes through what is nested without recursion, so that it is
+    /// no matter how deep that is: models nest the arguments of tools as they like.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Syntax> {
         let kind = self.kind()?;
         let start = self.at;
         match kind {
-            Kind::String => {
-                self.string()?;
-            }
-            Kind::Object => {
-                self.object(|_, value| value.skip().map(|_| ()))?;
-            }
-            Kind::Array => {
-                self.array(|value| value.skip().map(|_| ()))?;
-            }
-            Kind::Number => self.number()?,
-            Kind::Bool if self.byte() == Some(b't') => self.literal(b"true")?,
-            Kind::Bool => self.literal(b"false")?,
-            Kind::Null => self.literal(b"null")?,
+            Kind::Object | Kind::Array => self.skip_nested()?,
+            scalar => self.skip_scalar(scalar)?,
         }
         Ok(start..self.at)
+    }
+
+    fn skip_nested(&mut self) -> Result<(), Syntax> {
+        let mut around = Nest::default();
+        loop {
+            let kind = self.kind()?;
+            match kind {
+                Kind::Object | Kind::Array => {
+                    let is_object = kind == Kind::Object;
+                    self.at += 1;
+                    self.space();
+                    if self.byte() == Some(if is_object { b'}' } else { b']' }) {
+                        self.at += 1;
+                    } else {
+                        around.push(is_object);
+                        if is_object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                scalar => self.skip_scalar(scalar)?,
+            }
+            if self.leave_nested(&mut around)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Behind a value: closes what ends with it, and stands before the next value; `true`: there is none.
+    fn leave_nested(&mut self, around: &mut Nest) -> Result<bool, Syntax> {
+        while let Some(is_object) = around.innermost() {
+            self.space();
+            match (self.byte(), is_object) {
+                (Some(b','), _) => {
+                    self.at += 1;
+                    if is_object {
+                        self.key()?;
+                    }
+                    return Ok(false);
+                }
+                (Some(b'}'), true) | (Some(b']'), false) => {
+                    self.at += 1;
+                    around.pop();
+                }
+                (_, true) => return Err(self.error("expected `,` or `}`")),
+                (_, false) => return Err(self.error("expected `,` or `]`")),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a key and its colon.
+    fn key(&mut self) -> Result<Text<'a>, Syntax> {
+        self.space();
+        if self.byte() != Some(b'"') {
+            return Err(self.error("expected a key in quotes"));
+        }
+        let key = self.string()?;
+        self.space();
+        self.expect(b':', "expected `:` after a key")?;
+        Ok(key)
+    }
+
+    fn skip_scalar(&mut self, kind: Kind) -> Result<(), Syntax> {
+        match kind {
+            Kind::String => self.string().map(|_| ()),
+            Kind::Number => self.number(),
+            Kind::Bool if self.byte() == Some(b't') => self.literal(b"true"),
+            Kind::Bool => self.literal(b"false"),
+            Kind::Null => self.literal(b"null"),
+            Kind::Object | Kind::Array => Err(self.error("expected no nested value")),
+        }
+    }
+
+    /// Whether no more levels can be walked: what is nested here can only be skipped.
+    pub(crate) const fn is_deepest(&self) -> bool {
+        self.depth == DEPTH_MAX
     }
 
     /// Reads a string.

@@ -56,5 +56,6 @@ pub use searches::always_searches;
 pub use stream::{StreamEnd, StreamFault, StreamTap, TapOptions, TapState, Unwrapper, Wrapping};
 pub use tasks::{FormField, SoundTap, form_boundary, form_fields};
 pub use translate::{
-    Asked, Beginning, Encoded, Fetched, Question, Reply, Standing, Target, Transcoder, Wanted, WrongType, count_answer,
+    Asked, Beginning, Encoded, Expected, Fetched, Question, Reply, Standing, Target, Transcoder, Wanted, WrongType,
+    count_answer,
 };

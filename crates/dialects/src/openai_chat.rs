@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod decode;
+mod detail;
 pub(crate) mod encode;
 pub(crate) mod request;
 pub(crate) mod usage;

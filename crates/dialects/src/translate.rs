@@ -11,7 +11,10 @@ use bytes::Bytes;
 use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored, UsageReport};
-use crate::hub::{Answer, BadRequest, Event, Loss, Losses, Neighbours, Request, results_behind_calls};
+use crate::hub::{
+    Answer, BadRequest, Event, Loss, Losses, Neighbours, OutputFormat, Request, Tool, nested, results_behind_calls,
+};
+use crate::limits::SCHEMA_DEPTH_MAX;
 use crate::sse;
 use crate::stream::frames::frames;
 use crate::stream::{self, Framing, StreamEnd, StreamFault, StreamTap, TapState};
@@ -22,6 +25,7 @@ mod beginning;
 mod coder;
 mod count;
 mod embeddings;
+mod expected;
 mod files;
 mod fit;
 mod halves;
@@ -36,6 +40,7 @@ pub use beginning::Beginning;
 use coder::{StreamDecoder, StreamEncoder};
 pub use count::count_answer;
 use embeddings::Texts;
+pub use expected::Expected;
 use halves::Halves;
 use names::{Back, ToolNames};
 use passing::Passing;
@@ -80,6 +85,8 @@ pub struct Reply {
     pub(crate) echo: serde_json::Map<String, serde_json::Value>,
     /// What the client calls its tools.
     pub(crate) tools: ToolNames,
+    /// What is told of the usage where the upstream says nothing; `None`: nothing.
+    pub expected: Option<Expected>,
 }
 
 /// A call's facts from which its [`Reply`] is made.
@@ -241,9 +248,29 @@ fn conversation(asked: &Asked<'_>, body: &[u8]) -> Result<Request, BadRequest> {
         )),
     }?;
     asked.model.clone_into(&mut request.model);
+    refuse_deep_schemas(&request)?;
     request.stream = asked.stream;
     request.link_tools();
     Ok(request)
+}
+
+/// Schemas are walked by functions that call themselves.
+fn refuse_deep_schemas(request: &Request) -> Result<(), BadRequest> {
+    let is_deep = |schema: &serde_json::Value| nested::is_deeper(schema, SCHEMA_DEPTH_MAX);
+    let tools = request.tools.iter().any(|tool| match tool {
+        Tool::Function { schema, .. } => schema.as_ref().is_some_and(is_deep),
+        Tool::Custom { .. } | Tool::Hosted(_) => false,
+    });
+    let format = matches!(&request.format, Some(OutputFormat::Schema { schema, .. }) if is_deep(schema));
+    let place = match (tools, format) {
+        (true, _) => "tools",
+        (_, true) => "response_format",
+        _ => return Ok(()),
+    };
+    Err(BadRequest::new(
+        place,
+        format!("a schema is nested more than {SCHEMA_DEPTH_MAX} levels deep"),
+    ))
 }
 
 /// Writes a conversation in an upstream's dialect.
@@ -360,7 +387,8 @@ fn read_answer(from: Dialect, body: &[u8], report: &Report, reply: &Reply) -> Re
         Dialect::Gemini => gemini::decode::answer(body),
         Dialect::BedrockConverse => bedrock_converse::decode::answer(body),
     }?;
-    answer.usage = told_usage(&report.usage);
+    let expected = || Some(reply.expected?.usage(report.content_bytes));
+    answer.usage = told_usage(&report.usage).or_else(expected);
     answer.service_tier.clone_from(&report.service_tier);
     reply.tools.back_from(from).answer(&mut answer);
     Ok(answer)
@@ -410,6 +438,7 @@ pub struct Translation {
     /// For what this upstream does by itself, once something is told.
     steps: Option<Steps>,
     usage: Option<Usage>,
+    expected: Option<Expected>,
     tier: Option<String>,
     released: Vec<Bytes>,
     events: Vec<Event>,
@@ -422,12 +451,12 @@ pub struct Translation {
 impl Transcoder {
     /// A translation of what `tap` will release, into the dialect `to`.
     pub fn translate(tap: StreamTap, to: Dialect, reply: Reply) -> Self {
-        let tools = reply.tools.clone();
-        Self::Translate(Box::new(Translation::new(
-            tap,
-            Some(StreamEncoder::new(to, reply)),
-            tools,
-        )))
+        let (tools, expected) = (reply.tools.clone(), reply.expected);
+        let encoder = Some(StreamEncoder::new(to, reply));
+        Self::Translate(Box::new(Translation {
+            expected,
+            ..Translation::new(tap, encoder, tools)
+        }))
     }
 
     /// Takes a chunk of the upstream's body and appends to `out` what may go to the client now. See [`StreamTap::push`].
@@ -562,6 +591,7 @@ impl Translation {
             tap,
             steps: None,
             usage: None,
+            expected: None,
             tier: None,
             released: Vec::new(),
             events: Vec::new(),
@@ -650,6 +680,10 @@ impl Translation {
 
     /// Tells the end of a whole stream.
     fn end(&mut self, mut told: Vec<u8>) -> StreamEnd {
+        if let (None, Some(expected)) = (self.usage, self.expected) {
+            let usage = expected.usage(self.tap.seen().content_bytes);
+            self.events.push(Event::Usage(usage));
+        }
         self.tell(&mut told);
         if let Some(encoder) = &mut self.encoder {
             let mut last = Vec::new();

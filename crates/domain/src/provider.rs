@@ -161,6 +161,8 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: cache marks of Anthropic's form (`cache_control`) stand on parts of content and on the whole request.
+    pub cache_control: bool,
     /// Chat: Gemini's seals of tool calls are taken back as `extra_content`; others refuse the member.
     pub extra_content: bool,
     /// Chat: instructions and assistants' texts may be lists of parts; others want one string.

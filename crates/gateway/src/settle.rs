@@ -299,6 +299,11 @@ impl Settlement {
         }
     }
 
+    /// Bytes of the request, by which its tokens are estimated.
+    pub(crate) const fn body_bytes(&self) -> u64 {
+        self.body_bytes as u64
+    }
+
     pub(crate) const fn gateway(&self) -> &Arc<Inner> {
         &self.gateway
     }

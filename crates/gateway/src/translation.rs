@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dialects::{Asked, Encoded, Loss, Question, Reply, Report, UsageReport};
+use dialects::{Asked, Encoded, Expected, Loss, Question, Reply, Report};
 use domain::snapshot::Target;
-use domain::{Dialect, Failure, FailureClass, Operation, Surface, Usage};
+use domain::{Dialect, Failure, FailureClass, Operation, Surface};
 use http::HeaderMap;
 use metering::estimate;
 
@@ -46,6 +46,10 @@ pub(crate) fn read(call: &mut Call) -> Result<(), Failure> {
     let recalled = call.recalled.as_deref();
     let previous = recalled.and_then(|recalled| recalled.previous.as_deref());
     question.keep(recalled.is_some_and(|recalled| recalled.input.is_some()), previous);
+    question.reply.expected = (call.surface().operation == Operation::Chat).then(|| Expected {
+        input: estimate::input_tokens(call.settlement.body_bytes()),
+        output_tokens: estimate::output_tokens,
+    });
     call.question = Some(Box::new(question));
     Ok(())
 }
@@ -115,25 +119,9 @@ pub(crate) fn answer(call: &Call, served: Surface, body: &Bytes, report: &Report
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
-    let estimated = estimated(call, report);
-    let report = estimated.as_ref().unwrap_or(report);
     question
         .answer(served.dialect, call.dialect(), body, report)
         .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))
-}
-
-/// The report with the figures that will be billed, where the upstream gave none and the client's format has to have some.
-fn estimated(call: &Call, report: &Report) -> Option<Report> {
-    let lacks = report.usage == UsageReport::None
-        && call.surface() == Surface::new(Operation::Chat, Dialect::AnthropicMessages);
-    lacks.then(|| Report {
-        usage: UsageReport::Possible(Usage {
-            input: estimate::input_tokens(call.body.len() as u64),
-            output: estimate::output_tokens(report.content_bytes),
-            ..Usage::default()
-        }),
-        ..report.clone()
-    })
 }
 
 /// The client's headers that any provider may get.

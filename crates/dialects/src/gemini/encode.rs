@@ -18,6 +18,7 @@ mod request;
 mod stream;
 mod tools;
 mod usage;
+mod voice;
 
 pub(crate) use answer::answer;
 pub(crate) use request::request;

@@ -9,7 +9,7 @@ use std::fmt;
 use domain::Dialect;
 use serde_json::{Map, Value};
 
-use super::Extra;
+use super::{Extra, nested};
 
 /// Why a request cannot be translated: something in it is not what its format says. Shown to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub(crate) struct Fields {
 impl Fields {
     /// The members of a whole body.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, BadRequest> {
-        match serde_json::from_slice::<Value>(body) {
+        match nested::read(body) {
             Ok(Value::Object(members)) => Ok(Self {
                 path: String::new(),
                 members,

@@ -145,9 +145,41 @@ pub(crate) enum Neighbours {
     Joined,
 }
 
+/// Makes one turn of neighbouring ones that call. Where each stands for itself the first one's results would have to stand
+/// between them, and the model would be told that it had seen them before it called again. A turn that says something
+/// besides keeps its place: in one message the words would stand before all calls.
+fn join_calls(messages: &mut Vec<Message>) {
+    let mut joined: Vec<Message> = Vec::with_capacity(messages.len());
+    for message in std::mem::take(messages) {
+        match joined.last_mut() {
+            Some(last) if calls(last) && only_calls(&message) && last.name == message.name => {
+                let mut extra = message.extra;
+                move_extra(&mut extra, &mut last.extra);
+                last.parts.extend(message.parts);
+            }
+            _ => joined.push(message),
+        }
+    }
+    *messages = joined;
+}
+
+fn calls(message: &Message) -> bool {
+    let is_call = |part: &Part| matches!(part.content, Content::ToolCall(_));
+    message.role == Role::Assistant && message.parts.iter().any(is_call)
+}
+
+/// Whether it calls and says nothing besides; thinking is not said.
+fn only_calls(message: &Message) -> bool {
+    let is_silent = |part: &Part| matches!(part.content, Content::ToolCall(_) | Content::Thinking(_));
+    calls(message) && message.parts.iter().all(is_silent)
+}
+
 /// Puts results right behind the turn that called, and what stood between behind them. Messages that are in order stay as
 /// they are, their borders included.
 pub(crate) fn results_behind_calls(messages: &mut Vec<Message>, neighbours: Neighbours) {
+    if neighbours == Neighbours::Apart {
+        join_calls(messages);
+    }
     let anchors = anchors(messages, neighbours);
     if anchors.is_empty() || in_order(messages, &anchors) {
         return;

@@ -3,7 +3,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value};
 
-use super::{Deed, Signature};
+use super::{Deed, Signature, nested};
 use crate::limits::WAITING_MAX;
 
 /// Members that only one family of formats knows, as they came: put back where the same family is written.
@@ -216,7 +216,7 @@ pub(crate) const NO_OBJECT: &str = "arguments";
 impl ToolCall {
     /// Whether its arguments end before they are a JSON object: so they do where a bound on the output cut the answer.
     pub(crate) fn is_unfinished(&self) -> bool {
-        !self.custom && !matches!(serde_json::from_str(&self.arguments), Ok(Value::Object(_)))
+        !self.custom && nested::object(&self.arguments).is_none()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a model may use.
 
 use domain::Dialect;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{CacheMark, Extra, Losses};
+use super::{CacheMark, Extra, Losses, nested};
 
 /// A tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,7 @@ impl Tool {
 /// The input of a custom tool that was called as a function of one text, as formats without custom tools are told it:
 /// the text of an object with nothing but one text in it; anything else is the input as it is.
 pub(crate) fn free_text(arguments: String) -> String {
-    let only = serde_json::from_str::<Map<String, Value>>(&arguments).ok();
+    let only = nested::object(&arguments);
     let mut members = only.into_iter().flatten();
     match (members.next(), members.next()) {
         (Some((_, Value::String(text))), None) => text,

@@ -51,13 +51,34 @@ fn accepts_and_refuses_what_the_grammar_does() {
     }
 }
 
+/// What is nested is skipped however deep it is, and walked only so deep.
 #[test]
-fn bounds_the_depth() {
+fn depth_bounds_what_is_walked() {
+    fn walk(value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        match value.kind()? {
+            Kind::Array => value.array(walk).map(|_| ()),
+            _ => value.skip().map(|_| ()),
+        }
+    }
     let depth = DEPTH_MAX as usize;
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    assert_eq!(whole_value(nested(depth).as_bytes()), Ok(()));
+    for levels in [1, 63, 64, 65, 127, 128, 129, 1_000, 1_000_000] {
+        assert_eq!(whole_value(nested(levels).as_bytes()), Ok(()), "{levels}");
+        let mixed = format!("{}1{}", r#"{"a":[{},2,"#.repeat(levels), "]}".repeat(levels));
+        assert_eq!(whole_value(mixed.as_bytes()), Ok(()), "{levels}");
+        for bad in [
+            mixed.replacen("]}]", "]]]", 1),
+            mixed.replacen("1]", "1}", 1),
+            mixed.replacen("\"a\"", "1", 1),
+        ] {
+            assert!(bad == mixed || whole_value(bad.as_bytes()).is_err(), "{levels}");
+        }
+    }
+    assert_eq!(walk(&mut Cursor::strict(nested(depth).as_bytes())), Ok(()));
     assert_eq!(
-        whole_value(nested(depth + 1).as_bytes()).unwrap_err().what,
+        walk(&mut Cursor::strict(nested(depth + 1).as_bytes()))
+            .unwrap_err()
+            .what,
         "nested too deep"
     );
     assert!(whole_value("[".repeat(1_000_000).as_bytes()).is_err());

@@ -212,6 +212,36 @@ fn a_call_that_made_no_picture_is_what_it_was() {
     assert_eq!(own["output"], json!([failed]));
 }
 
+/// What is no base64 (a log masked it, or cut it) is a picture to nobody: SDKs refuse the whole answer for it.
+#[test]
+fn a_picture_that_was_masked_is_left_as_it_came() {
+    let made =
+        |data: &str| json!({"id": "ig_1", "type": "image_generation_call", "status": "completed", "result": data});
+    for (data, is_picture) in [
+        ("iVBORw0KGgo=", true),
+        ("iVBORw0KGgo", true),
+        ("iVBO_w0-GgoA", true),
+        ("<masked>", false),
+        ("iVBORw0KGgo=... (1,204 bytes left out)", false),
+        ("[REDACTED]", false),
+        ("iVBO\nRw0K", false),
+    ] {
+        let item = made(data);
+        let answer = response(std::slice::from_ref(&item));
+        let (own, losses) = answered(Dialect::OpenaiResponses, &answer, Dialect::OpenaiResponses);
+        assert_eq!((&own["output"], losses), (&json!([item]), Vec::new()));
+        let body = json!({"model": "m", "input": [{"role": "user", "content": "Draw"}, item, {"role": "user", "content": "Bluer"}]});
+        for to in [Dialect::OpenaiChat, Dialect::Gemini] {
+            let (told, losses) = answered(Dialect::OpenaiResponses, &answer, to);
+            assert_eq!(told.to_string().contains(data), is_picture, "{to}: {told}");
+            assert_eq!(losses.is_empty(), is_picture, "{to}: {losses:?}");
+            let (told, losses) = asked(Dialect::OpenaiResponses, &body, false, to, "gemini-3-pro-image");
+            assert!(is_picture || !told.to_string().contains(data), "{to}: {told}");
+            assert!(is_picture || !losses.is_empty(), "{to}");
+        }
+    }
+}
+
 /// Gemini's picture with its seal, told to a client of Responses whole or streamed, sent back with the next request.
 #[test]
 fn a_picture_goes_back_to_the_model_that_made_it() {
@@ -287,6 +317,45 @@ fn who_shall_speak_is_said_with_that_it_shall() {
         "audio": {"voice": "nova", "format": "mp3"}});
     let (told, _) = asked(Dialect::OpenaiChat, &chat, false, Dialect::OpenaiChat, "gpt-audio");
     assert_eq!(told["audio"], chat["audio"]);
+}
+
+#[test]
+fn a_chat_clients_voice_speaks_at_gemini() {
+    let spoken = |audio: Value| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}],
+            "modalities": ["text", "audio"], "audio": audio});
+        let model = "gemini-2.5-flash-preview-tts";
+        let (told, losses) = asked(Dialect::OpenaiChat, &body, true, Dialect::Gemini, model);
+        (told["generationConfig"].clone(), losses)
+    };
+    let named = |voice: &str| {
+        json!({"responseModalities": ["AUDIO"],
+        "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}})
+    };
+    for own in ["Kore", "somebody new"] {
+        let (told, losses) = spoken(json!({"voice": own, "format": "pcm16"}));
+        assert_eq!((told, losses), (named(own), Vec::new()));
+    }
+    let silent = json!({"responseModalities": ["AUDIO"]});
+    let (told, losses) = spoken(json!({"voice": "alloy", "format": "wav"}));
+    assert_eq!(
+        (told, losses),
+        (silent.clone(), vec!["audio.format".to_owned(), "voice".to_owned()])
+    );
+    let (told, losses) = spoken(json!({"voice": {"id": "voice_1"}, "format": "pcm16", "speed": 2}));
+    let unsaid = ["audio.voice", "audio.speed"].map(str::to_owned).to_vec();
+    assert_eq!((told, losses), (silent, unsaid));
+    // And what the client asked for comes back to it from there.
+    let config = named("Kore");
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": config});
+    let (told, _) = asked(
+        Dialect::Gemini,
+        &body,
+        true,
+        Dialect::Gemini,
+        "gemini-2.5-flash-preview-tts",
+    );
+    assert_eq!(told["generationConfig"], config);
 }
 
 #[test]

@@ -228,6 +228,7 @@ impl Translation {
         if let Some(thread) = &mut self.thread {
             thread.join(beginning.whole(), is_repeated);
         }
+        self.expected = self.expected.map(|expected| expected.begun_with(&beginning.told));
         self.back = self.tools.back_from(tap.surface().dialect);
         (self.tap, self.framing, self.decoder) = (tap, framing, decoder);
         (self.usage, self.tier, self.fault) = (usage, tier, fault);

@@ -10,7 +10,9 @@ use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
+mod arguments;
 mod histories;
+mod reasoning;
 
 const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
 

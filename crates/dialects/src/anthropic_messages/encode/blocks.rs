@@ -4,7 +4,7 @@ use domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::OWN;
-use crate::hub::{CacheMark, Citation, CitedSource, DocumentPlace, Extra, Losses, NO_OBJECT, ToolCall};
+use crate::hub::{CacheMark, Citation, CitedSource, DocumentPlace, Extra, Losses, NO_OBJECT, ToolCall, nested};
 
 /// Members of an object that is being written.
 pub(super) type Members = Map<String, Value>;
@@ -120,7 +120,7 @@ pub(super) fn input(call: &ToolCall, losses: &mut Losses) -> Value {
     if call.arguments.trim().is_empty() {
         return json!({});
     }
-    match serde_json::from_str::<Value>(&call.arguments) {
+    match nested::read(call.arguments.as_bytes()) {
         Ok(object @ Value::Object(_)) => object,
         Ok(Value::Null) => json!({}),
         Ok(_) | Err(_) => {

@@ -15,7 +15,7 @@ use super::{camel_members, part};
 use crate::answer::Nonsense;
 use crate::gemini::served::BESIDE;
 use crate::gemini::{logprobs, words};
-use crate::hub::{BadRequest, Content, Delta, Event, Extra, Fields, Part, Signature, Stop, Thinking, ToolCall};
+use crate::hub::{BadRequest, Content, Delta, Event, Extra, Fields, Part, Signature, Stop, Thinking, ToolCall, nested};
 use crate::limits::CHOICES_MAX;
 
 /// Reads the events of an upstream's stream.
@@ -100,7 +100,7 @@ impl Reader {
     /// Reads an answer or the next piece of one.
     pub(super) fn chunk(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
         let not_json = |what| Nonsense::NotJson { offset: 0, what };
-        let value = serde_json::from_slice(data).map_err(|_| not_json("malformed JSON"))?;
+        let value = nested::read(data).map_err(|_| not_json("malformed JSON"))?;
         let Value::Object(members) = value else {
             return Err(not_json("not an object"));
         };

@@ -9,7 +9,7 @@ use super::{put, restore};
 use crate::gemini::REDACTED;
 use crate::hub::{
     BadRequest, Content, Extra, Losses, Media, MediaKind, NO_OBJECT, Part, Signature, Source, Thinking, ToolCall,
-    native_name,
+    native_name, nested,
 };
 
 /// Who reads it.
@@ -141,8 +141,8 @@ fn arguments(call: &ToolCall, losses: &mut Losses) -> Value {
     if call.arguments.trim().is_empty() {
         return json!({});
     }
-    if let Ok(object @ Value::Object(_)) = serde_json::from_str(&call.arguments) {
-        return object;
+    if let Some(object) = nested::object(&call.arguments) {
+        return object.into();
     }
     losses.note(
         "tool_call.arguments",

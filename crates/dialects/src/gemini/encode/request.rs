@@ -4,7 +4,7 @@ use domain::Dialect;
 use serde_json::{Map, Value};
 
 use super::model::Model;
-use super::{config, content, put, restore, tools};
+use super::{config, content, put, restore, tools, voice};
 use crate::hub::{BadRequest, Losses, Request, Tool};
 use crate::translate::Target;
 
@@ -25,7 +25,9 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     put(&mut body, "contents", Some(conversation.contents));
     pictures(&mut request, target.model, losses);
     tools::write(&mut body, &mut request, model, losses);
-    let config = config::write(&mut request, target, is_own, losses);
+    let speech = voice::speech(&mut request, losses);
+    let mut config = config::write(&mut request, target, is_own, losses);
+    put(&mut config, "speechConfig", speech);
     put(&mut body, "generationConfig", (!config.is_empty()).then_some(config));
     put(&mut body, "serviceTier", tier(request.service_tier.as_deref(), losses));
     restore(&mut body, request.extra, losses);

@@ -128,16 +128,43 @@ fn what_stands_between_calls_and_results_comes_after_them() {
 }
 
 #[test]
-fn neighbours_are_answered_one_by_one_or_together() {
+fn neighbours_that_only_call_are_one_turn() {
+    let thinking = || Part::new(Content::Thinking(crate::hub::Thinking::default()));
+    let history = || {
+        vec![
+            calls(vec![Part::text("see"), call(Some("a"), "x")]),
+            calls(vec![call(Some("b"), "x")]),
+            calls(vec![thinking(), call(Some("c"), "x")]),
+            says(vec![result("c", "x"), result("a", "x"), result("b", "x")]),
+            calls(vec![call(Some("d"), "x")]),
+            says(vec![result("d", "x")]),
+            calls(vec![call(Some("e"), "x")]),
+            says(vec![result("e", "x")]),
+        ]
+    };
+    let apart = [
+        "Assistant see a b  c",
+        "User =c:x =a:x =b:x",
+        "Assistant d",
+        "User =d:x",
+        "Assistant e",
+        "User =e:x",
+    ];
+    assert_eq!(moved(history(), Neighbours::Apart), apart);
+    assert_eq!(moved(history(), Neighbours::Joined), shown(&history()));
+}
+
+#[test]
+fn neighbours_that_speak_are_answered_one_by_one_or_together() {
     let history = || {
         vec![
             calls(vec![call(Some("a"), "x")]),
-            calls(vec![call(Some("b"), "x")]),
+            calls(vec![Part::text("so"), call(Some("b"), "x")]),
             says(vec![result("a", "x")]),
             says(vec![result("b", "x"), Part::text("and?")]),
         ]
     };
-    let apart = ["Assistant a", "User =a:x", "Assistant b", "User =b:x", "User and?"];
+    let apart = ["Assistant a", "User =a:x", "Assistant so b", "User =b:x", "User and?"];
     assert_eq!(moved(history(), Neighbours::Apart), apart);
     assert_eq!(moved(history(), Neighbours::Joined), shown(&history()));
 }

@@ -3,20 +3,21 @@
 //! `reasoning_content` (DeepSeek and most), `reasoning` (OpenRouter, Groq, Ollama), `reasoning_details` (OpenRouter: with
 //! seals), lists of `thinking` parts (Mistral). Where several stand side by side they say the same.
 
-use domain::Dialect;
 use serde_json::Value;
 
-use crate::hub::{BadRequest, Content, Fields, Part, Signature, Thinking};
+use crate::hub::{BadRequest, Content, Fields, Part, Thinking};
+use crate::openai_chat::detail;
 
 /// The reasoning of a message.
 pub(super) fn parts(fields: &mut Fields) -> Result<Vec<Part>, BadRequest> {
     let plain = plain(fields);
     let details = fields.list("reasoning_details")?;
     let mut parts: Vec<Part> = Vec::new();
-    for detail in &details {
-        let thinking = read_detail(detail);
-        if thinking != Thinking::default() {
-            parts.push(Part::new(Content::Thinking(thinking)));
+    for entry in details {
+        if let Value::Object(entry) = entry
+            && !detail::is_empty(&entry)
+        {
+            parts.push(Part::new(Content::Thinking(detail::read(entry))));
         }
     }
     let told = parts
@@ -45,30 +46,6 @@ pub(super) fn plain(fields: &mut Fields) -> String {
         }
     }
     found
-}
-
-/// One entry of `reasoning_details`.
-pub(super) fn read_detail(detail: &Value) -> Thinking {
-    let text = |name: &str| detail.get(name).and_then(Value::as_str);
-    let seal = |text: &str| Signature::read(Dialect::OpenaiChat, text);
-    match text("type") {
-        Some("reasoning.text") => Thinking {
-            text: text("text").unwrap_or_default().to_owned(),
-            signature: text("signature").filter(|seal| !seal.is_empty()).map(seal),
-            ..Thinking::default()
-        },
-        Some("reasoning.summary") => Thinking {
-            text: text("summary").unwrap_or_default().to_owned(),
-            is_summary: true,
-            ..Thinking::default()
-        },
-        Some("reasoning.encrypted") => Thinking {
-            signature: text("data").filter(|seal| !seal.is_empty()).map(seal),
-            redacted: true,
-            ..Thinking::default()
-        },
-        _ => Thinking::default(),
-    }
 }
 
 /// Mistral: `thinking: [{type: text, text}]`.

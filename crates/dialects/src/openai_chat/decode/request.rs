@@ -50,6 +50,9 @@ pub(crate) fn request(body: &[u8]) -> Result<Request, BadRequest> {
     }
     tools(&mut fields, &mut request)?;
     request.extra = fields.rest(Dialect::OpenaiChat);
+    // It stays where it is too, beside the format of the sound.
+    let voice = request.extra.members.get("audio").and_then(|audio| audio.get("voice"));
+    request.voice = voice.and_then(Value::as_str).map(str::to_owned);
     Ok(request)
 }
 

@@ -11,8 +11,12 @@ use super::answer::{citation, created, stop};
 use super::message::{arguments, located, thought_signature};
 use super::reasoning;
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Extra, Media, MediaKind, Part, Source, Stop, StopReason, Thinking, ToolCall};
+use crate::hub::{
+    Content, Delta, Event, Extra, Media, MediaKind, Part, Signature, Source, Stop, StopReason, Thinking, ToolCall,
+    nested,
+};
 use crate::limits::{CHOICES_MAX, PARTS_MAX};
+use crate::openai_chat::detail;
 
 /// What sound in a stream is: `pcm16`, the only format that can be streamed, of 24,000 samples a second
 /// (<https://platform.openai.com/docs/guides/audio>), in Google's words.
@@ -32,6 +36,8 @@ struct Telling {
     next: u32,
     /// The text, refusal or reasoning that is growing.
     open: Option<(Kind, u32)>,
+    /// The entry of `reasoning_details` that is growing: of the reasoning that is open, or one without words.
+    detail: Option<Map<String, Value>>,
     calls: Vec<OpenCall>,
     /// The id of the sound.
     sound: Option<String>,
@@ -56,7 +62,7 @@ struct OpenCall {
 impl StreamDecoder {
     /// Reads one chunk.
     pub(crate) fn event(&mut self, data: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
-        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(data) else {
+        let Ok(Value::Object(mut chunk)) = nested::read(data) else {
             return Err(Nonsense::Lacks("an object"));
         };
         if !self.started {
@@ -179,39 +185,76 @@ impl Telling {
             .iter()
             .filter_map(|name| text(delta, name))
             .find(|text| !text.is_empty());
-        let has_plain = plain.is_some();
-        self.grow(choice, Kind::Thinking, plain.unwrap_or_default(), out);
-        let Some(Value::Array(details)) = delta.remove("reasoning_details") else {
-            return;
+        let details = match delta.remove("reasoning_details") {
+            Some(Value::Array(details)) => details,
+            _ => Vec::new(),
         };
-        for detail in &details {
-            let Thinking {
-                text,
-                signature,
-                redacted,
-                ..
-            } = reasoning::read_detail(detail);
-            if redacted {
-                let sealed = Thinking {
-                    signature,
-                    redacted,
-                    ..Thinking::default()
-                };
-                self.whole(choice, Part::new(Content::Thinking(sealed)), out);
-                continue;
-            }
-            if !has_plain {
-                self.grow(choice, Kind::Thinking, text, out);
-            }
-            if let Some(seal) = signature {
-                let place = self.open(choice, Kind::Thinking, out);
-                out.push(Event::Delta {
-                    choice,
-                    place,
-                    delta: Delta::Signature(seal),
-                });
+        let is_told = |entry: &Value| entry.as_object().and_then(detail::words).is_some();
+        // Side by side they say the same, and only what stands in the entries can be sent back as it was.
+        if !details.iter().any(is_told) {
+            self.grow(choice, Kind::Thinking, plain.unwrap_or_default(), out);
+        }
+        for entry in details {
+            if let Value::Object(entry) = entry {
+                self.detail(choice, entry, out);
             }
         }
+    }
+
+    /// A piece of an entry of `reasoning_details`. Its seal, which is the whole entry, is told when it is over.
+    fn detail(&mut self, choice: u32, mut piece: Map<String, Value>, out: &mut Vec<Event>) {
+        if let Some(seal) = detail::foreign(&piece) {
+            self.sealed_by_another(choice, &piece, seal, out);
+            return;
+        }
+        let words = detail::words(&piece).unwrap_or_default().to_owned();
+        let (is_spoken, is_empty) = (detail::is_spoken(&piece), detail::is_empty(&piece));
+        detail::leave_out_words(&mut piece);
+        match &mut self.detail {
+            Some(known) if detail::goes_on(known, &piece) => detail::grow(known, piece),
+            None | Some(_) if is_empty => return,
+            Some(_) => {
+                self.close(choice, out);
+                self.detail = Some(piece);
+            }
+            None => {
+                // Words that were told outside of it are its own.
+                let is_open = matches!(self.open, Some((Kind::Thinking, _)));
+                if !(is_spoken && is_open) {
+                    self.close(choice, out);
+                }
+                self.detail = Some(piece);
+            }
+        }
+        if is_spoken {
+            self.open_thinking(choice, out);
+            self.grow(choice, Kind::Thinking, words, out);
+        }
+    }
+
+    /// Opens the part of an entry that is read, without what would end the entry.
+    fn open_thinking(&mut self, choice: u32, out: &mut Vec<Event>) {
+        let entry = self.detail.take();
+        self.open(choice, Kind::Thinking, out);
+        self.detail = entry;
+    }
+
+    /// The upstream has it from elsewhere: it is a gateway itself.
+    fn sealed_by_another(&mut self, choice: u32, piece: &Map<String, Value>, seal: Signature, out: &mut Vec<Event>) {
+        if detail::is_encrypted(piece) {
+            let sealed = Thinking {
+                signature: Some(seal),
+                redacted: true,
+                ..Thinking::default()
+            };
+            self.whole(choice, Part::new(Content::Thinking(sealed)), out);
+            return;
+        }
+        let words = detail::words(piece).unwrap_or_default().to_owned();
+        self.grow(choice, Kind::Thinking, words, out);
+        let place = self.open(choice, Kind::Thinking, out);
+        let delta = Delta::Signature(seal);
+        out.push(Event::Delta { choice, place, delta });
     }
 
     /// A piece of the model's voice, of its transcript, or of both. Each is a part of its own: sound is put together by
@@ -419,8 +462,20 @@ impl Telling {
     }
 
     fn close(&mut self, choice: u32, out: &mut Vec<Event>) {
-        if let Some((_, place)) = self.open.take() {
-            out.push(Event::Close { choice, place });
+        let entry = self.detail.take();
+        match (self.open.take(), entry) {
+            (Some((kind, place)), entry) => {
+                if let Some(entry) = entry.filter(|_| kind == Kind::Thinking) {
+                    let delta = Delta::Signature(detail::seal(entry));
+                    out.push(Event::Delta { choice, place, delta });
+                }
+                out.push(Event::Close { choice, place });
+            }
+            (None, Some(entry)) => {
+                let sealed = detail::read(entry);
+                self.whole(choice, Part::new(Content::Thinking(sealed)), out);
+            }
+            (None, None) => {}
         }
     }
 
@@ -447,7 +502,7 @@ struct Called {
     name: Option<String>,
     more: Option<Value>,
     custom: bool,
-    seal: Option<crate::hub::Signature>,
+    seal: Option<Signature>,
 }
 
 fn text(members: &mut Map<String, Value>, name: &str) -> Option<String> {

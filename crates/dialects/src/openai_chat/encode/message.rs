@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::request::put;
 use super::said;
-use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult, nameless};
+use crate::hub::{
+    BadRequest, CacheMark, Content, Losses, Media, MediaKind, Message, Part, Role, Source, ToolResult, nameless,
+};
 use crate::translate::Target;
 
 /// Writes the messages.
@@ -49,14 +51,10 @@ fn instructions(message: Message, target: &Target<'_>, losses: &mut Losses) -> O
     let is_developer = message.role == Role::Developer && target.quirks.developer_role;
     let mut texts = Vec::new();
     for part in message.parts {
-        losses.note_if(
-            part.cache.is_some(),
-            "cache_control",
-            "the target caches prefixes by itself",
-        );
+        let mark = mark(part.cache, target, losses);
         match part.content {
             Content::Text { text, .. } if text.is_empty() => {}
-            Content::Text { text, .. } => texts.push(text),
+            Content::Text { text, .. } => texts.push((text, mark)),
             _ => losses.note("system", "instructions are texts in this format"),
         }
     }
@@ -73,18 +71,42 @@ fn instructions(message: Message, target: &Target<'_>, losses: &mut Losses) -> O
     Some(Value::Object(written))
 }
 
-/// One text as a string; several as parts, or with blank lines between where the provider wants a string.
-pub(super) fn texts_of(mut texts: Vec<String>, target: &Target<'_>) -> Value {
-    if texts.len() == 1 {
-        return texts.remove(0).into();
-    }
-    if target.quirks.text_parts {
+/// A text and the cache mark that stands on it.
+pub(super) type Marked = (String, Option<Value>);
+
+/// One text as a string; several as parts, or with blank lines between where the provider wants a string. Marks stand on
+/// parts only.
+pub(super) fn texts_of(texts: Vec<Marked>, target: &Target<'_>) -> Value {
+    let has_marks = texts.iter().any(|(_, mark)| mark.is_some());
+    if has_marks || (texts.len() > 1 && target.quirks.text_parts) {
         return texts
             .into_iter()
-            .map(|text| json!({"type": "text", "text": text}))
+            .map(|(text, mark)| marked(json!({"type": "text", "text": text}), mark))
             .collect();
     }
+    let texts: Vec<String> = texts.into_iter().map(|(text, _)| text).collect();
     texts.join("\n\n").into()
+}
+
+/// A cache mark in Anthropic's words, where the provider reads them; most cache by themselves.
+pub(super) fn mark(cache: Option<CacheMark>, target: &Target<'_>, losses: &mut Losses) -> Option<Value> {
+    let cache = cache?;
+    if !target.quirks.cache_control {
+        losses.note("cache_control", "the target caches prefixes by itself");
+        return None;
+    }
+    let mut mark = Map::new();
+    mark.insert("type".to_owned(), "ephemeral".into());
+    put(&mut mark, "ttl", cache.ttl.map(Value::from));
+    Some(Value::Object(mark))
+}
+
+/// A part with a mark on it.
+fn marked(mut part: Value, mark: Option<Value>) -> Value {
+    if let (Some(mark), Value::Object(members)) = (mark, &mut part) {
+        members.insert("cache_control".to_owned(), mark);
+    }
+    part
 }
 
 fn user(
@@ -98,12 +120,8 @@ fn user(
     for part in message.parts {
         match part.content {
             Content::ToolResult(result) => {
-                losses.note_if(
-                    part.cache.is_some(),
-                    "cache_control",
-                    "the target caches prefixes by itself",
-                );
-                list.push(tool(result, held, losses));
+                let mark = mark(part.cache, target, losses);
+                list.push(tool(result, mark, held, target, losses));
             }
             _ => spoken.push(part),
         }
@@ -123,7 +141,13 @@ fn user(
     Ok(())
 }
 
-fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value {
+fn tool(
+    result: ToolResult,
+    own_mark: Option<Value>,
+    held: &mut Vec<Part>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Value {
     losses.note_if(
         result.is_error == Some(true),
         "tool_result.is_error",
@@ -136,8 +160,8 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
             | Content::Media(Media {
                 source: Source::Text(text),
                 ..
-            }) => texts.push(text.clone()),
-            Content::Native { value, .. } => texts.push(value.to_string()),
+            }) => texts.push((text.clone(), mark(part.cache, target, losses))),
+            Content::Native { value, .. } => texts.push((value.to_string(), None)),
             Content::Media(Media {
                 kind: MediaKind::Video,
                 source: Source::Base64(_),
@@ -154,12 +178,16 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
         }
     }
     // Texts of one result are parts here too; that is the one list that every server takes as it takes strings.
+    if let (Some(own), Some((_, last))) = (own_mark, texts.last_mut()) {
+        *last = Some(own);
+    }
+    let has_marks = texts.iter().any(|(_, mark)| mark.is_some());
     let content = match texts.len() {
-        1 => Value::from(texts.remove(0)),
         0 => Value::from(""),
+        1 if !has_marks => Value::from(texts.remove(0).0),
         _ => texts
             .into_iter()
-            .map(|text| json!({"type": "text", "text": text}))
+            .map(|(text, mark)| marked(json!({"type": "text", "text": text}), mark))
             .collect(),
     };
     json!({"role": "tool", "tool_call_id": result.call, "content": content})
@@ -170,21 +198,15 @@ fn tool(result: ToolResult, held: &mut Vec<Part>, losses: &mut Losses) -> Value 
 fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Value>, BadRequest> {
     if let [part] = parts.as_slice()
         && let Some(text) = part.as_text()
+        && (part.cache.is_none() || !target.quirks.cache_control)
     {
-        losses.note_if(
-            part.cache.is_some(),
-            "cache_control",
-            "the target caches prefixes by itself",
-        );
+        mark(part.cache.clone(), target, losses);
         return Ok(Some(text.into()));
     }
-    let mut list = Vec::with_capacity(parts.len());
+    let mut list: Vec<Value> = Vec::with_capacity(parts.len());
     for part in parts {
-        losses.note_if(
-            part.cache.is_some(),
-            "cache_control",
-            "the target caches prefixes by itself",
-        );
+        let mark = mark(part.cache, target, losses);
+        let before = list.len();
         for name in part
             .extra
             .unsaid()
@@ -206,6 +228,9 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
             Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
                 losses.note("content", "the model's own words cannot be the user's");
             }
+        }
+        if let Some(last) = list.get_mut(before..).and_then(<[Value]>::last_mut) {
+            *last = marked(last.take(), mark);
         }
     }
     Ok((!list.is_empty()).then(|| list.into()))

@@ -97,11 +97,7 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
             "only stored answers have it in this format",
         );
     }
-    losses.note_if(
-        request.cache.is_some(),
-        "cache_control",
-        "the target caches prefixes by itself",
-    );
+    put(&mut body, "cache_control", message::mark(request.cache, target, losses));
     if request.stream {
         body.insert("stream".to_owned(), true.into());
         put(

@@ -6,17 +6,18 @@
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::message::texts_of;
+use super::message::{Marked, mark, texts_of};
 use super::request::put;
 use crate::hub::{
     Citation, CitedSource, Content, Losses, Media, MediaKind, Message, Part, Source, Thinking, ToolCall, native_name,
 };
+use crate::openai_chat::detail;
 use crate::translate::Target;
 
 /// The members of a message, gathered from its parts.
 #[derive(Debug, Default)]
 struct Gathered {
-    texts: Vec<String>,
+    texts: Vec<Marked>,
     refusal: Option<String>,
     thinking: Vec<Thinking>,
     calls: Vec<Value>,
@@ -36,7 +37,8 @@ impl Gathered {
 /// did), and a message that neither says nor calls anything is refused.
 pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses) -> Option<Value> {
     let takes_seals = target.quirks.extra_content;
-    let gathered = gather(message.parts, Reader::Upstream { takes_seals }, losses);
+    let reader = Reader::Upstream { takes_seals, target };
+    let gathered = gather(message.parts, reader, losses);
     losses.note_if(
         !gathered.images.is_empty(),
         "images",
@@ -73,20 +75,30 @@ pub(super) fn message(message: Message, target: &Target<'_>, losses: &mut Losses
     Some(Value::Object(written))
 }
 
-/// Thinking of earlier turns, where the provider takes it back.
+/// The entry of `reasoning_details` that has the seal of this format's own; `None`: there is no such seal.
+fn entry(thought: &Thinking) -> Option<Value> {
+    let seal = thought.signature.as_ref()?.for_upstream(Dialect::OpenaiChat)?;
+    // Seals of conversations that were begun with an earlier version are signatures by themselves.
+    Some(detail::write(thought).unwrap_or_else(|| {
+        if thought.redacted {
+            json!({"type": "reasoning.encrypted", "data": seal})
+        } else {
+            json!({"type": "reasoning.text", "text": thought.text, "signature": seal})
+        }
+    }))
+}
+
+/// Thinking of earlier turns, where the provider takes it back: as it told it, or (DeepSeek's kin) in plain words.
 fn remembered(thinking: Vec<Thinking>, target: &Target<'_>, written: &mut Map<String, Value>, losses: &mut Losses) {
     let mut details = Vec::new();
     let mut text = String::new();
     for thought in thinking {
-        let seal = thought
-            .signature
-            .as_ref()
-            .and_then(|seal| seal.for_upstream(Dialect::OpenaiChat));
-        match seal {
-            Some(seal) if thought.redacted => details.push(json!({"type": "reasoning.encrypted", "data": seal})),
-            Some(seal) => details.push(json!({"type": "reasoning.text", "text": thought.text, "signature": seal})),
-            None if target.quirks.reasoning_content => text.push_str(&thought.text),
-            None => losses.note("thinking", "the target does not take back reasoning of earlier turns"),
+        let takes_words = target.quirks.reasoning_content;
+        match entry(&thought) {
+            Some(entry) if !takes_words => details.push(entry),
+            None if takes_words => text.push_str(&thought.text),
+            Some(_) if !thought.text.is_empty() => text.push_str(&thought.text),
+            _ => losses.note("thinking", "the target does not take back reasoning of earlier turns"),
         }
     }
     put(written, "reasoning_content", (!text.is_empty()).then(|| text.into()));
@@ -102,7 +114,7 @@ pub(super) fn answer(parts: Vec<Part>, fallback_id: &str, legacy: bool, losses: 
     let mut gathered = gather(parts, Reader::Client(fallback_id), losses);
     let mut written = Map::new();
     written.insert("role".to_owned(), "assistant".into());
-    let text = gathered.texts.concat();
+    let text: String = gathered.texts.into_iter().map(|(text, _)| text).collect();
     let is_silent = text.is_empty() && (!gathered.calls.is_empty() || gathered.refusal.is_some());
     written.insert("content".to_owned(), if is_silent { Value::Null } else { text.into() });
     written.insert("refusal".to_owned(), gathered.refusal.map_or(Value::Null, Value::from));
@@ -151,8 +163,11 @@ pub(super) fn answer(parts: Vec<Part>, fallback_id: &str, legacy: bool, losses: 
     Value::Object(written)
 }
 
-/// Seals of reasoning in OpenRouter's words; `None`: there is none.
+/// Seals of reasoning in OpenRouter's words; `None`: there is none. What OpenRouter told itself is told as it was.
 pub(super) fn detail(thought: &Thinking, index: usize, with_text: bool) -> Option<Value> {
+    if let Some(own) = detail::write(thought) {
+        return Some(own);
+    }
     let seal = thought.signature.as_ref()?.for_client(Dialect::OpenaiChat);
     if thought.redacted {
         return Some(json!({"type": "reasoning.encrypted", "data": seal, "index": index}));
@@ -173,6 +188,7 @@ enum Reader<'a> {
     Upstream {
         /// Whether it is Gemini behind this format, and wants back the seals of its tool calls.
         takes_seals: bool,
+        target: &'a Target<'a>,
     },
     /// With what ids of calls begin that have none.
     Client(&'a str),
@@ -181,7 +197,7 @@ enum Reader<'a> {
 impl Reader<'_> {
     /// Whether seals of tool calls are told.
     const fn takes_seals(self) -> bool {
-        !matches!(self, Self::Upstream { takes_seals: false })
+        !matches!(self, Self::Upstream { takes_seals: false, .. })
     }
 
     const fn why_no_seal(self) -> &'static str {
@@ -195,11 +211,11 @@ impl Reader<'_> {
 fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered {
     let mut gathered = Gathered::default();
     for part in parts {
-        losses.note_if(
-            part.cache.is_some(),
-            "cache_control",
-            "the target caches prefixes by itself",
-        );
+        let mark = match reader {
+            Reader::Upstream { target, .. } => mark(part.cache, target, losses),
+            Reader::Client(_) => None,
+        };
+        let is_marked = mark.is_some();
         let signature = part.signature;
         let is_call = matches!(part.content, Content::ToolCall(_));
         losses.note_if(
@@ -214,7 +230,7 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
                     "citations",
                     "those of earlier answers are not sent back",
                 );
-                let before: usize = gathered.texts.iter().map(|text| text.chars().count()).sum();
+                let before: usize = gathered.texts.iter().map(|(text, _)| text.chars().count()).sum();
                 if matches!(reader, Reader::Client(_)) {
                     let shown = citations
                         .iter()
@@ -222,7 +238,8 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
                     gathered.annotations.extend(shown);
                 }
                 if !text.is_empty() {
-                    gathered.texts.push(text);
+                    gathered.texts.push((text, mark));
+                    continue;
                 }
             }
             Content::Refusal(text) => gathered.refusal = Some(gathered.refusal.take().unwrap_or_default() + &text),
@@ -230,7 +247,7 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
             Content::ToolCall(call) => {
                 let place = gathered.calls.len();
                 let seal = signature.and_then(|seal| match reader {
-                    Reader::Upstream { takes_seals } => {
+                    Reader::Upstream { takes_seals, .. } => {
                         let own = seal.for_upstream(Dialect::Gemini).filter(|_| takes_seals);
                         own.map(str::to_owned)
                     }
@@ -244,15 +261,19 @@ fn gather(parts: Vec<Part>, reader: Reader<'_>, losses: &mut Losses) -> Gathered
                 origin: Dialect::OpenaiChat,
                 value,
             } => {
-                gathered
-                    .texts
-                    .extend(value.get("text").and_then(Value::as_str).map(str::to_owned));
+                let text = value.get("text").and_then(Value::as_str);
+                gathered.texts.extend(text.map(|text| (text.to_owned(), None)));
             }
             Content::Deed(deed) => losses.note(deed.name(), UNSHOWN),
             Content::Native { value, .. } => {
                 losses.note(native_name(&value), "only the provider's own format can say it");
             }
         }
+        losses.note_if(
+            is_marked,
+            "cache_control",
+            "the target's marks stand on texts; this one stood on something else of the model's",
+        );
     }
     gathered
 }

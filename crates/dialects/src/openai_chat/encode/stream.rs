@@ -12,7 +12,7 @@ use super::custom;
 use super::said;
 use super::usage::Written;
 use crate::hub::{Content, Delta, Event, Losses, Part, Stop, Thinking, free_text, native_name};
-use crate::limits::WAITING_MAX;
+use crate::limits::{PREFILL_MAX, WAITING_MAX};
 use crate::sse;
 use crate::translate::{Footing, Reply};
 
@@ -63,6 +63,8 @@ enum Kind {
     Refusal,
     Thinking {
         index: usize,
+        /// What was told, for a seal that has to have it by it.
+        told: String,
     },
     Call {
         index: u32,
@@ -266,6 +268,7 @@ impl StreamEncoder {
             Content::Refusal(_) => Kind::Refusal,
             Content::Thinking(_) => Kind::Thinking {
                 index: self.told(choice).next_thought(),
+                told: String::new(),
             },
             Content::ToolCall(call) => Kind::Call {
                 index: self.told(choice).next_call(),
@@ -330,14 +333,29 @@ impl StreamEncoder {
 
     fn thought(&mut self, choice: u32, place: u32, thinking: &Thinking, out: &mut Vec<u8>) {
         self.text(choice, place, &thinking.text, out);
-        let index = match self.part(choice, place) {
-            Some(ToldPart {
-                kind: Kind::Thinking { index },
-                ..
-            }) => *index,
-            _ => 0,
+        if thinking.signature.is_some() {
+            self.seal(choice, place, thinking, out);
+        }
+    }
+
+    /// Tells the seal of reasoning whose words were told. A client puts entries together by their index, so each has one.
+    fn seal(&mut self, choice: u32, place: u32, thinking: &Thinking, out: &mut Vec<u8>) {
+        let Some(ToldPart {
+            kind: Kind::Thinking { index, told },
+            ..
+        }) = self.part(choice, place)
+        else {
+            return;
         };
-        if let Some(detail) = said::detail(thinking, index, false) {
+        let index = *index;
+        let sealed = Thinking {
+            text: std::mem::take(told),
+            is_summary: thinking.is_summary,
+            signature: thinking.signature.clone(),
+            redacted: thinking.redacted,
+        };
+        if let Some(Value::Object(mut detail)) = said::detail(&sealed, index, false) {
+            detail.entry("index").or_insert(index.into());
             self.delta(choice, json!({"reasoning_details": [detail]}), out);
         }
     }
@@ -347,15 +365,12 @@ impl StreamEncoder {
             Delta::Text(text) => self.text(choice, place, &text, out),
             Delta::Arguments(text) => self.arguments(choice, place, &text, out),
             Delta::Signature(seal) => match self.part(choice, place).map(|part| &part.kind) {
-                Some(Kind::Thinking { index }) => {
-                    let index = *index;
+                Some(Kind::Thinking { .. }) => {
                     let sealed = Thinking {
                         signature: Some(seal),
                         ..Thinking::default()
                     };
-                    if let Some(detail) = said::detail(&sealed, index, false) {
-                        self.delta(choice, json!({"reasoning_details": [detail]}), out);
-                    }
+                    self.seal(choice, place, &sealed, out);
                 }
                 Some(Kind::Call { index, .. }) => {
                     let seal = seal.for_client(Dialect::Gemini);
@@ -386,19 +401,24 @@ impl StreamEncoder {
         if text.is_empty() {
             return;
         }
-        match self.part(choice, place).map(|part| &part.kind) {
+        match self.part(choice, place).map(|part| &mut part.kind) {
             Some(Kind::Text { .. }) => {
                 self.told(choice).chars += text.chars().count() as u64;
                 self.delta(choice, Text { content: text }, out);
             }
             Some(Kind::Refusal) => self.delta(choice, json!({"refusal": text}), out),
-            Some(Kind::Thinking { .. }) => self.delta(
-                choice,
-                Reasoning {
-                    reasoning_content: text,
-                },
-                out,
-            ),
+            Some(Kind::Thinking { told, .. }) => {
+                if told.len() + text.len() <= PREFILL_MAX {
+                    told.push_str(text);
+                }
+                self.delta(
+                    choice,
+                    Reasoning {
+                        reasoning_content: text,
+                    },
+                    out,
+                );
+            }
             _ => {}
         }
     }

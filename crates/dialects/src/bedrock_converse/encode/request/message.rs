@@ -9,7 +9,7 @@ use super::super::super::family::Family;
 use super::media::{self, Names};
 use super::put;
 use crate::hub::{
-    BadRequest, CacheMark, Content, Losses, Message, NO_OBJECT, Part, Role, Thinking, ToolCall, ToolResult,
+    BadRequest, CacheMark, Content, Losses, Message, NO_OBJECT, Part, Role, Thinking, ToolCall, ToolResult, nested,
 };
 
 /// Characters of a tool call's id:
@@ -258,9 +258,9 @@ fn reasoning(thinking: &Thinking, family: Family, losses: &mut Losses) -> Option
 fn tool_use(call: ToolCall, losses: &mut Losses) -> Value {
     let id = tool_id(&call.id.unwrap_or_default());
     let text = call.arguments.trim();
-    let input = match serde_json::from_str::<Value>(text) {
+    let input = match nested::object(text) {
         _ if text.is_empty() => json!({}),
-        Ok(input @ Value::Object(_)) if !call.custom => input,
+        Some(input) if !call.custom => input.into(),
         _ if call.custom => json!({"input": call.arguments}),
         _ => {
             losses.note(

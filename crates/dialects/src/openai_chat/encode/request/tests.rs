@@ -15,6 +15,7 @@ const PLAIN: Quirks = Quirks {
     reasoning_content: false,
     extra_content: false,
     text_parts: false,
+    cache_control: false,
     media_as_data: false,
     unsupported: Vec::new(),
     thinking_models_refuse: Vec::new(),

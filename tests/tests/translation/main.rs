@@ -10,6 +10,8 @@ use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
 use testkit::upstream::{Answer, Behaviour, Received, Refusal, Upstream, Usage};
 
+mod exact;
+
 const TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
 
 struct World {
