@@ -11,7 +11,9 @@ mod again;
 mod credential;
 mod entries;
 mod hedges;
+mod lanes;
 mod named;
+mod slots;
 mod uses;
 
 use std::fmt;
@@ -30,8 +32,10 @@ use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
 pub(crate) use again::Again;
+pub(crate) use credential::Daily;
 pub use credential::REFUSALS_MAX;
 pub(crate) use entries::Entries;
+pub(crate) use lanes::{KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
 
 /// The shared state. Cheap to clone: clones are the same board.
 #[derive(Clone, Default)]
@@ -290,7 +294,7 @@ impl Board {
 
     /// Marks a choice as the latest, after those that were chosen before it failed.
     pub(crate) fn stamp(&self, route: &Route, choice: Choice, now: Timestamp) {
-        self.entries.lock().stamp(route, choice, now);
+        self.entries.lock().stamp(route, choice, None, now);
     }
 
     /// A candidate's first content came after `took`.

@@ -23,12 +23,12 @@ use serde::{Deserialize, Serialize};
 pub use compare::{Difference, Fate};
 pub use replay::{Unreplayable, read};
 pub use trace::{Recording, Trace, decide, dry_run};
-pub(crate) use trace::{Seen, Used};
+pub(crate) use trace::{Seen, Sights, Trouble, Used};
 pub use words::{Bits, Moment};
 
 /// The version of records that this program writes, and the only one that it replays: what a choice depends on changes with
 /// the code that makes it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Candidates that are recorded of one call at most. A record of more would be larger than most answers.
 pub const CANDIDATES_MAX: usize = 128;

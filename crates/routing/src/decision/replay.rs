@@ -72,7 +72,7 @@ impl Decision {
         let route = self.route();
         let route = route.ok_or_else(|| Unreplayable::Damaged("its candidates have gaps".to_owned()))?;
         let candidates = self.candidates();
-        let entries = self.entries(&route, |choice| {
+        let mut entries = self.entries(&route, |choice| {
             let place = [choice.target, choice.credential];
             let found = candidates.binary_search_by_key(&place, |candidate| candidate.terms.place);
             let state = found.ok().map(|index| &candidates[index].state);
@@ -87,7 +87,7 @@ impl Decision {
             &route,
             &self.question(),
             self.pin(),
-            &entries,
+            &mut entries,
             (self.at.0, self.seed.0),
         ))
     }
@@ -99,12 +99,12 @@ impl Decision {
     pub fn with(&self, route: &Route) -> Result<Self, Unreplayable> {
         self.check()?;
         let candidates = self.candidates();
-        let entries = self.entries(route, |choice| known(&candidates, route, choice));
+        let mut entries = self.entries(route, |choice| known(&candidates, route, choice));
         Ok(decided(
             route,
             &self.question(),
             self.pin(),
-            &entries,
+            &mut entries,
             (self.at.0, self.seed.0),
         ))
     }
