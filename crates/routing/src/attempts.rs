@@ -25,6 +25,7 @@
 mod accounts;
 mod broke;
 mod hedge;
+mod log;
 mod verdict;
 mod waiting;
 
@@ -107,6 +108,7 @@ pub struct Attempts {
     resting: SmallVec<[Resting; 2]>,
     troubles: SmallVec<[Trouble; 2]>,
     verdict: Verdict,
+    log: log::Log,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,12 +195,14 @@ impl Attempts {
             resting: resting.collect(),
             troubles: SmallVec::new(),
             verdict: Verdict::default(),
+            log: log::Log::default(),
             plan,
         }
     }
 
     /// What to do now. Asked again without news, it gives the same answer.
     pub fn next(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        self.log.asked.get_or_insert(now);
         match self.phase {
             Phase::Trying(choice) => return Step::Try(choice),
             Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
@@ -228,6 +232,7 @@ impl Attempts {
             return;
         };
         self.unroll();
+        self.note_failure(choice, failure, now);
         board.wasted(route, choice, failure.class, now.since(self.began), now);
         let canary = self.canary.take();
         let tried = Tried {
@@ -324,6 +329,7 @@ impl Attempts {
             board.succeeded(tried, now);
             board.answered(route, choice, now.since(self.began), now);
         }
+        self.log.served = Some((choice, now));
         self.canary = None;
     }
 
@@ -337,6 +343,7 @@ impl Attempts {
             return false;
         }
         self.unroll();
+        self.note_refusal(cause);
         let may_take = |choice: &Choice| {
             let is_larger = |target: &Target| cause != RefusalCause::ContextLength || target.context > refusing.context;
             let target = route.targets.get(choice.target);

@@ -288,6 +288,13 @@ impl Board {
         all
     }
 
+    /// As it stood when something was recorded.
+    pub(crate) fn of(entries: Entries) -> Self {
+        Self {
+            entries: Arc::new(Mutex::new(entries)),
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock()
     }
@@ -499,6 +506,7 @@ impl Board {
         let (after, latest) = (cooldown.rest(now), cooldown.latest());
         let is_news = cooldown.named() > named;
         entries.look_until(latest);
+        entries.shake(now);
         if is_news {
             entries.told(credential.id);
         }
@@ -541,6 +549,7 @@ impl Board {
     pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
         let mut entries = self.entries.lock();
         entries.doubt(upstream.id, true);
+        entries.shake(now);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
             entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));

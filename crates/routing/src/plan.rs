@@ -47,6 +47,8 @@ pub struct Plan {
     pub last_resort: bool,
     /// What not to try, and why.
     pub excluded: Vec<Excluded>,
+    /// What the lots are made of, those of later steps too.
+    pub(crate) lots: u64,
 }
 
 /// Where something lives that a request names.
@@ -184,6 +186,7 @@ impl Plan {
             order,
             last_resort: false,
             excluded,
+            lots: view.lots,
         }
     }
 

@@ -76,6 +76,7 @@ impl Attempts {
         board.stamp(route, choice, now);
         self.tries += 1;
         self.hedge = Some(Hedge { choice, began: now });
+        self.log.hedged = true;
         Ok(choice)
     }
 

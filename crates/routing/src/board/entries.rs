@@ -2,6 +2,8 @@
 
 mod recorded;
 
+use std::time::Duration;
+
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target, Upstream};
 use domain::{CredentialId, Forced, Surface, Timestamp, UpstreamId};
@@ -22,6 +24,9 @@ use crate::strategy::{Latency, Load, Uses};
 /// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
 pub(super) const ROUTES_MAX: usize = 4_096;
 
+/// How long after a failure records tell what is left of it: longer than the windows of breakers usually are.
+const SHAKEN: Duration = Duration::from_mins(5);
+
 #[derive(Default)]
 pub(crate) struct Entries {
     upstreams: Slots<UpstreamId, UpstreamEntry>,
@@ -37,6 +42,8 @@ pub(crate) struct Entries {
     rests_until: Timestamp,
     /// The same of upstreams.
     upstreams_rest_until: Timestamp,
+    /// Until then records tell what failures left behind that did not open a breaker.
+    shaken_until: Timestamp,
     notes: Notes,
     /// Which models may be hedged how often, by their names, which may come from clients too.
     pub(super) hedges: HashMap<String, HedgeBudget>,
@@ -139,6 +146,11 @@ impl Entries {
     /// Something is against a credential until then, so that choices have to look.
     pub(crate) fn look_until(&mut self, until: Timestamp) {
         self.rests_until = until.max(self.rests_until);
+    }
+
+    /// Something failed.
+    pub(super) fn shake(&mut self, now: Timestamp) {
+        self.shaken_until = self.shaken_until.max(now + SHAKEN);
     }
 
     /// Lets an upstream rest, credentials and all.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::declaration::Strategy;
+use domain::declaration::{BreakerDecl, CooldownDecl, Strategy};
 use domain::snapshot::{Credential, Pool, Route, Target};
 use domain::{Capability, Operation, Timestamp};
 
@@ -56,6 +56,7 @@ impl Trace {
             recovery: route.recovery,
             hedge: route.hedge,
             credentials_rest: self.credentials_rest,
+            walk: self.walk.as_deref().cloned(),
             unrecorded: if self.is_whole { 0 } else { self.candidates },
         }
     }
@@ -145,7 +146,9 @@ impl Trace {
             daily_limit: credential.daily_limit,
             pause_at: credential.pause_at,
             no_breaker: upstream.breaker.is_none(),
+            breaker: upstream.breaker.filter(|decl| *decl != BreakerDecl::default()),
             no_cooldown: upstream.cooldown.is_none(),
+            cooldown: upstream.cooldown.filter(|decl| *decl != CooldownDecl::default()),
             other_profile: !credential.pool.serves(self.profile.as_deref()),
             no_credential: credential.pool == Pool::Nobody,
             deactivated: credential.state.deactivated.is_some(),
@@ -192,6 +195,9 @@ fn state(seen: &Seen, trouble: &Trouble, now: Timestamp) -> State {
         paused_until: trouble.paused_until.map(Moment),
         has_turn: trouble.has_turn,
         found_deactivated: trouble.deactivated,
+        doubted: trouble.doubted,
+        lately: trouble.lately,
+        strikes: trouble.strikes,
     }
 }
 

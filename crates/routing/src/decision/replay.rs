@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::trace::decided;
 use super::world::Known;
 use super::{CANDIDATES_MAX, Candidate, Decision, VERSION};
+use crate::board::Entries;
 use crate::plan::Choice;
 
 /// Why a record cannot be replayed.
@@ -68,21 +69,7 @@ impl Decision {
     /// # Errors
     /// The record does not have what it takes.
     pub fn replay(&self) -> Result<Self, Unreplayable> {
-        self.check()?;
-        let route = self.route();
-        let route = route.ok_or_else(|| Unreplayable::Damaged("its candidates have gaps".to_owned()))?;
-        let candidates = self.candidates();
-        let mut entries = self.entries(&route, |choice| {
-            let place = [choice.target, choice.credential];
-            let found = candidates.binary_search_by_key(&place, |candidate| candidate.terms.place);
-            let state = found.ok().map(|index| &candidates[index].state);
-            Known {
-                upstream: state,
-                target: state,
-                key: state,
-                model_of_key: state,
-            }
-        });
+        let (route, mut entries) = self.world()?;
         Ok(decided(
             &route,
             &self.question(),
@@ -97,9 +84,7 @@ impl Decision {
     /// # Errors
     /// The record does not have what it takes.
     pub fn with(&self, route: &Route) -> Result<Self, Unreplayable> {
-        self.check()?;
-        let candidates = self.candidates();
-        let mut entries = self.entries(route, |choice| known(&candidates, route, choice));
+        let mut entries = self.entries_with(route)?;
         Ok(decided(
             route,
             &self.question(),
@@ -107,6 +92,33 @@ impl Decision {
             &mut entries,
             (self.at.0, self.seed.0),
         ))
+    }
+
+    /// The route and the entries of then, from this record alone.
+    pub(super) fn world(&self) -> Result<(Route, Entries), Unreplayable> {
+        self.check()?;
+        let route = self.route();
+        let route = route.ok_or_else(|| Unreplayable::Damaged("its candidates have gaps".to_owned()))?;
+        let candidates = self.candidates();
+        let entries = self.entries(&route, |choice| {
+            let place = [choice.target, choice.credential];
+            let found = candidates.binary_search_by_key(&place, |candidate| candidate.terms.place);
+            let state = found.ok().map(|index| &candidates[index].state);
+            Known {
+                upstream: state,
+                target: state,
+                key: state,
+                model_of_key: state,
+            }
+        });
+        Ok((route, entries))
+    }
+
+    /// The entries of then, for another route.
+    pub(super) fn entries_with(&self, route: &Route) -> Result<Entries, Unreplayable> {
+        self.check()?;
+        let candidates = self.candidates();
+        Ok(self.entries(route, |choice| known(&candidates, route, choice)))
     }
 
     fn check(&self) -> Result<(), Unreplayable> {

@@ -1,5 +1,7 @@
 //! A record leads to the same choice, whatever was recorded; and with another configuration to what that says.
 
+mod walks;
+
 use std::sync::Arc;
 
 use domain::declaration::Strategy;

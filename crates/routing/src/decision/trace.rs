@@ -8,7 +8,7 @@ use domain::snapshot::Route;
 use domain::{Needs, Surface, Timestamp};
 use smallvec::SmallVec;
 
-use super::{CANDIDATES_MAX, Decision};
+use super::{CANDIDATES_MAX, Decision, Walk};
 use crate::asked::Asked;
 use crate::board::{Board, Daily, Entries, Linked};
 use crate::breaker::BreakerState;
@@ -41,6 +41,8 @@ pub struct Trace {
     pub(super) credentials_rest: bool,
     /// What came of it. What it was ranked by is in its order.
     pub(super) plan: Option<Plan>,
+    /// What was done after the first failure.
+    pub(super) walk: Option<Box<Walk>>,
     /// By their places in the configuration; none where there are too many.
     pub(super) seen: Sights,
     /// How many there are.
@@ -77,6 +79,12 @@ pub(crate) struct Trouble {
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) has_turn: bool,
     pub(crate) deactivated: bool,
+    /// Whether the latest call of its upstream failed there.
+    pub(crate) doubted: bool,
+    /// Failures and successes that the upstream's breaker counts.
+    pub(crate) lately: (u32, u32),
+    /// Rests of the credential that were guessed one after another.
+    pub(crate) strikes: u32,
 }
 
 /// How something was used.
@@ -105,6 +113,9 @@ impl Default for Trouble {
             paused_until: None,
             has_turn: false,
             deactivated: false,
+            doubted: false,
+            lately: (0, 0),
+            strikes: 0,
         }
     }
 }
@@ -200,6 +211,7 @@ impl Trace {
             pinned,
             credentials_rest: false,
             plan: None,
+            walk: None,
             seen: Sights {
                 all: SmallVec::with_capacity(room),
                 troubles: Vec::new(),
@@ -224,6 +236,11 @@ impl Trace {
             let of_the_moment = |excluded: &Excluded| excluded.reason.is_of_the_moment();
             plan.last_resort || plan.excluded.iter().any(of_the_moment)
         })
+    }
+
+    /// Takes note of what the call did after its first failure.
+    pub fn walked(&mut self, walk: Walk) {
+        self.walk = Some(Box::new(walk));
     }
 
     /// What the lots were drawn from: as good as any lot for those who record some calls of many.

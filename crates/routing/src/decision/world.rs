@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::account::{Account, AccountDecl, AccountMode, AccountState};
-use domain::declaration::{BreakerDecl, CooldownDecl, Strategy};
+use domain::declaration::Strategy;
 use domain::provider::AuthScheme;
 use domain::snapshot::{
     Credential, CredentialState, Deactivation, Fallback, Origin, Pool, Route, RouteBounds, RouteStamp, Target,
@@ -162,8 +162,8 @@ impl Decision {
             proxy: None,
             ca: None,
             timeouts: NONE,
-            breaker: (!terms.no_breaker).then(BreakerDecl::default),
-            cooldown: (!terms.no_cooldown).then(CooldownDecl::default),
+            breaker: (!terms.no_breaker).then(|| terms.breaker.unwrap_or_default()),
+            cooldown: (!terms.no_cooldown).then(|| terms.cooldown.unwrap_or_default()),
             health: None,
         })
     }
@@ -207,6 +207,8 @@ impl Known<'_> {
         let mut trouble = Trouble::default();
         if let Some(state) = self.upstream {
             trouble.breaker = breaker(state);
+            trouble.doubted = state.doubted;
+            trouble.lately = state.lately;
             trouble.upstream_rest = state.upstream_rests_until.map_or(Timestamp(0), |until| until.0);
             seen.open = state.open_calls;
         }
@@ -221,6 +223,7 @@ impl Known<'_> {
             trouble.paused_until = state.paused_until.map(|until| until.0);
             trouble.has_turn = state.has_turn;
             trouble.deactivated = state.found_deactivated;
+            trouble.strikes = state.strikes;
         }
         trouble.model_rest = self.model_of_key.and_then(|state| state.model_rest).map(rest);
         (seen, trouble)

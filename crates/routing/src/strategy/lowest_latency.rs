@@ -41,7 +41,7 @@ pub(crate) fn draw(count: usize, lot: u64) -> Option<(usize, usize)> {
         return None;
     }
     // A product's upper half instead of a remainder: as even, and no division.
-    let of = |bits: u32, count: usize| ((bits as u64 * count as u64) >> u32::BITS) as usize;
+    let of = |bits: u32, count: usize| ((u64::from(bits) * count as u64) >> u32::BITS) as usize;
     let one = of((lot >> u32::BITS) as u32, count);
     let step = 1 + of(lot as u32, count - 1);
     Some((one, (one + step) % count))

@@ -38,7 +38,8 @@ impl Entries {
     /// Adds what is against candidates, and whose turn it is; nothing, while nothing is against anybody.
     fn see_troubles(&self, route: &Route, keep_turns: bool, now: Timestamp, seen: &mut Sights) {
         let some_rest = self.some_rest(now);
-        if !some_rest && self.upstreams_are_well(now) && !keep_turns {
+        let is_shaken = now < self.shaken_until;
+        if !some_rest && self.upstreams_are_well(now) && !keep_turns && !is_shaken {
             return;
         }
         let mut index = 0;
@@ -49,12 +50,17 @@ impl Entries {
             if let Some(entry) = self.upstreams.get(&upstream.id) {
                 of_target.breaker = entry.breaker.state(now);
                 of_target.upstream_rest = entry.rest.until;
+                of_target.doubted = entry.doubted;
+                if let Some(settings) = upstream.breaker.as_ref().filter(|_| is_shaken) {
+                    of_target.lately = entry.breaker.lately(settings, now);
+                }
             }
             for known in &upstream.credentials {
                 let mut one = of_target;
                 one.has_turn = turn == Some(known.id);
                 if let Some(entry) = self.credentials.get(&known.id) {
                     one.deactivated = entry.deactivated;
+                    one.strikes = entry.cooldown.strikes();
                     if some_rest {
                         one.rest = entry.cooldown.rest(now);
                         one.model_rest = entry.model_rest(&target.model, now);
@@ -84,6 +90,9 @@ impl Entries {
             return;
         };
         self.put_back_upstream(target, (seen, trouble), now);
+        if trouble.doubted || trouble.lately != (0, 0) || trouble.strikes > 0 {
+            self.shake(now);
+        }
         *self.target_mut(route, choice.target) = TargetEntry {
             used: seen.target.turn,
             uses: seen.target.uses,
@@ -100,6 +109,7 @@ impl Entries {
         entry.daily = seen.uses_today;
         entry.deactivated = trouble.deactivated;
         entry.cooldown = trouble.rest.map(Cooldown::resting).unwrap_or_default();
+        entry.cooldown.remember(trouble.strikes);
         if let Some(rest) = trouble.model_rest {
             *entry.model_cooldown(&target.model, now) = Cooldown::resting(rest);
         }
@@ -118,7 +128,11 @@ impl Entries {
             until: trouble.upstream_rest,
             at: now,
         };
+        entry.doubted = trouble.doubted;
         *entry.breaker = Breaker::standing(trouble.breaker, now);
+        if let Some(settings) = &target.upstream.breaker {
+            entry.breaker.remember(settings, trouble.lately, now);
+        }
         self.upstreams_rest_until = self.upstreams_rest_until.max(trouble.upstream_rest);
         let closed = |entry: &UpstreamEntry| entry.breaker.state(now) == BreakerState::Closed;
         self.troubled = self.upstreams.iter().filter(|(_, entry)| !closed(entry)).count();
