@@ -202,7 +202,7 @@ impl Attempts {
 
     /// What to do now. Asked again without news, it gives the same answer.
     pub fn next(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
-        self.log.asked.get_or_insert(now);
+        self.log.asks(now);
         match self.phase {
             Phase::Trying(choice) => return Step::Try(choice),
             Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
@@ -329,7 +329,7 @@ impl Attempts {
             board.succeeded(tried, now);
             board.answered(route, choice, now.since(self.began), now);
         }
-        self.log.served = Some((choice, now));
+        self.log.serves(now);
         self.canary = None;
     }
 

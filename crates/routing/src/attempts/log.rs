@@ -11,16 +11,33 @@ use crate::chance::{Dice, lot};
 use crate::decision::{Moment, Rules, Tried, Walk};
 use crate::plan::Choice;
 
-/// The notes of one call.
+/// The notes of one call. Small, because every call has them.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     tried: Vec<Tried>,
-    /// When it was first asked for what is running.
-    pub(super) asked: Option<Timestamp>,
-    /// Answered, but perhaps refused.
-    pub(super) served: Option<(Choice, Timestamp)>,
+    /// When it was first asked for what is running; 0: not yet.
+    asked: Timestamp,
+    /// When what is running was answered, which may yet be a refusal; 0: not yet.
+    served: Timestamp,
     /// Whether two tries ran beside each other.
     pub(super) hedged: bool,
+}
+
+impl Log {
+    pub(super) const fn asks(&mut self, now: Timestamp) {
+        if self.asked.0 == 0 {
+            self.asked = now;
+        }
+    }
+
+    pub(super) const fn serves(&mut self, now: Timestamp) {
+        self.served = now;
+    }
+
+    fn add(&mut self, tried: Tried) {
+        self.tried.push(tried);
+        (self.asked, self.served) = (Timestamp(0), Timestamp(0));
+    }
 }
 
 impl Attempts {
@@ -39,7 +56,7 @@ impl Attempts {
             return None;
         }
         let mut tried = self.log.tried.clone();
-        tried.extend(self.log.served.map(|(choice, at)| self.tried(choice, at)));
+        tried.extend(self.answered());
         Some(Walk {
             rules: Rules {
                 retries: self.rules.retries,
@@ -55,10 +72,10 @@ impl Attempts {
         })
     }
 
-    fn tried(&self, choice: Choice, ended: Timestamp) -> Tried {
+    const fn tried(&self, choice: Choice, ended: Timestamp) -> Tried {
         Tried {
             place: [choice.target, choice.credential],
-            asked: Moment(self.log.asked.unwrap_or(self.began)),
+            asked: Moment(self.log.asked),
             began: Moment(self.began),
             ended: Moment(ended),
             failure: None,
@@ -79,18 +96,23 @@ impl Attempts {
                 .map(|wait| wait.as_micros().min(u128::from(u64::MAX)) as u64),
             ..self.tried(choice, ended)
         };
-        self.log.tried.push(tried);
-        self.log.asked = None;
+        self.log.add(tried);
     }
 
     pub(super) fn note_refusal(&mut self, cause: RefusalCause) {
-        if let Some((choice, at)) = self.log.served.take() {
-            let tried = Tried {
+        if let Some(answered) = self.answered() {
+            self.log.add(Tried {
                 refused: Some(cause),
-                ..self.tried(choice, at)
-            };
-            self.log.tried.push(tried);
-            self.log.asked = None;
+                ..answered
+            });
+        }
+    }
+
+    /// The running try, if it was answered.
+    fn answered(&self) -> Option<Tried> {
+        match self.phase {
+            Phase::Trying(choice) if self.log.served.0 != 0 => Some(self.tried(choice, self.log.served)),
+            _ => None,
         }
     }
 }
