@@ -107,6 +107,42 @@ proptest! {
     }
 }
 
+/// An ordinary call after these things.
+fn plain(before: Before) -> Case {
+    Case {
+        setup: Setup {
+            strategy: Strategy::RoundRobin,
+            fallback_strategy: Strategy::RoundRobin,
+            upstreams: Vec::new(),
+            own: Vec::new(),
+            prices: Vec::new(),
+        },
+        before,
+        seed: 1,
+        profile: None,
+        affinity: None,
+        needs_image: false,
+        tokens: 0,
+        pinned: None,
+    }
+}
+
+#[test]
+fn what_failed_before_the_call_counts_in_its_walk() {
+    let route = testing::route(Strategy::RoundRobin, &[json!({}), json!({"priority": 1})]);
+    let defaults = Defaults {
+        retries: 1,
+        ..Defaults::default()
+    };
+    // The first failure of the call is the fifth there, which opens the breaker: so it is not tried again.
+    let case = plain(vec![(0, 0, 0, 90_000); 4]);
+    let (decision, tries) = happened(&case, &route, &[(1, 0, false), (15, 0, false)], &defaults);
+    let steps = decision.walk_again().unwrap().unwrap();
+    let next: Vec<Next> = steps.iter().map(|step| step.next).collect();
+    assert_eq!((tries, next), (2, vec![Next::First, Next::Other]));
+    assert!(steps.iter().all(|step| step.recorded.is_none()), "{steps:#?}");
+}
+
 #[test]
 fn another_configuration_walks_elsewhere_with_the_ends_that_are_known() {
     let three = |priorities: [i32; 3]| {
@@ -116,28 +152,13 @@ fn another_configuration_walks_elsewhere_with_the_ends_that_are_known() {
         )
     };
     let then = three([0, 1, 2]);
-    let case = Case {
-        setup: Setup {
-            strategy: Strategy::RoundRobin,
-            fallback_strategy: Strategy::RoundRobin,
-            upstreams: Vec::new(),
-            own: Vec::new(),
-            prices: Vec::new(),
-        },
-        before: Vec::new(),
-        seed: 1,
-        profile: None,
-        affinity: None,
-        needs_image: false,
-        tokens: 0,
-        pinned: None,
-    };
+    let case = &plain(Vec::new());
     let defaults = Defaults {
         retries: 0,
         ..Defaults::default()
     };
     // u1 cannot be reached, u2 answers.
-    let (decision, tries) = happened(&case, &then, &[(4, 0, false), (15, 0, false)], &defaults);
+    let (decision, tries) = happened(case, &then, &[(4, 0, false), (15, 0, false)], &defaults);
     assert_eq!(tries, 2);
     let words = |route: &Route| -> Vec<(Next, String, Option<String>, bool)> {
         let steps = decision.walk_with(route, &defaults).unwrap().unwrap();
