@@ -10,7 +10,7 @@ use blackbox::{CLIENT_KEY, UPSTREAM_KEY, audit, books, receipt_of, receipts};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
 use testkit::gateway::{Setup, Tollgate};
-use testkit::upstream::{Answer, At, Behaviour, Gate, How, Received, Refusal, Upstream};
+use testkit::upstream::{Answer, At, Behaviour, Gate, How, Refusal, Upstream};
 
 /// The limit on silence within an answer, where a test is about it; elsewhere no busy machine reaches it.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -273,26 +273,6 @@ fn assert_grammar(format: Format, response: &Response) {
     }
 }
 
-/// The text that a request gives the model as the beginning of its answer.
-fn beginning(request: &Received) -> Option<String> {
-    let body = request.json();
-    let messages = ["messages", "input", "contents"]
-        .into_iter()
-        .find_map(|name| body[name].as_array())?;
-    let last = messages.last()?;
-    if !matches!(last["role"].as_str()?, "assistant" | "model") {
-        return None;
-    }
-    let content = if last["parts"].is_array() {
-        &last["parts"]
-    } else {
-        &last["content"]
-    };
-    let parts = content.as_array().cloned().unwrap_or_default();
-    let text = || parts.iter().filter_map(|part| part["text"].as_str()).collect();
-    Some(content.as_str().map_or_else(text, str::to_owned))
-}
-
 /// Runs a test for each client's format, with upstreams of the same and of another one, all at once: most of it is waiting.
 fn each(main: &str, spares: [&str; 2], test: impl Fn(&World) + Sync) {
     each_with_limit(PATIENCE, main, spares, test);
@@ -323,7 +303,7 @@ fn taken_up(idle: Duration, fault: impl Fn() -> Behaviour + Sync) {
         world.assert_all_tokens(&response);
         assert!(took < idle + SLACK, "{:?}: after {took:?}", world.format);
         assert_eq!(world.asked(), [1, 1, 0], "{:?}", world.format);
-        let given = beginning(&world.spare.received()[0]).expect("it is given the beginning");
+        let given = world.spare.received()[0].prefill().expect("it is given the beginning");
         assert!(given.starts_with("t0 t1 ") && given.trim_end() == given, "{given:?}");
         let receipt = world.assert_billed(&response, "continued");
         assert_eq!(receipt["usage_source"], "reported", "{receipt}");
@@ -607,7 +587,7 @@ fn what_the_client_has_not_seen_begins_again() {
             "{said:?}"
         );
         world.assert_billed(&response, "restarted");
-        assert_eq!(beginning(&world.spare.received()[0]), None, "{:?}", world.format);
+        assert_eq!(world.spare.received()[0].prefill(), None, "{:?}", world.format);
     });
 }
 
@@ -686,7 +666,7 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
     let response = request.send(&gateway.url());
     let whole = Answer::tokens(TOKENS).whole_text();
     assert_eq!(said(Format::Chat, &response), whole, "{}", response.text());
-    let given = beginning(&spare.received()[0]).expect("it is given the beginning");
+    let given = spare.received()[0].prefill().expect("it is given the beginning");
     assert!(given.starts_with("t0 t1 t2 ") && whole.starts_with(&given), "{given}");
 }
 
@@ -714,7 +694,7 @@ fn the_text_so_far_is_prompt_of_who_goes_on() {
         "{receipt}"
     );
     // Two bytes for every seven halves: the text that was told, as it is counted where it is output.
-    let told = beginning(&world.spare.received()[0]).expect("it is given the beginning");
+    let told = world.spare.received()[0].prefill().expect("it is given the beginning");
     let begun = (told.len() as u64 * 2).div_ceil(7);
     let input = |usage: &Value| usage["input"].as_u64().expect("tokens");
     assert_eq!(

@@ -10,6 +10,7 @@
 mod build;
 mod fallbacks;
 mod lookup;
+mod stamp;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use build::{
     CredentialRow, CredentialState, Deactivation, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow,
 };
 pub use fallbacks::FALLBACKS_MAX;
+pub use stamp::RouteStamp;
 
 use crate::account::{Account, AccountMode};
 use crate::declaration::{BreakerDecl, CooldownDecl, Defaults, HealthDecl, HedgeDecl, Percent, RefusalCause, Strategy};
@@ -338,6 +340,8 @@ pub struct Route {
     /// What its targets, those of fallbacks too, are known not to take. Where that is nothing, nobody looks what a request
     /// needs.
     pub bounds: RouteBounds,
+    /// Which route it is. Whoever changes one after it was used gives it another.
+    pub stamp: RouteStamp,
 }
 
 /// Another model to turn to.

@@ -195,6 +195,12 @@ impl Seeker for Call {
         self.settlement.trace = trace;
     }
 
+    fn walked(&mut self, walk: routing::decision::Walk) {
+        if let Some(trace) = &mut self.settlement.trace {
+            trace.walked(walk);
+        }
+    }
+
     fn refusal((_, answer, _): &Self::Got) -> Option<RefusalCause> {
         match answer {
             Answer::Refused { cause, .. } => *cause,

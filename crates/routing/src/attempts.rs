@@ -25,6 +25,7 @@
 mod accounts;
 mod broke;
 mod hedge;
+mod log;
 mod verdict;
 mod waiting;
 
@@ -98,12 +99,16 @@ pub struct Attempts {
     probed: bool,
     /// Whether a model refused it, so that only what was left for it then may be tried.
     refused: bool,
-    /// Places in `plan.order` that were not tried yet, in order.
+    /// Places in `plan.order` that were not tried yet, in order; all of them once `is_unrolled`.
     untried: SmallVec<[Choice; 4]>,
+    /// Whether more than the first of the plan was looked at. Most calls are answered by that one, and in what order the
+    /// others stand is found out for those that are not.
+    is_unrolled: bool,
     /// Candidates that may be tried after a rest.
     resting: SmallVec<[Resting; 2]>,
     troubles: SmallVec<[Trouble; 2]>,
     verdict: Verdict,
+    log: log::Log,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,16 +190,19 @@ impl Attempts {
             stamped: plan.order.first().copied(),
             probed: false,
             refused: false,
-            untried: plan.order.clone(),
+            untried: plan.order.first().copied().into_iter().collect(),
+            is_unrolled: plan.order.len() < 2,
             resting: resting.collect(),
             troubles: SmallVec::new(),
             verdict: Verdict::default(),
+            log: log::Log::default(),
             plan,
         }
     }
 
     /// What to do now. Asked again without news, it gives the same answer.
     pub fn next(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        self.log.asks(now);
         match self.phase {
             Phase::Trying(choice) => return Step::Try(choice),
             Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
@@ -223,6 +231,8 @@ impl Attempts {
         let Some((upstream, credential)) = find(route, choice) else {
             return;
         };
+        self.unroll();
+        self.note_failure(choice, failure, now);
         board.wasted(route, choice, failure.class, now.since(self.began), now);
         let canary = self.canary.take();
         let tried = Tried {
@@ -234,6 +244,28 @@ impl Attempts {
         board.failed(tried, failure, canary.as_ref(), now, rng);
         drop(canary);
         self.phase = self.after_failure(route, upstream, choice, failure, board, now, rng);
+    }
+
+    /// Lists all that may be tried.
+    fn unroll(&mut self) {
+        if !std::mem::replace(&mut self.is_unrolled, true) {
+            self.untried.extend(self.plan.order.iter().skip(1).copied());
+        }
+    }
+
+    /// The first of the plan, for a call that has just begun, if nothing is against it by now.
+    fn take_first(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
+        let choice = *self.untried.first().filter(|_| !self.is_unrolled)?;
+        if !self.is_open_to(route, choice, board, now) {
+            return None;
+        }
+        match leave(route, choice, board, now) {
+            Leave::Refused => None,
+            leave => {
+                self.untried.clear();
+                Some((choice, leave))
+            }
+        }
     }
 
     /// What is next after a failure.
@@ -297,6 +329,7 @@ impl Attempts {
             board.succeeded(tried, now);
             board.answered(route, choice, now.since(self.began), now);
         }
+        self.log.serves(now);
         self.canary = None;
     }
 
@@ -309,6 +342,8 @@ impl Attempts {
         if !route.fallback_on.contains(&cause) {
             return false;
         }
+        self.unroll();
+        self.note_refusal(cause);
         let may_take = |choice: &Choice| {
             let is_larger = |target: &Target| cause != RefusalCause::ContextLength || target.context > refusing.context;
             let target = route.targets.get(choice.target);
@@ -337,6 +372,10 @@ impl Attempts {
         if !self.may_ask_another(now) {
             return self.give_up(route, board, now);
         }
+        if let Some((choice, leave)) = self.take_first(route, board, now) {
+            return self.begin(route, choice, leave, board, now);
+        }
+        self.unroll();
         self.set_resting_aside(route, board, now);
         // What an operator closed off, or no call may use any more today, is not waited for.
         self.resting
@@ -530,6 +569,7 @@ impl Attempts {
     /// does not come back by resting, so this ends.
     fn without(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> Step {
         self.canary = None;
+        self.unroll();
         self.untried.retain(|other| *other != choice);
         self.resting.retain(|resting| resting.choice != choice);
         self.phase = Phase::Choosing;
@@ -558,11 +598,8 @@ impl Attempts {
     fn exclude_anew(&mut self, route: &Route, board: &Board, now: Timestamp) {
         let Plan { order, excluded, .. } = &mut self.plan;
         order.retain(|choice| {
-            let reason = exclusion(route, *choice, board, now).filter(|reason| !reason.is_guess());
-            excluded.extend(reason.map(|reason| Excluded {
-                choice: *choice,
-                reason,
-            }));
+            let reason = exclusion(route, choice, board, now).filter(|reason| !reason.is_guess());
+            excluded.extend(reason.map(|reason| Excluded { choice, reason }));
             reason.is_none()
         });
     }

@@ -11,7 +11,9 @@ mod again;
 mod credential;
 mod entries;
 mod hedges;
+mod lanes;
 mod named;
+mod slots;
 mod uses;
 
 use std::fmt;
@@ -30,8 +32,10 @@ use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
 pub(crate) use again::Again;
+pub(crate) use credential::Daily;
 pub use credential::REFUSALS_MAX;
 pub(crate) use entries::Entries;
+pub(crate) use lanes::{KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
 
 /// The shared state. Cheap to clone: clones are the same board.
 #[derive(Clone, Default)]
@@ -284,13 +288,20 @@ impl Board {
         all
     }
 
+    /// As it stood when something was recorded.
+    pub(crate) fn of(entries: Entries) -> Self {
+        Self {
+            entries: Arc::new(Mutex::new(entries)),
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock()
     }
 
     /// Marks a choice as the latest, after those that were chosen before it failed.
     pub(crate) fn stamp(&self, route: &Route, choice: Choice, now: Timestamp) {
-        self.entries.lock().stamp(route, choice, now);
+        self.entries.lock().stamp(route, choice, None, now);
     }
 
     /// A candidate's first content came after `took`.
@@ -495,6 +506,7 @@ impl Board {
         let (after, latest) = (cooldown.rest(now), cooldown.latest());
         let is_news = cooldown.named() > named;
         entries.look_until(latest);
+        entries.shake(now);
         if is_news {
             entries.told(credential.id);
         }
@@ -537,6 +549,7 @@ impl Board {
     pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
         let mut entries = self.entries.lock();
         entries.doubt(upstream.id, true);
+        entries.shake(now);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
             entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));

@@ -98,6 +98,17 @@ impl Breaker {
         }
     }
 
+    /// Failures and successes that are not forgotten yet.
+    pub(crate) fn lately(&self, settings: &BreakerDecl, now: Timestamp) -> (u32, u32) {
+        self.window(settings, now)
+    }
+
+    /// Takes them as if they had just been.
+    pub(crate) fn remember(&mut self, settings: &BreakerDecl, (failures, successes): (u32, u32), now: Timestamp) {
+        let slice = self.slice(settings, now);
+        (slice.failures, slice.successes) = (failures, successes);
+    }
+
     /// Whether nothing is wrong and nothing was decided: the state that needs no further look.
     pub(crate) const fn is_closed(&self) -> bool {
         self.opened.is_none() && self.forced.is_none()

@@ -7,6 +7,22 @@
 
 use rand::RngCore;
 
+/// From one state of the generator to the next: 2^64 divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The lot with this number: what [`Dice`] that begin at `lots` draw then. So each candidate has its own, in whatever order
+/// they are looked at, and whichever of them are.
+pub(crate) const fn lot(lots: u64, number: u64) -> u64 {
+    mixed(lots.wrapping_add(number.wrapping_add(1).wrapping_mul(STEP)))
+}
+
+/// Bits that look like any, of each state of the generator others.
+const fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
 /// A generator that one number determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dice(u64);
@@ -24,11 +40,8 @@ impl RngCore for Dice {
     }
 
     fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        self.0 = self.0.wrapping_add(STEP);
+        mixed(self.0)
     }
 
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
@@ -56,5 +69,6 @@ mod tests {
                 9_817_491_932_198_370_423
             ]
         );
+        assert_eq!([0, 1, 2].map(|number| lot(1_234_567, number)), drawn);
     }
 }

@@ -91,6 +91,16 @@ impl Cooldown {
         cooldown
     }
 
+    /// How often in a row we had to guess.
+    pub(crate) const fn strikes(&self) -> u32 {
+        self.strikes
+    }
+
+    /// That is known of it beside its rest.
+    pub(crate) const fn remember(&mut self, strikes: u32) {
+        self.strikes = strikes;
+    }
+
     /// The rest at this moment; of several the one that allows least.
     pub(crate) fn rest(&self, now: Timestamp) -> Option<Rest> {
         if self.out_of_credit > now {

@@ -13,22 +13,24 @@ mod compare;
 mod record;
 mod replay;
 mod trace;
+mod walk;
 mod words;
 mod world;
 
-use domain::declaration::{HedgeDecl, Percent, Strategy};
+use domain::declaration::{BreakerDecl, CooldownDecl, HedgeDecl, Percent, Strategy};
 use domain::{Capability, Dialect, Forced, Money, Operation};
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Difference, Fate};
 pub use replay::{Unreplayable, read};
 pub use trace::{Recording, Trace, decide, dry_run};
-pub(crate) use trace::{Seen, Used};
+pub(crate) use trace::{Seen, Sights, Trouble, Used};
+pub use walk::{Again, Named, Next, Recorded, Rules, Tried, Walk};
 pub use words::{Bits, Moment};
 
 /// The version of records that this program writes, and the only one that it replays: what a choice depends on changes with
 /// the code that makes it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Candidates that are recorded of one call at most. A record of more would be larger than most answers.
 pub const CANDIDATES_MAX: usize = 128;
@@ -68,6 +70,9 @@ pub struct Decision {
     /// Whether any credential at all rested, of this model's or not: only then is each one's rest looked at.
     #[serde(default, skip_serializing_if = "is_false")]
     pub credentials_rest: bool,
+    /// What it did after its first failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub walk: Option<Walk>,
     /// Where there were more than [`CANDIDATES_MAX`] candidates: how many. None of them is recorded then.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unrecorded: usize,
@@ -235,6 +240,15 @@ pub struct State {
     /// Whether the credential was found out of service, beside what is declared.
     #[serde(skip_serializing_if = "is_false")]
     pub found_deactivated: bool,
+    /// Whether the latest call at the upstream failed there.
+    #[serde(skip_serializing_if = "is_false")]
+    pub doubted: bool,
+    /// Failures and successes at the upstream that its breaker counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub lately: (u32, u32),
+    /// Rests of the credential that were guessed one after another.
+    #[serde(skip_serializing_if = "is_default")]
+    pub strikes: u32,
 }
 
 /// How something was used.
@@ -332,9 +346,15 @@ pub struct Terms {
     /// Whether the breaker is off.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_breaker: bool,
+    /// Its settings, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerDecl>,
     /// Whether cooldowns are off.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_cooldown: bool,
+    /// Their settings, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<CooldownDecl>,
     /// Whether the credential is for other keys.
     #[serde(default, skip_serializing_if = "is_false")]
     pub other_profile: bool,

@@ -6,7 +6,11 @@
 //! that we opened, a rest that nobody named), the one that should recover first is tried all the same: a guess must
 //! never turn a call away.
 //!
-//! This runs once per call, so it is kept cheap: one lock, a number per candidate, one sort of plain integers.
+//! This runs once per call, so it is kept cheap: one lock, one small row and a number per candidate (`Entries::lanes`),
+//! and only the first of them is found ([`Order`]).
+
+mod exclusion;
+mod order;
 
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Pool, Route, Target};
@@ -15,8 +19,13 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::asked::Asked;
-use crate::board::{Board, Entries};
-use crate::strategy::{Crowd, Load, affinity, cost, draw, looks_at_use, rank};
+use crate::board::{Board, Entries, KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
+use crate::chance::lot;
+use crate::strategy::{BEHIND, Crowd, Load, affinity, cost, rank};
+use order::{Key, Ranking, group_of_key};
+
+pub use exclusion::Exclusion;
+pub use order::Order;
 
 /// One candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,9 +35,6 @@ pub struct Choice {
     /// Place in the upstream's credentials.
     pub credential: usize,
 }
-
-/// Candidates in the order in which they are tried.
-pub type Order = SmallVec<[Choice; 4]>;
 
 /// What [`plan()`] decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub struct Plan {
     pub last_resort: bool,
     /// What not to try, and why.
     pub excluded: Vec<Excluded>,
+    /// What the lots are made of, those of later steps too.
+    pub(crate) lots: u64,
 }
 
 /// Where something lives that a request names.
@@ -73,185 +81,15 @@ pub struct Excluded {
     pub reason: Exclusion,
 }
 
-/// Why a candidate was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exclusion {
-    /// Its upstream offers this operation neither in this format nor in one that can be translated into it.
-    Dialect,
-    /// Its model is known not to be able to do what the request needs.
-    Capability(Lack),
-    /// Its credential is for keys of another profile, or of one.
-    Profile,
-    /// Its upstream has no credential, and its provider wants one.
-    NoCredential,
-    /// Its credential is out of service until an operator puts it back.
-    Deactivated,
-    /// Its credential was used as often as it may be today.
-    DailyLimit {
-        /// When the next day begins.
-        until: Timestamp,
-    },
-    /// As much of its account's allowance is used as an operator wants to be used.
-    Paused {
-        /// When the allowance is whole again.
-        until: Timestamp,
-    },
-    /// It is an account whose plan does not have the model.
-    Plan,
-    /// It is an account that somebody has to log in again.
-    NeedsLogin,
-    /// An operator keeps its breaker open.
-    ForcedOpen,
-    /// Its upstream failed too often.
-    BreakerOpen {
-        /// When it may be probed.
-        until: Timestamp,
-    },
-    /// Its upstream failed too often, and another call is finding out whether it still does.
-    Probing,
-    /// Its upstream named a time at which it will be well again.
-    UpstreamCooldown {
-        /// That time. A guess all the same: unlike a limit, it may be over before.
-        until: Timestamp,
-    },
-    /// Its credential rests.
-    Cooldown {
-        /// Until then.
-        until: Timestamp,
-        /// Whether the provider said so; otherwise we guess.
-        named_by_provider: bool,
-    },
-    /// Its credential's account has no money.
-    OutOfCredit {
-        /// When to look again.
-        until: Timestamp,
-    },
-    /// The request names something that lives elsewhere.
-    Pinned,
-}
-
-impl Exclusion {
-    /// The name in logs and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dialect => "dialect",
-            Self::Capability(_) => "capability",
-            Self::Profile => "profile",
-            Self::NoCredential => "no_credential",
-            Self::Deactivated => "deactivated",
-            Self::DailyLimit { .. } => "daily_limit",
-            Self::Paused { .. } => "paused",
-            Self::UpstreamCooldown { .. } => "upstream_cooldown",
-            Self::Plan => "plan",
-            Self::NeedsLogin => "needs_login",
-            Self::ForcedOpen => "forced_open",
-            Self::BreakerOpen { .. } => "breaker_open",
-            Self::Probing => "probing",
-            Self::Cooldown { .. } => "cooldown",
-            Self::OutOfCredit { .. } => "out_of_credit",
-            Self::Pinned => "pinned",
-        }
-    }
-
-    /// When it is expected to end, where that is known.
-    pub const fn until(self) -> Option<Timestamp> {
-        match self {
-            Self::BreakerOpen { until }
-            | Self::UpstreamCooldown { until }
-            | Self::Cooldown { until, .. }
-            | Self::OutOfCredit { until }
-            | Self::DailyLimit { until }
-            | Self::Paused { until } => Some(until),
-            Self::Dialect
-            | Self::Capability(_)
-            | Self::Profile
-            | Self::NoCredential
-            | Self::Deactivated
-            | Self::Plan
-            | Self::NeedsLogin
-            | Self::ForcedOpen
-            | Self::Probing
-            | Self::Pinned => None,
-        }
-    }
-
-    /// Whether it may be over in a while, whatever is declared.
-    pub(crate) const fn is_of_the_moment(self) -> bool {
-        match self {
-            Self::BreakerOpen { .. }
-            | Self::Probing
-            | Self::UpstreamCooldown { .. }
-            | Self::Cooldown { .. }
-            | Self::OutOfCredit { .. }
-            | Self::DailyLimit { .. }
-            | Self::Paused { .. } => true,
-            Self::Dialect
-            | Self::Capability(_)
-            | Self::Profile
-            | Self::NoCredential
-            | Self::Deactivated
-            | Self::Plan
-            | Self::NeedsLogin
-            | Self::ForcedOpen
-            | Self::Pinned => false,
-        }
-    }
-
-    /// Whether it is our own guess, which is broken rather than turning a call away.
-    pub(crate) const fn is_guess(self) -> bool {
-        self.guess(Timestamp(0)).is_some()
-    }
-
-    /// Whether it is over by itself soon enough that a call may wait for it.
-    pub(crate) const fn passes(self) -> bool {
-        self.is_guess() || matches!(self, Self::Cooldown { .. })
-    }
-
-    /// For one that is our own guess: when we expect it to end. `None` for one that must be kept.
-    const fn guess(self, now: Timestamp) -> Option<Timestamp> {
-        match self {
-            Self::Probing => Some(now),
-            Self::BreakerOpen { until }
-            | Self::UpstreamCooldown { until }
-            | Self::Cooldown {
-                until,
-                named_by_provider: false,
-            } => Some(until),
-            Self::Dialect
-            | Self::Capability(_)
-            | Self::Profile
-            | Self::NoCredential
-            | Self::Deactivated
-            | Self::DailyLimit { .. }
-            | Self::Paused { .. }
-            | Self::Plan
-            | Self::NeedsLogin
-            | Self::ForcedOpen
-            | Self::Cooldown { .. }
-            | Self::OutOfCredit { .. }
-            | Self::Pinned => None,
-        }
-    }
-}
-
-/// Who is told by what candidates are ordered; nobody, for most.
-pub(crate) trait Witness {
-    /// A target's rank among its peers.
-    fn target(&mut self, _place: usize, _rank: u64) {}
-    /// A credential's rank at its upstream.
-    fn credential(&mut self, _choice: Choice, _rank: u64) {}
-}
-
-impl Witness for () {}
-
 /// Decides what a call on this route may try, and marks the first choice as used: [`decide()`](crate::decide) with any
 /// chance, and without a record.
 pub fn plan<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: Timestamp, rng: &mut impl Rng) -> Plan {
     let asked = asked.into();
     let mut entries = board.lock();
-    let plan = Plan::made(route, &asked, None, &entries, now, rng, &mut ());
+    let linked = entries.link(route, asked.surface);
+    let plan = Plan::made(route, &asked, None, (&entries, linked), now, rng);
     if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first, now);
+        entries.stamp(route, *first, linked, now);
     }
     drop(entries);
     plan
@@ -270,214 +108,108 @@ pub(crate) fn barred(credential: &Credential, target: &Target, profile: Option<&
     }
 }
 
+/// All that candidates are judged by.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    route: &'a Route,
+    asked: &'a Asked<'a>,
+    entries: &'a Entries,
+    now: Timestamp,
+    lots: u64,
+    /// Whether nothing is against any upstream.
+    upstreams_are_well: bool,
+    /// Whether any credential may rest.
+    some_rest: bool,
+}
+
 impl Plan {
     /// The decision itself. The same chance and the same entries lead to the same plan.
     pub(crate) fn made(
         route: &Route,
         asked: &Asked<'_>,
         pinned: Option<Pinned>,
-        entries: &Entries,
+        (entries, linked): (&Entries, Option<Linked>),
         now: Timestamp,
         rng: &mut impl Rng,
-        witness: &mut impl Witness,
     ) -> Self {
-        let mut plan = Self::of(route, asked, entries, now, rng, witness);
+        let view = View {
+            route,
+            asked,
+            entries,
+            now,
+            lots: rng.next_u64(),
+            upstreams_are_well: entries.upstreams_are_well(now),
+            some_rest: entries.some_rest(now),
+        };
+        let mut plan = Self::of(&view, entries.lanes(linked));
         if let Some(pinned) = pinned {
             plan.keep_only(route, pinned, now);
         }
         plan
     }
 
-    fn of(
-        route: &Route,
-        asked: &Asked<'_>,
-        entries: &Entries,
-        now: Timestamp,
-        rng: &mut impl Rng,
-        witness: &mut impl Witness,
-    ) -> Self {
-        let mut plan = Self::weighed(route, asked, entries, now, rng, witness);
+    fn of(view: &View<'_>, lanes: Option<Lanes<'_>>) -> Self {
+        let mut plan = Self::weighed(view, lanes);
         // How long a prompt is we only guess, and that must not turn a call away, nor take its failover, nor its model.
-        let is_own = |choice: &Choice| route.targets[choice.target].tier == 0;
+        let is_own = |choice: &Choice| view.route.targets[choice.target].tier == 0;
         let guessed = Exclusion::Capability(Lack::Context { certain: false });
         let by_guess = |excluded: &Excluded| excluded.reason == guessed && is_own(&excluded.choice);
-        if !plan.order.iter().any(is_own) && plan.excluded.iter().any(by_guess) {
-            let certain = Asked {
-                needs: asked.needs.certain(),
-                ..*asked
+        // Targets of the model itself go before all others.
+        if !plan.order.first().is_some_and(is_own) && plan.excluded.iter().any(by_guess) {
+            let certain = &Asked {
+                needs: view.asked.needs.certain(),
+                ..*view.asked
             };
-            plan = Self::weighed(route, &certain, entries, now, rng, witness);
+            plan = Self::weighed(
+                &View {
+                    asked: certain,
+                    ..*view
+                },
+                lanes,
+            );
         }
         if plan.order.is_empty() {
-            plan.take_last_resort(route, now);
+            plan.take_last_resort(view.route, view.now);
         }
         plan
     }
 
-    /// Every candidate in order, or with what is against it.
-    fn weighed(
-        route: &Route,
-        asked: &Asked<'_>,
-        entries: &Entries,
-        now: Timestamp,
-        rng: &mut impl Rng,
-        witness: &mut impl Witness,
-    ) -> Self {
-        let mut plan = Self {
-            surface: asked.surface,
-            order: Order::new(),
+    /// Every candidate that may be tried, or with what is against it.
+    fn weighed(view: &View<'_>, lanes: Option<Lanes<'_>>) -> Self {
+        let mut excluded = Vec::new();
+        let order = match lanes {
+            Some(lanes) => ranked(view, lanes, &mut excluded),
+            None => view.only(&mut excluded),
+        };
+        Self {
+            surface: view.asked.surface,
+            order,
             last_resort: false,
-            excluded: Vec::new(),
-        };
-        if let [_] = route.targets.as_slice() {
-            plan.add_target(route, 0, asked, entries, now, rng, witness);
-        } else {
-            plan.order.reserve(route.targets.len());
-            let mut ranks = Ranks::new();
-            let looks = look_at_targets(route, asked, entries, now);
-            rank_targets(route, asked, &looks, entries, now, rng, &mut ranks, witness);
-            for rank in &ranks {
-                let place = unpacked(*rank);
-                if looks.get(place).is_some_and(|look| look.is_simple) {
-                    plan.order.push(Choice {
-                        target: place,
-                        credential: 0,
-                    });
-                } else {
-                    plan.add_target(route, place, asked, entries, now, rng, witness);
-                }
-            }
+            excluded,
+            lots: view.lots,
         }
-        plan
-    }
-
-    /// Adds the candidates of one target, in order or with their reasons.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of the decision, with all that it is made from"
-    )]
-    fn add_target(
-        &mut self,
-        route: &Route,
-        place: usize,
-        asked: &Asked<'_>,
-        entries: &Entries,
-        now: Timestamp,
-        rng: &mut impl Rng,
-        witness: &mut impl Witness,
-    ) {
-        let profile = asked.profile;
-        let target = &route.targets[place];
-        let reason = if !offers(target, self.surface) {
-            Some(Exclusion::Dialect)
-        } else if let Some(lack) = asked.needs.lack(target.capabilities, target.context) {
-            Some(Exclusion::Capability(lack))
-        } else {
-            entries.upstream_exclusion(&target.upstream, now)
-        };
-        let credentials = &target.upstream.credentials;
-        match (reason, credentials.as_slice()) {
-            (Some(reason), _) => {
-                let is_final = matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
-                let excluded = credentials.iter().enumerate().map(|(credential, known)| Excluded {
-                    choice: Choice {
-                        target: place,
-                        credential,
-                    },
-                    reason: of_account(known, target)
-                        .filter(|_| !is_final && known.pool.serves(profile))
-                        .unwrap_or_else(|| entries.stricter(reason, target, known, profile, now)),
-                });
-                self.excluded.extend(excluded);
-            }
-            // A lone credential needs no rank, and where nothing rests not even a look.
-            (None, [only]) if !entries.some_rest(now) && barred(only, target, profile).is_none() => {
-                self.order.push(Choice {
-                    target: place,
-                    credential: 0,
-                });
-            }
-            (None, _) => self.add_pool(target, place, asked, entries, now, rng, witness),
-        }
-    }
-
-    /// Adds the candidates of a target whose upstream has several credentials.
-    #[expect(clippy::too_many_arguments, reason = "as above")]
-    fn add_pool(
-        &mut self,
-        target: &Target,
-        place: usize,
-        asked: &Asked<'_>,
-        entries: &Entries,
-        now: Timestamp,
-        rng: &mut impl Rng,
-        witness: &mut impl Witness,
-    ) {
-        let profile = asked.profile;
-        let upstream = &target.upstream;
-        let turn = entries.turn(upstream);
-        let (some_rest, by_use) = (entries.some_rest(now), looks_at_use(upstream.strategy));
-        let crowd = crowd_of_credentials(target, asked.profile, entries, now);
-        let mut ranks = Ranks::new();
-        for (credential, known) in upstream.credentials.iter().enumerate() {
-            let entry = if some_rest || by_use {
-                entries.credential(known.id)
-            } else {
-                None
-            };
-            let reason =
-                barred(known, target, profile).or_else(|| entry.filter(|_| some_rest)?.exclusion(target, known, now));
-            if let Some(reason) = reason {
-                self.excluded.push(Excluded {
-                    choice: Choice {
-                        target: place,
-                        credential,
-                    },
-                    reason,
-                });
-                continue;
-            }
-            let mut load = entry.map_or_else(Load::default, |entry| entry.load(upstream.strategy, now));
-            load.weight = known.weight;
-            if upstream.strategy == Strategy::Sticky {
-                load.affinity = asked.affinity.map(|call| affinity(call, known.id.0.cast_unsigned()));
-                load.crowded = crowd.is_crowded(load.open);
-            }
-            let before_others = -i32::from(turn == Some(known.id));
-            let rank = rank(upstream.strategy, &load, rng);
-            let choice = Choice {
-                target: place,
-                credential,
-            };
-            witness.credential(choice, rank);
-            ranks.push(packed(0, before_others, rank, credential));
-        }
-        ranks.sort_unstable();
-        if upstream.strategy == Strategy::LowestLatency {
-            draw(&mut ranks, rng);
-        }
-        self.order.extend(ranks.iter().map(|rank| Choice {
-            target: place,
-            credential: unpacked(*rank),
-        }));
     }
 
     /// Sets aside whatever is not the place. A last resort that was chosen before is chosen anew.
     fn keep_only(&mut self, route: &Route, pinned: Pinned, now: Timestamp) {
-        let order = std::mem::take(&mut self.order);
         let resort = std::mem::take(&mut self.last_resort);
-        let (here, elsewhere): (Order, Order) = order.into_iter().partition(|choice| pinned.is_at(route, *choice));
         for excluded in &mut self.excluded {
             if !pinned.is_at(route, excluded.choice) {
                 excluded.reason = Exclusion::Pinned;
             }
         }
-        self.excluded.extend(elsewhere.into_iter().map(|choice| Excluded {
-            choice,
-            reason: Exclusion::Pinned,
-        }));
-        self.last_resort = resort && !here.is_empty();
-        self.order = here;
+        let Self { order, excluded, .. } = self;
+        order.retain(|choice| {
+            let is_here = pinned.is_at(route, choice);
+            if !is_here {
+                excluded.push(Excluded {
+                    choice,
+                    reason: Exclusion::Pinned,
+                });
+            }
+            is_here
+        });
+        self.last_resort = resort && !self.order.is_empty();
         if self.order.is_empty() {
             self.take_last_resort(route, now);
         }
@@ -491,7 +223,8 @@ impl Plan {
             guess.map(|until| (target.tier, until, target.priority, index))
         });
         if let Some((.., index)) = guesses.min() {
-            self.order.push(self.excluded.remove(index).choice);
+            let choice = self.excluded.remove(index).choice;
+            self.order.put(choice);
             self.last_resort = true;
         }
     }
@@ -506,143 +239,235 @@ fn of_account(credential: &Credential, target: &Target) -> Option<Exclusion> {
     account.state.needs_login.as_ref().map(|_| Exclusion::NeedsLogin)
 }
 
-/// Ranks of up to this many candidates need no allocation. Large, so it is passed by reference and never moved.
-type Ranks = SmallVec<[u128; 128]>;
-
-/// What is seen of a target at first, in one pass over them in the order in which they lie in memory.
-#[derive(Clone, Copy, Default)]
-struct Look {
-    /// Calls open at its upstream, where the strategy asks.
-    open: u32,
-    /// Whether a call may go there.
-    is_open: bool,
-    /// Whether it is one candidate against which there is nothing, so that it need not be looked at again.
-    is_simple: bool,
-}
-
-type Looks = SmallVec<[Look; 128]>;
-
-fn look_at_targets(route: &Route, asked: &Asked<'_>, entries: &Entries, now: Timestamp) -> Looks {
-    let calm = !entries.some_rest(now);
-    let look = |target: &Target| {
-        let upstream = &target.upstream;
-        let is_open = offers(target, asked.surface)
-            && asked.needs.lack(target.capabilities, target.context).is_none()
-            && entries.upstream_exclusion(upstream, now).is_none();
-        let open = match route.strategy_of(target) {
-            Strategy::LeastConnections | Strategy::LowestLatency | Strategy::Sticky => entries.open_at(upstream.id),
-            _ => 0,
-        };
-        let lone = match upstream.credentials.as_slice() {
-            [only] => barred(only, target, asked.profile).is_none(),
-            _ => false,
-        };
-        Look {
-            open,
-            is_open,
-            is_simple: is_open && calm && lone,
+/// Ranks the candidates against which there is nothing, in one pass over the lanes.
+fn ranked(view: &View<'_>, lanes: Lanes<'_>, excluded: &mut Vec<Excluded>) -> Order {
+    let targets = lanes.targets();
+    let mut ranking = Ranking::new(view.lots);
+    let are_several = targets.len() > 1;
+    if are_several {
+        ranking.targets.reserve(targets.len());
+    }
+    let (mut count, mut crowd) = (0, Crowd::default());
+    for (place, lane) in targets.iter().enumerate() {
+        if let Some(reason) = view.against(lanes, place, lane) {
+            view.exclude(place, reason, excluded);
+            continue;
         }
-    };
-    route.targets.iter().map(look).collect()
-}
-
-/// The targets' ranks, in order.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of the decision, with all that it is made from"
-)]
-fn rank_targets(
-    route: &Route,
-    asked: &Asked<'_>,
-    looks: &Looks,
-    entries: &Entries,
-    now: Timestamp,
-    rng: &mut impl Rng,
-    ranks: &mut Ranks,
-    witness: &mut impl Witness,
-) {
-    let rotation = entries.rotation(route);
-    let crowd = crowd_of_targets(route, looks);
-    let mut draws = false;
-    for (place, (target, look)) in route.targets.iter().zip(looks).enumerate() {
-        let strategy = route.strategy_of(target);
-        let mut load = rotation
-            .get(place)
-            .map_or_else(Load::default, |known| known.load(strategy, now));
-        load.weight = target.weight;
-        load.open = look.open;
-        match strategy {
-            Strategy::Cheapest => load.cost = target.price.as_ref().map(|price| cost(price, asked)),
-            Strategy::Sticky => {
-                load.affinity = asked.affinity.map(|call| affinity(call, target.identity));
-                load.crowded = crowd.is_crowded(look.open);
+        let open = if are_several && lane.keys == 1 {
+            view.lone(lanes, place, lane, excluded)
+        } else {
+            view.pool(place, lanes.keys(lane), &mut ranking, excluded)
+        };
+        count += open;
+        if open == 0 || !are_several {
+            continue;
+        }
+        let load = view.load(place, lane);
+        if lane.strategy == Strategy::Sticky {
+            crowd.add(load.open);
+        }
+        let rank = rank(lane.strategy, &load, || lot(view.lots, place as u64));
+        let draws = lane.strategy == Strategy::LowestLatency;
+        ranking.targets.push(Key::new(lane.peers, rank, place, draws));
+    }
+    if crowd.is_dense() {
+        let open = |lane: &Lane| view.entries.open_in(lane.upstream);
+        let is_crowded = |lane: &Lane| lane.strategy == Strategy::Sticky && crowd.is_crowded(open(lane));
+        for key in &mut ranking.targets {
+            if targets.get(key.place()).is_some_and(is_crowded) {
+                *key = key.or_rank(BEHIND);
             }
-            _ => {}
         }
-        draws |= strategy == Strategy::LowestLatency;
-        let rank = rank(strategy, &load, rng);
-        witness.target(place, rank);
-        ranks.push(packed(target.tier, target.priority, rank, place));
     }
-    ranks.sort_unstable();
-    if draws {
-        let of_one_strategy = |rank: &u128| route.strategy_of(&route.targets[unpacked(*rank)]);
-        ranks
-            .chunk_by_mut(|one, other| peers(*one) == peers(*other))
-            .filter(|chunk| chunk.first().map(of_one_strategy) == Some(Strategy::LowestLatency))
-            .for_each(|chunk| draw(chunk, rng));
-    }
+    Order::new(ranking, count)
 }
 
-/// The open calls at the targets that a call may go to; only `sticky` asks.
-fn crowd_of_targets(route: &Route, looks: &Looks) -> Crowd {
-    let mut crowd = Crowd::default();
-    let both = route.targets.iter().zip(looks);
-    both.filter(|(target, look)| look.is_open && route.strategy_of(target) == Strategy::Sticky)
-        .for_each(|(_, look)| crowd.add(look.open));
-    crowd
-}
-
-/// The same among the credentials of a target.
-fn crowd_of_credentials(target: &Target, profile: Option<&str>, entries: &Entries, now: Timestamp) -> Crowd {
-    let mut crowd = Crowd::default();
-    if target.upstream.strategy == Strategy::Sticky {
-        let usable = |known: &&std::sync::Arc<Credential>| {
-            barred(known, target, profile).is_none() && entries.credential_exclusion(target, known, now).is_none()
+impl View<'_> {
+    /// The candidates of a model whose only target has few, which are found as fast as lanes of them would be.
+    fn only(&self, excluded: &mut Vec<Excluded>) -> Order {
+        let Some(target) = self.route.targets.first() else {
+            return Order::default();
         };
-        for known in target.upstream.credentials.iter().filter(usable) {
-            crowd.add(entries.credential(known.id).map_or(0, |entry| entry.open));
+        let of_target = self.declared(target).or_else(|| {
+            let is_well = self.upstreams_are_well;
+            (!is_well).then(|| self.entries.upstream_exclusion(&target.upstream, self.now))?
+        });
+        if let Some(reason) = of_target {
+            self.exclude(0, reason, excluded);
+            return Order::default();
+        }
+        let credentials = &target.upstream.credentials;
+        if let [only] = credentials.as_slice() {
+            return Order::one(self.alone(target, only, excluded));
+        }
+        let keys: SmallVec<[KeyLane; UNLINKED_MAX]> =
+            credentials.iter().map(|known| self.entries.key_lane(known)).collect();
+        let mut ranking = Ranking::new(self.lots);
+        let count = self.pool(0, &keys, &mut ranking, excluded);
+        Order::new(ranking, count)
+    }
+
+    /// The candidate of a model that has only one, unless something is against it.
+    fn alone(&self, target: &Target, credential: &Credential, excluded: &mut Vec<Excluded>) -> Option<Choice> {
+        let choice = Choice {
+            target: 0,
+            credential: 0,
+        };
+        let own = barred(credential, target, self.asked.profile);
+        let own = own.or_else(|| self.entries.credential_exclusion(target, credential, self.now));
+        let Some(reason) = own else {
+            return Some(choice);
+        };
+        excluded.push(Excluded { choice, reason });
+        None
+    }
+
+    /// What is against a target, whatever the credential.
+    fn against(&self, lanes: Lanes<'_>, place: usize, lane: &Lane) -> Option<Exclusion> {
+        if !lanes.fits(lane, &self.asked.needs) {
+            let declared = self.declared(self.route.targets.get(place)?);
+            if declared.is_some() {
+                return declared;
+            }
+        }
+        if self.upstreams_are_well {
+            return None;
+        }
+        let upstream = &self.route.targets.get(place)?.upstream;
+        self.entries.upstream_exclusion_in(lane.upstream, upstream, self.now)
+    }
+
+    /// What is declared against a target.
+    fn declared(&self, target: &Target) -> Option<Exclusion> {
+        if !offers(target, self.asked.surface) {
+            return Some(Exclusion::Dialect);
+        }
+        let lack = self.asked.needs.lack(target.capabilities, target.context);
+        lack.map(Exclusion::Capability)
+    }
+
+    /// Sets a whole target aside, each of its credentials for its own reason where that says more.
+    fn exclude(&self, place: usize, reason: Exclusion, excluded: &mut Vec<Excluded>) {
+        let Some(target) = self.route.targets.get(place) else {
+            return;
+        };
+        let profile = self.asked.profile;
+        let is_final = matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
+        let credentials = target.upstream.credentials.iter().enumerate();
+        excluded.extend(credentials.map(|(credential, known)| {
+            Excluded {
+                choice: Choice {
+                    target: place,
+                    credential,
+                },
+                reason: of_account(known, target)
+                    .filter(|_| !is_final && known.pool.serves(profile))
+                    .unwrap_or_else(|| self.entries.stricter(reason, target, known, profile, self.now)),
+            }
+        }));
+    }
+
+    /// Why a credential is not to be used; `None` where nothing is against it.
+    fn against_key(&self, choice: Choice, key: KeyLane) -> Option<Exclusion> {
+        if key.surely_serves(self.asked.profile) && !self.some_rest {
+            return None;
+        }
+        let target = self.route.targets.get(choice.target)?;
+        let credential = target.upstream.credentials.get(choice.credential)?;
+        barred(credential, target, self.asked.profile).or_else(|| {
+            let entry = self.entries.credential_in(key.slot).filter(|_| self.some_rest)?;
+            entry.exclusion(target, credential, self.now)
+        })
+    }
+
+    /// How many candidates a target with one credential has, of which nothing else need be known.
+    fn lone(&self, lanes: Lanes<'_>, place: usize, lane: &Lane, excluded: &mut Vec<Excluded>) -> usize {
+        let choice = Choice {
+            target: place,
+            credential: 0,
+        };
+        let key = lanes.keys(lane).first();
+        match key.and_then(|key| self.against_key(choice, *key)) {
+            Some(reason) => {
+                excluded.push(Excluded { choice, reason });
+                0
+            }
+            None => 1,
         }
     }
-    crowd
+
+    /// Ranks the credentials of a target; how many there are.
+    fn pool(&self, place: usize, keys: &[KeyLane], ranking: &mut Ranking, excluded: &mut Vec<Excluded>) -> usize {
+        let Some(target) = self.route.targets.get(place) else {
+            return 0;
+        };
+        let upstream = &target.upstream;
+        let (strategy, turn) = (upstream.strategy, self.entries.turn(upstream));
+        let start = ranking.keys.len();
+        ranking.keys.reserve(keys.len());
+        let mut crowd = Crowd::default();
+        for (credential, key) in keys.iter().enumerate() {
+            let choice = Choice {
+                target: place,
+                credential,
+            };
+            if let Some(reason) = self.against_key(choice, *key) {
+                excluded.push(Excluded { choice, reason });
+                continue;
+            }
+            let entry = self.entries.credential_in(key.slot);
+            let mut load = entry.map_or_else(Load::default, |entry| entry.load(strategy, self.now));
+            load.weight = key.weight;
+            if strategy == Strategy::Sticky {
+                load.affinity = self.asked.affinity.map(|call| affinity(call, key.identity));
+                crowd.add(load.open);
+            }
+            let has_turn = turn.is_some_and(|turn| turn.0.cast_unsigned() == key.identity);
+            let number = ((place as u64 + 1) << u32::BITS) | credential as u64;
+            let rank = rank(strategy, &load, || lot(self.lots, number));
+            let draws = strategy == Strategy::LowestLatency;
+            let group = group_of_key(place, has_turn);
+            ranking.keys.push(Key::new(group, rank, credential, draws));
+        }
+        if crowd.is_dense() {
+            let open = |key: &KeyLane| self.entries.credential_in(key.slot).map_or(0, |entry| entry.open);
+            for key in ranking.keys.iter_mut().skip(start) {
+                if keys.get(key.place()).is_some_and(|key| crowd.is_crowded(open(key))) {
+                    *key = key.or_rank(BEHIND);
+                }
+            }
+        }
+        ranking.keys.len() - start
+    }
+
+    /// What its strategy looks at of a target.
+    fn load(&self, place: usize, lane: &Lane) -> Load {
+        let mut load = lane.entry.load(lane.strategy, self.now);
+        load.weight = lane.weight;
+        match lane.strategy {
+            Strategy::LeastConnections | Strategy::LowestLatency => load.open = self.entries.open_in(lane.upstream),
+            Strategy::Cheapest => {
+                let target = self.route.targets.get(place);
+                let price = target.and_then(|target| target.price.as_ref());
+                load.cost = price.map(|price| cost(price, self.asked));
+            }
+            Strategy::Sticky => {
+                load.open = self.entries.open_in(lane.upstream);
+                load.affinity = self.asked.affinity.map(|call| affinity(call, lane.identity));
+            }
+            Strategy::RoundRobin | Strategy::Random | Strategy::Weighted | Strategy::LeastUsed => {}
+        }
+        load
+    }
 }
 
-/// Bits of a packed rank that hold the place.
-const PLACE_BITS: u32 = 24;
-/// Bits below the priority.
-const BELOW_PRIORITY: u32 = PLACE_BITS + u64::BITS;
-
-/// Tier, priority, rank and place in one integer that sorts as they do, in this order.
-const fn packed(tier: u8, priority: i32, rank: u64, place: usize) -> u128 {
-    let priority = (priority as u32) ^ (1 << 31);
-    let place = place as u128 & ((1 << PLACE_BITS) - 1);
-    ((tier as u128) << (BELOW_PRIORITY + u32::BITS))
-        | ((priority as u128) << BELOW_PRIORITY)
-        | ((rank as u128) << PLACE_BITS)
-        | place
-}
-
-/// What candidates have in common that only their ranks tell apart.
-const fn peers(rank: u128) -> u64 {
-    (rank >> BELOW_PRIORITY) as u64
-}
-
-const fn unpacked(rank: u128) -> usize {
-    rank as usize & ((1 << PLACE_BITS) - 1)
+/// A tier and a priority as one number, smaller first.
+pub(crate) const fn peers_of(tier: u8, priority: i32) -> u64 {
+    ((tier as u64) << u32::BITS) | ((priority as u32) ^ (1 << 31)) as u64
 }
 
 /// Whether an upstream understands what is asked. Paths beyond the metered operations go to those that allow any.
-fn offers(target: &Target, surface: Surface) -> bool {
+pub(crate) fn offers(target: &Target, surface: Surface) -> bool {
     match surface.operation {
         Operation::Passthrough => !target.upstream.provider.passthrough.is_empty(),
         _ => target.upstream.serving(surface).is_some(),

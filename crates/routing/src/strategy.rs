@@ -14,12 +14,11 @@ mod sticky;
 mod weighted;
 
 use domain::declaration::Strategy;
-use rand::Rng;
 
 pub(crate) use cheapest::cost;
 pub(crate) use least_used::Uses;
 pub(crate) use lowest_latency::{Latency, draw};
-pub(crate) use sticky::{Crowd, affinity};
+pub(crate) use sticky::{BEHIND, Crowd, affinity};
 
 /// What a strategy may look at. Only what the strategy in question looks at is filled in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,21 +37,19 @@ pub(crate) struct Load {
     pub(crate) cost: Option<f32>,
     /// What the call has in common with the candidate, as evenly distributed bits.
     pub(crate) affinity: Option<u64>,
-    /// Whether it has more than its share of the open calls.
-    pub(crate) crowded: bool,
 }
 
-/// The rank of a candidate: smallest first.
-pub(crate) fn rank(strategy: Strategy, load: &Load, rng: &mut impl Rng) -> u64 {
+/// The rank of a candidate: smallest first. `draw` gives its lot.
+pub(crate) fn rank(strategy: Strategy, load: &Load, draw: impl FnOnce() -> u64) -> u64 {
     match strategy {
         Strategy::RoundRobin => round_robin::rank(load),
-        Strategy::Random => random::rank(rng),
-        Strategy::Weighted => weighted::rank(load, rng.next_u64()),
+        Strategy::Random => random::rank(draw()),
+        Strategy::Weighted => weighted::rank(load, draw()),
         Strategy::LeastConnections => least_connections::rank(load),
         Strategy::LeastUsed => least_used::rank(load),
         Strategy::LowestLatency => lowest_latency::rank(load),
         Strategy::Cheapest => cheapest::rank(load),
-        Strategy::Sticky => sticky::rank(load, rng),
+        Strategy::Sticky => sticky::rank(load, draw),
     }
 }
 
@@ -66,19 +63,6 @@ pub(crate) fn shown(strategy: Strategy, rank: u64) -> Option<f64> {
         Strategy::Random | Strategy::Weighted | Strategy::Sticky => rank as f64 / u64::MAX as f64,
     };
     number.is_finite().then_some(number)
-}
-
-/// Whether the rank depends on use and open calls, which have to be looked up.
-pub(crate) const fn looks_at_use(strategy: Strategy) -> bool {
-    match strategy {
-        Strategy::RoundRobin
-        | Strategy::LeastConnections
-        | Strategy::LeastUsed
-        | Strategy::LowestLatency
-        | Strategy::Cheapest
-        | Strategy::Sticky => true,
-        Strategy::Random | Strategy::Weighted => false,
-    }
 }
 
 /// A rank by a number that is not negative, the least recently used first among equals. Bits of such floats are in the

@@ -25,13 +25,17 @@ pub(crate) fn at(ms: u64) -> Timestamp {
 
 /// What would be planned, without marking anything.
 pub(crate) fn preview(route: &Route, board: &Board, now: Timestamp, rng: &mut SmallRng) -> Plan {
-    Plan::made(route, &Asked::from(CHAT), None, &board.lock(), now, rng, &mut ())
+    let mut entries = board.lock();
+    let linked = entries.link(route, CHAT);
+    Plan::made(route, &Asked::from(CHAT), None, (&entries, linked), now, rng)
 }
 
 /// The same for a request that names something which lives there.
 pub(crate) fn preview_pinned(route: &Route, pinned: Pinned, board: &Board) -> Plan {
     let asked = Asked::from(CHAT);
-    Plan::made(route, &asked, Some(pinned), &board.lock(), START, &mut rng(1), &mut ())
+    let mut entries = board.lock();
+    let linked = entries.link(route, CHAT);
+    Plan::made(route, &asked, Some(pinned), (&entries, linked), START, &mut rng(1))
 }
 
 /// A snapshot whose model `m` is served by these upstreams, each a declaration and its number of credentials (`keys`),

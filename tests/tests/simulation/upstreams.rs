@@ -186,6 +186,7 @@ pub(crate) fn draw(steady: bool, rng: &mut SmallRng) -> (Route, Vec<Nature>) {
             price: None,
             system_prompt: None,
             bounds: domain::snapshot::RouteBounds::default(),
+            stamp: domain::snapshot::RouteStamp::default(),
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
             recovery: false,

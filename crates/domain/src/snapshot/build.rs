@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, Snapshot, Target, Timeouts, Upstream, User};
+use super::{
+    Credential, Key, KeyHash, Pool, Problem, Route, RouteBounds, RouteStamp, Snapshot, Target, Timeouts, Upstream, User,
+};
 use crate::account::{Account, AccountMode, AccountState};
 use crate::declaration::{
     BreakerDecl, CooldownDecl, CredentialTerms, Defaults, HealthDecl, KeyTerms, ModelDecl, Period, Probe, RefusalCause,
@@ -334,6 +336,7 @@ pub(super) fn implicit_route(name: &str, targets: &[(Arc<Upstream>, &str)], proc
         model: name.to_owned(),
         strategy: process.defaults.strategy,
         bounds: RouteBounds::of(&targets),
+        stamp: RouteStamp::default(),
         targets,
         price: None,
         system_prompt: SystemPrompt::in_force(process.system_prompt, None),
@@ -378,6 +381,7 @@ pub(super) fn declared_route(
             model: asked.to_owned(),
             strategy,
             bounds: RouteBounds::of(&targets),
+            stamp: RouteStamp::default(),
             targets,
             price,
             system_prompt: SystemPrompt::in_force(process.system_prompt, own_prompt),

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Fallback, ModelRow, Route, RouteBounds, Snapshot};
+use super::{Fallback, ModelRow, Route, RouteBounds, RouteStamp, Snapshot};
 use crate::names::{folded, same_name};
 
 /// Models behind one model. Each may be asked several times and each failure takes its time; a list of more is a mistake.
@@ -89,6 +89,7 @@ fn alone(route: &Route) -> Route {
     let targets: Vec<_> = route.own_targets().cloned().collect();
     Route {
         bounds: RouteBounds::of(&targets),
+        stamp: RouteStamp::default(),
         model: route.model.clone(),
         strategy: route.strategy,
         targets,

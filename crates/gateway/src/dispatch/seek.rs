@@ -6,6 +6,7 @@ use domain::declaration::{HedgeDecl, RefusalCause};
 use domain::snapshot::Route;
 use domain::{Failure, Fault, Snapshot, Surface, Timestamp};
 use rand::Rng as _;
+use routing::decision::Walk;
 use routing::{Attempts, Choice, Recording, Step, Trace};
 
 use crate::gateway::Inner;
@@ -40,6 +41,9 @@ pub(crate) trait Seeker: Send {
 
     /// Takes what the decision was made from.
     fn keep(&mut self, _trace: Option<Box<Trace>>) {}
+
+    /// Takes what was done after its first failure.
+    fn walked(&mut self, _walk: Walk) {}
 
     /// Why what was got is a refusal, where another model may not share it; the caller's own mistakes are an answer.
     fn refusal(_got: &Self::Got) -> Option<RefusalCause> {
@@ -119,7 +123,11 @@ pub(crate) async fn seek<S: Seeker>(seeker: &mut S) -> Result<Found<S::Got>, Fau
     let deadline = deadline(seeker);
     let mut attempts = Attempts::new(plan, &seeker.snapshot().defaults, deadline);
     let mut tries = 0;
-    let (choice, at, got) = seek_on(seeker, &mut attempts, &mut tries, deadline).await?;
+    let found = seek_on(seeker, &mut attempts, &mut tries, deadline).await;
+    if let Some(walk) = attempts.walk(&route) {
+        seeker.walked(walk);
+    }
+    let (choice, at, got) = found?;
     Ok(Found {
         choice,
         attempts,
@@ -180,8 +188,8 @@ pub(crate) async fn seek_on<S: Seeker>(
                         return Ok((choice, at, got));
                     }
                     Err(failure) => {
-                        let rng = &mut rand::rng();
-                        attempts.failed(&route, choice, &failure, &gateway.board, at, rng);
+                        let dice = &mut attempts.dice();
+                        attempts.failed(&route, choice, &failure, &gateway.board, at, dice);
                         gateway.failed.notify_one();
                     }
                 }

@@ -177,6 +177,12 @@ impl Seeker for Opening {
         self.settlement.trace = trace;
     }
 
+    fn walked(&mut self, walk: routing::decision::Walk) {
+        if let Some(trace) = &mut self.settlement.trace {
+            trace.walked(walk);
+        }
+    }
+
     async fn attempt(&mut self, choice: Choice, deadline: Timestamp) -> Result<Self::Got, Failure> {
         let started_ms = self.settlement.elapsed_ms();
         let route = Arc::clone(&self.route);

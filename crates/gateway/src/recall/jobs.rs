@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialects::{Nonsense, Report};
-use domain::snapshot::{Credential, Route, RouteBounds, Target, Upstream, User};
+use domain::snapshot::{Credential, Route, RouteBounds, RouteStamp, Target, Upstream, User};
 use domain::{Capabilities, Ending, Job, Pin, Policy, Snapshot, UserId};
 use futures_util::StreamExt as _;
 use hashbrown::HashMap;
@@ -239,6 +239,7 @@ pub(super) fn route_of(model: &str, target: Option<Target>) -> Route {
         price: None,
         system_prompt: None,
         bounds: RouteBounds::default(),
+        stamp: RouteStamp::default(),
         fallbacks: Vec::new(),
         fallback_on: Vec::new(),
         recovery: false,

@@ -36,6 +36,7 @@ impl Attempts {
             return;
         };
         let may_take = |choice: &Choice| route.targets.get(choice.target).is_some_and(&may_take);
+        self.unroll();
         board.broke(upstream, None, now);
         self.refused = true;
         self.untried.retain(|choice| may_take(choice));

@@ -57,6 +57,7 @@ impl Attempts {
         if self.hedge.is_some() || !self.may_begin(now) {
             return Err(Unhedged::NoCandidate);
         }
+        self.unroll();
         let fits = |choice: Choice| self.may_run_beside(route, first, choice, board, now);
         let mut fitting: Vec<Choice> = self.untried.iter().copied().filter(|choice| fits(*choice)).collect();
         fitting.sort_by_key(|choice| upstream_of(route, *choice) == upstream_of(route, first));
@@ -75,6 +76,7 @@ impl Attempts {
         board.stamp(route, choice, now);
         self.tries += 1;
         self.hedge = Some(Hedge { choice, began: now });
+        self.log.hedged = true;
         Ok(choice)
     }
 

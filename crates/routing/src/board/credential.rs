@@ -47,7 +47,7 @@ pub(crate) struct CredentialEntry {
 
 /// How often it was used on the latest day that it was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Daily {
+pub(crate) struct Daily {
     day: i64,
     uses: u64,
 }
@@ -208,12 +208,12 @@ impl CredentialEntry {
 
 impl Daily {
     /// Uses today. A clock that was set back does not begin a day anew.
-    pub(super) const fn uses(self, now: Timestamp) -> u64 {
+    pub(crate) const fn uses(self, now: Timestamp) -> u64 {
         if now.day() > self.day { 0 } else { self.uses }
     }
 
     /// One more; tells how many that makes.
-    pub(super) const fn count(&mut self, now: Timestamp) -> u64 {
+    pub(crate) const fn count(&mut self, now: Timestamp) -> u64 {
         let uses = self.uses(now) + 1;
         if now.day() > self.day {
             self.day = now.day();
@@ -223,21 +223,21 @@ impl Daily {
     }
 
     /// One that was begun then came to nothing.
-    pub(super) const fn give_back(&mut self, began: Timestamp) {
+    pub(crate) const fn give_back(&mut self, began: Timestamp) {
         if began.day() == self.day {
             self.uses = self.uses.saturating_sub(1);
         }
     }
 
     /// As many, if it is known to be less.
-    pub(super) const fn raise(&mut self, day: i64, uses: u64) {
+    pub(crate) const fn raise(&mut self, day: i64, uses: u64) {
         if day > self.day || (day == self.day && uses > self.uses) {
             *self = Self { day, uses };
         }
     }
 
     /// What is known from before.
-    pub(super) const fn add(&mut self, day: i64, uses: u64) {
+    pub(crate) const fn add(&mut self, day: i64, uses: u64) {
         if day > self.day {
             *self = Self { day, uses };
         } else if day == self.day {

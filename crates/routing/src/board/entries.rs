@@ -2,13 +2,16 @@
 
 mod recorded;
 
+use std::time::Duration;
+
 use domain::declaration::Strategy;
 use domain::snapshot::{Credential, Route, Target, Upstream};
-use domain::{CredentialId, Forced, Timestamp, UpstreamId};
+use domain::{CredentialId, Forced, Surface, Timestamp, UpstreamId};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 use super::credential::CredentialEntry;
+use super::lanes::{Linked, RouteEntry, UNLINKED_MAX};
+use super::slots::Slots;
 use super::{CredentialStatus, Probed, UpstreamStatus};
 use crate::breaker::{Breaker, BreakerState};
 use crate::events::{Change, CredentialEvent, Notes, Subject};
@@ -21,13 +24,16 @@ use crate::strategy::{Latency, Load, Uses};
 /// end; when there are more, all rotations begin anew, which costs nothing but the evenness of one round.
 pub(super) const ROUTES_MAX: usize = 4_096;
 
+/// How long after a failure records tell what is left of it: longer than the windows of breakers usually are.
+const SHAKEN: Duration = Duration::from_mins(5);
+
 #[derive(Default)]
 pub(crate) struct Entries {
-    upstreams: HashMap<UpstreamId, UpstreamEntry>,
-    credentials: HashMap<CredentialId, CredentialEntry>,
+    upstreams: Slots<UpstreamId, UpstreamEntry>,
+    credentials: Slots<CredentialId, CredentialEntry>,
     /// What is known of each target of a route, by the route's name. Kept per route and not per upstream: a route
     /// may name an upstream twice with different models.
-    routes: HashMap<String, SmallVec<[TargetEntry; 4]>>,
+    pub(super) routes: Routes,
     /// The latest sequence number.
     sequence: u64,
     /// Upstreams whose breaker is not simply closed. While there are none, no choice need look at any.
@@ -36,6 +42,8 @@ pub(crate) struct Entries {
     rests_until: Timestamp,
     /// The same of upstreams.
     upstreams_rest_until: Timestamp,
+    /// Until then records tell what failures left behind that did not open a breaker.
+    shaken_until: Timestamp,
     notes: Notes,
     /// Which models may be hedged how often, by their names, which may come from clients too.
     pub(super) hedges: HashMap<String, HedgeBudget>,
@@ -45,16 +53,24 @@ pub(crate) struct Entries {
     pub(super) beside: HashMap<(CredentialId, i64), u64>,
 }
 
+/// Routes by their names, each in a slot.
+#[derive(Default)]
+pub(super) struct Routes {
+    places: HashMap<String, u32>,
+    entries: Vec<RouteEntry>,
+}
+
+/// What choices look at lies beside each other, the long windows elsewhere.
 #[derive(Default)]
 struct UpstreamEntry {
-    breaker: Breaker,
+    breaker: Box<Breaker>,
     open: u32,
     last_used: Timestamp,
     probe: Option<Probed>,
     rest: UpstreamRest,
     /// Of its credentials that which keeps its turn.
     turn: Option<Turn>,
-    retries: RetryBudget,
+    retries: Box<RetryBudget>,
     /// Whether the latest outcome was a failure of its own.
     doubted: bool,
 }
@@ -85,11 +101,11 @@ struct Turn {
 
 impl Entries {
     fn upstream_mut(&mut self, id: UpstreamId) -> &mut UpstreamEntry {
-        self.upstreams.entry(id).or_default()
+        self.upstreams.entry(id)
     }
 
     pub(super) fn credential_mut(&mut self, id: CredentialId) -> &mut CredentialEntry {
-        self.credentials.entry(id).or_default()
+        self.credentials.entry(id)
     }
 
     /// The breaker of an upstream that has trouble; `None` where it is closed.
@@ -99,7 +115,7 @@ impl Entries {
         }
         self.upstreams
             .get_mut(&id)
-            .map(|entry| &mut entry.breaker)
+            .map(|entry| &mut *entry.breaker)
             .filter(|breaker| !breaker.is_closed())
     }
 
@@ -130,6 +146,11 @@ impl Entries {
     /// Something is against a credential until then, so that choices have to look.
     pub(crate) fn look_until(&mut self, until: Timestamp) {
         self.rests_until = until.max(self.rests_until);
+    }
+
+    /// Something failed.
+    pub(super) fn shake(&mut self, now: Timestamp) {
+        self.shaken_until = self.shaken_until.max(now + SHAKEN);
     }
 
     /// Lets an upstream rest, credentials and all.
@@ -179,11 +200,6 @@ impl Entries {
         now < self.rests_until
     }
 
-    /// Calls open at an upstream.
-    pub(crate) fn open_at(&self, id: UpstreamId) -> u32 {
-        self.upstreams.get(&id).map_or(0, |entry| entry.open)
-    }
-
     /// What is known of a credential.
     pub(crate) fn credential(&self, id: CredentialId) -> Option<&CredentialEntry> {
         self.credentials.get(&id)
@@ -219,18 +235,72 @@ impl Entries {
         own.unwrap_or(upstreams)
     }
 
-    /// What is known of each target of a route; empty where nothing is.
-    pub(crate) fn rotation(&self, route: &Route) -> &[TargetEntry] {
-        self.routes.get(route.model.as_str()).map_or(&[], SmallVec::as_slice)
+    /// Makes a route ready to be read, unless it has so few candidates that no lane would help to find them.
+    pub(crate) fn link(&mut self, route: &Route, asked: Surface) -> Option<Linked> {
+        if let [only] = route.targets.as_slice()
+            && only.upstream.credentials.len() <= UNLINKED_MAX
+        {
+            return None;
+        }
+        let place = self.linked(route);
+        let surface = self.routes.entries[place as usize].surface(route, asked);
+        Some(Linked { route: place, surface })
+    }
+
+    fn linked(&mut self, route: &Route) -> u32 {
+        let Self {
+            routes,
+            upstreams,
+            credentials,
+            ..
+        } = self;
+        let place = routes.place(&route.model);
+        let version = upstreams.version() + credentials.version();
+        let entry = &mut routes.entries[place as usize];
+        if !entry.is_of(route, version) {
+            entry.read(route);
+            entry.settle(
+                route,
+                version,
+                |target| upstreams.slot(target.upstream.id),
+                |credential| credentials.slot(credential.id),
+            );
+        }
+        place
+    }
+
+    /// What is known of the upstream in a slot: its open calls.
+    pub(crate) fn open_in(&self, slot: u32) -> u32 {
+        self.upstreams.at(slot).map_or(0, |entry| entry.open)
+    }
+
+    /// The slot of a credential.
+    pub(super) fn key_slot(&self, id: CredentialId) -> u32 {
+        self.credentials.slot(id)
+    }
+
+    /// What is known of the credential in a slot.
+    pub(crate) fn credential_in(&self, slot: u32) -> Option<&CredentialEntry> {
+        self.credentials.at(slot)
+    }
+
+    /// Whether nothing is against any upstream.
+    pub(crate) fn upstreams_are_well(&self, now: Timestamp) -> bool {
+        self.troubled == 0 && now >= self.upstreams_rest_until
     }
 
     /// Why nothing at an upstream is to be tried; `None` where nothing is against it.
     pub(crate) fn upstream_exclusion(&self, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
-        let some_rest = now < self.upstreams_rest_until;
-        if self.troubled == 0 && !some_rest {
+        if self.upstreams_are_well(now) {
             return None;
         }
-        let entry = self.upstreams.get(&upstream.id)?;
+        self.upstream_exclusion_in(self.upstreams.slot(upstream.id), upstream, now)
+    }
+
+    /// The same of the one in a slot.
+    pub(crate) fn upstream_exclusion_in(&self, slot: u32, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
+        let some_rest = now < self.upstreams_rest_until;
+        let entry = self.upstreams.at(slot)?;
         let rests = some_rest && upstream.cooldown.is_some() && now < entry.rest.until;
         let rest = rests.then_some(Exclusion::UpstreamCooldown {
             until: entry.rest.until,
@@ -246,8 +316,8 @@ impl Entries {
         }
     }
 
-    /// Marks a choice as the latest.
-    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice, now: Timestamp) {
+    /// Marks a choice as the latest, on a route that is `linked` where it has several candidates.
+    pub(crate) fn stamp(&mut self, route: &Route, choice: Choice, linked: Option<Linked>, now: Timestamp) {
         self.sequence += 1;
         let sequence = self.sequence;
         let Some(target) = route.targets.get(choice.target) else {
@@ -263,7 +333,9 @@ impl Entries {
             }
         }
         if route.targets.len() > 1 {
-            let entry = &mut self.rotation_mut(route)[choice.target];
+            let place = linked.map_or_else(|| self.linked(route), |linked| linked.route);
+            let lanes = &mut self.routes.entries[place as usize].lanes;
+            let entry = &mut lanes[choice.target].entry;
             entry.used = sequence;
             if route.strategy_of(target) == Strategy::LeastUsed {
                 entry.uses.add(now);
@@ -320,7 +392,7 @@ impl Entries {
             return;
         };
         if route.targets.len() > 1 && route.strategy_of(target) == Strategy::LowestLatency {
-            note(&mut self.rotation_mut(route)[choice.target].latency);
+            note(&mut self.target_mut(route, choice.target).latency);
         }
         let credentials = &target.upstream.credentials;
         if let (Strategy::LowestLatency, Some(credential)) =
@@ -344,15 +416,10 @@ impl Entries {
         &mut self.upstream_mut(upstream).retries
     }
 
-    fn rotation_mut(&mut self, route: &Route) -> &mut [TargetEntry] {
-        let name = route.model.as_str();
-        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(name) {
-            self.routes.clear();
-        }
-        let rotation = self.routes.entry_ref(name).or_default();
-        // A route whose targets were changed keeps the places of those before the change.
-        rotation.resize(route.targets.len(), TargetEntry::default());
-        rotation
+    /// What is known of a target.
+    fn target_mut(&mut self, route: &Route, target: usize) -> &mut TargetEntry {
+        let place = self.linked(route);
+        &mut self.routes.entries[place as usize].lanes[target].entry
     }
 
     pub(super) fn begin(&mut self, upstream: &Upstream, credential: &Credential, now: Timestamp) {
@@ -389,8 +456,8 @@ impl Entries {
             .retain(|id, entry| entry.open > 0 || upstreams.binary_search(id).is_ok());
         self.troubled = self
             .upstreams
-            .values()
-            .filter(|entry| !entry.breaker.is_closed())
+            .iter()
+            .filter(|(_, entry)| !entry.breaker.is_closed())
             .count();
         self.credentials
             .retain(|id, entry| entry.open > 0 || credentials.binary_search(id).is_ok());
@@ -421,7 +488,28 @@ impl Entries {
 
     #[cfg(test)]
     pub(super) fn routes_remembered(&self) -> usize {
-        self.routes.len()
+        self.routes.entries.len()
+    }
+}
+
+impl Routes {
+    /// The slot of a route, made where there was none.
+    fn place(&mut self, name: &str) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        if self.entries.len() >= ROUTES_MAX {
+            *self = Self::default();
+        }
+        let place = self.entries.len() as u32;
+        self.entries.push(RouteEntry::default());
+        self.places.insert(name.to_owned(), place);
+        place
+    }
+
+    /// What is kept in a slot.
+    pub(super) fn at(&self, place: u32) -> Option<&RouteEntry> {
+        self.entries.get(place as usize)
     }
 }
 

@@ -42,6 +42,7 @@ fn changed(route: &Route, change: impl FnOnce(&mut Vec<Credential>)) -> Route {
         model: route.model.clone(),
         strategy: route.strategy,
         bounds: route.bounds,
+        stamp: domain::snapshot::RouteStamp::default(),
         targets: vec![target],
         price: None,
         system_prompt: None,
@@ -374,6 +375,7 @@ fn refusals_at_the_same_time_are_one_and_those_of_a_model_none() {
         model: "other".to_owned(),
         strategy: route.strategy,
         bounds: route.bounds,
+        stamp: domain::snapshot::RouteStamp::default(),
         targets: vec![Target {
             model: "other".into(),
             ..route.targets[0].clone()

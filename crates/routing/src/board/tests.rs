@@ -19,6 +19,7 @@ fn names_made_up_by_clients_do_not_pile_up() {
             price: None,
             system_prompt: None,
             bounds: route.bounds,
+            stamp: domain::snapshot::RouteStamp::default(),
             fallbacks: Vec::new(),
             fallback_on: Vec::new(),
             recovery: false,

@@ -1,41 +1,46 @@
 //! From the numbers of a trace to a record that stands for itself: names, terms and words are those of the call's own route,
 //! which it kept to its end.
 
-use domain::declaration::Strategy;
+use std::collections::HashMap;
+
+use domain::declaration::{BreakerDecl, CooldownDecl, Strategy};
 use domain::snapshot::{Credential, Pool, Route, Target};
 use domain::{Capability, Operation, Timestamp};
 
-use super::trace::{Outcome, Seen, Used};
+use super::trace::{Seen, Trouble, Used};
 use super::{
     Bits, Breaker, Candidate, Decision, Moment, Pin, Price, Request, RestKind, Resting, Score, State, Terms, Trace,
     Use, VERSION,
 };
 use crate::breaker::BreakerState;
 use crate::cooldown::Rest;
-use crate::plan::Exclusion;
+use crate::plan::{Choice, Excluded, Exclusion};
 use crate::strategy::shown;
 use domain::Forced;
 
 impl Trace {
     /// The whole record.
     pub fn told(&self, route: &Route) -> Decision {
+        let places = || {
+            let targets = route.targets.iter().enumerate();
+            targets.flat_map(|(target, known)| {
+                (0..known.upstream.credentials.len()).map(move |credential| Choice { target, credential })
+            })
+        };
+        let all: HashMap<Choice, Candidate> = if self.is_whole {
+            let told = |(index, choice)| Some((choice, self.candidate(route, choice, index)?));
+            places().enumerate().filter_map(told).collect()
+        } else {
+            HashMap::new()
+        };
         let (mut order, mut excluded) = (Vec::new(), Vec::new());
-        let mut target_rank = None;
-        for seen in &self.seen {
-            if seen.choice.credential == 0 {
-                target_rank = seen.target_rank;
-            }
-            let seen = &Seen { target_rank, ..*seen };
-            let Some(candidate) = self.candidate(route, seen) else {
-                continue;
-            };
-            match seen.fate {
-                Outcome::Tried(place) => order.push((place, candidate)),
-                Outcome::Excluded(reason) => excluded.push(candidate.excluded(reason)),
-                Outcome::Undecided => {}
-            }
+        if let Some(plan) = &self.plan {
+            order.extend(plan.order.iter().filter_map(|choice| all.get(choice).cloned()));
+            let mut reasons: Vec<&Excluded> = plan.excluded.iter().collect();
+            reasons.sort_by_key(|excluded| excluded.choice);
+            let told = |one: &&Excluded| Some(all.get(&one.choice)?.clone().excluded(one.reason));
+            excluded.extend(reasons.iter().filter_map(told));
         }
-        order.sort_by_key(|(place, _)| *place);
         Decision {
             version: VERSION,
             model: route.model.clone(),
@@ -45,12 +50,13 @@ impl Trace {
             asked: self.request(),
             strategy: route.strategy,
             group: route.group.clone(),
-            order: order.into_iter().map(|(_, candidate)| candidate).collect(),
+            order,
             excluded,
-            last_resort: self.last_resort,
+            last_resort: self.plan.as_ref().is_some_and(|plan| plan.last_resort),
             recovery: route.recovery,
             hedge: route.hedge,
             credentials_rest: self.credentials_rest,
+            walk: self.walk.as_deref().cloned(),
             unrecorded: if self.is_whole { 0 } else { self.candidates },
         }
     }
@@ -83,10 +89,12 @@ impl Trace {
         }
     }
 
-    fn candidate(&self, route: &Route, seen: &Seen) -> Option<Candidate> {
-        let target = route.targets.get(seen.choice.target)?;
+    fn candidate(&self, route: &Route, choice: Choice, index: usize) -> Option<Candidate> {
+        let (seen, trouble) = (self.seen.all.get(index)?, self.seen.trouble(index));
+        let target = route.targets.get(choice.target)?;
         let upstream = &target.upstream;
-        let credential = upstream.credentials.get(seen.choice.credential)?;
+        let credential = upstream.credentials.get(choice.credential)?;
+        let order = self.plan.as_ref().map(|plan| &plan.order);
         let strategy = route.strategy_of(target);
         Some(Candidate {
             upstream: upstream.name.clone(),
@@ -105,15 +113,19 @@ impl Trace {
             lacks: None,
             until: None,
             score: Score {
-                target: seen.target_rank.and_then(|rank| shown(strategy, rank)),
-                credential: seen.key_rank.and_then(|rank| shown(upstream.strategy, rank)),
+                target: order
+                    .and_then(|order| order.rank_of(choice.target))
+                    .and_then(|rank| shown(strategy, rank)),
+                credential: order
+                    .and_then(|order| order.rank_of_key(choice))
+                    .and_then(|rank| shown(upstream.strategy, rank)),
             },
-            state: state(seen, self.at),
-            terms: self.terms(route, target, credential, seen),
+            state: state(seen, &trouble, self.at),
+            terms: self.terms(route, target, credential, choice),
         })
     }
 
-    fn terms(&self, route: &Route, target: &Target, credential: &Credential, seen: &Seen) -> Terms {
+    fn terms(&self, route: &Route, target: &Target, credential: &Credential, choice: Choice) -> Terms {
         let upstream = &target.upstream;
         let strategy = route.strategy_of(target);
         let account = credential.account.as_deref();
@@ -122,7 +134,7 @@ impl Trace {
             _ => upstream.serving(self.surface).is_some(),
         };
         Terms {
-            place: [seen.choice.target, seen.choice.credential],
+            place: [choice.target, choice.credential],
             ids: [upstream.id.0, credential.id.0],
             not_offered: !offered,
             tier: target.tier,
@@ -134,7 +146,9 @@ impl Trace {
             daily_limit: credential.daily_limit,
             pause_at: credential.pause_at,
             no_breaker: upstream.breaker.is_none(),
+            breaker: upstream.breaker.filter(|decl| *decl != BreakerDecl::default()),
             no_cooldown: upstream.cooldown.is_none(),
+            cooldown: upstream.cooldown.filter(|decl| *decl != CooldownDecl::default()),
             other_profile: !credential.pool.serves(self.profile.as_deref()),
             no_credential: credential.pool == Pool::Nobody,
             deactivated: credential.state.deactivated.is_some(),
@@ -158,8 +172,8 @@ impl Candidate {
     }
 }
 
-fn state(seen: &Seen, now: Timestamp) -> State {
-    let (breaker, breaker_until) = match seen.breaker {
+fn state(seen: &Seen, trouble: &Trouble, now: Timestamp) -> State {
+    let (breaker, breaker_until) = match trouble.breaker {
         BreakerState::Closed => (Breaker::Closed, None),
         BreakerState::Open { until } => (Breaker::Open, Some(Moment(until))),
         BreakerState::HalfOpen { probing: false } => (Breaker::HalfOpen, None),
@@ -170,25 +184,28 @@ fn state(seen: &Seen, now: Timestamp) -> State {
     State {
         breaker,
         breaker_until,
-        upstream_rests_until: (seen.upstream_rest > now).then_some(Moment(seen.upstream_rest)),
+        upstream_rests_until: (trouble.upstream_rest > now).then_some(Moment(trouble.upstream_rest)),
         open_calls: seen.open,
-        target: used(seen.target),
-        key: used(seen.key),
+        target: used(&seen.target, now),
+        key: used(&seen.key, now),
         key_open_calls: seen.key_open,
-        uses_today: seen.uses_today,
-        rest: seen.rest.map(resting),
-        model_rest: seen.model_rest.map(resting),
-        paused_until: seen.paused_until.map(Moment),
-        has_turn: seen.has_turn,
-        found_deactivated: seen.deactivated,
+        uses_today: seen.uses_today.uses(now),
+        rest: trouble.rest.map(resting),
+        model_rest: trouble.model_rest.map(resting),
+        paused_until: trouble.paused_until.map(Moment),
+        has_turn: trouble.has_turn,
+        found_deactivated: trouble.deactivated,
+        doubted: trouble.doubted,
+        lately: trouble.lately,
+        strikes: trouble.strikes,
     }
 }
 
-const fn used(used: Used) -> Use {
+fn used(used: &Used, now: Timestamp) -> Use {
     Use {
         turn: used.turn,
-        uses: used.uses,
-        latency_ms: used.latency,
+        uses: used.uses.now(now),
+        latency_ms: used.latency.now(now),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::trace::decided;
 use super::world::Known;
 use super::{CANDIDATES_MAX, Candidate, Decision, VERSION};
+use crate::board::Entries;
 use crate::plan::Choice;
 
 /// Why a record cannot be replayed.
@@ -68,6 +69,33 @@ impl Decision {
     /// # Errors
     /// The record does not have what it takes.
     pub fn replay(&self) -> Result<Self, Unreplayable> {
+        let (route, mut entries) = self.world()?;
+        Ok(decided(
+            &route,
+            &self.question(),
+            self.pin(),
+            &mut entries,
+            (self.at.0, self.seed.0),
+        ))
+    }
+
+    /// What the same call would have met with another configuration, in the same state as far as its names are the same.
+    ///
+    /// # Errors
+    /// The record does not have what it takes.
+    pub fn with(&self, route: &Route) -> Result<Self, Unreplayable> {
+        let mut entries = self.entries_with(route)?;
+        Ok(decided(
+            route,
+            &self.question(),
+            self.pin(),
+            &mut entries,
+            (self.at.0, self.seed.0),
+        ))
+    }
+
+    /// The route and the entries of then, from this record alone.
+    pub(super) fn world(&self) -> Result<(Route, Entries), Unreplayable> {
         self.check()?;
         let route = self.route();
         let route = route.ok_or_else(|| Unreplayable::Damaged("its candidates have gaps".to_owned()))?;
@@ -83,30 +111,14 @@ impl Decision {
                 model_of_key: state,
             }
         });
-        Ok(decided(
-            &route,
-            &self.question(),
-            self.pin(),
-            &entries,
-            (self.at.0, self.seed.0),
-        ))
+        Ok((route, entries))
     }
 
-    /// What the same call would have met with another configuration, in the same state as far as its names are the same.
-    ///
-    /// # Errors
-    /// The record does not have what it takes.
-    pub fn with(&self, route: &Route) -> Result<Self, Unreplayable> {
+    /// The entries of then, for another route.
+    pub(super) fn entries_with(&self, route: &Route) -> Result<Entries, Unreplayable> {
         self.check()?;
         let candidates = self.candidates();
-        let entries = self.entries(route, |choice| known(&candidates, route, choice));
-        Ok(decided(
-            route,
-            &self.question(),
-            self.pin(),
-            &entries,
-            (self.at.0, self.seed.0),
-        ))
+        Ok(self.entries(route, |choice| known(&candidates, route, choice)))
     }
 
     fn check(&self) -> Result<(), Unreplayable> {

@@ -1,5 +1,7 @@
 //! A record leads to the same choice, whatever was recorded; and with another configuration to what that says.
 
+mod walks;
+
 use std::sync::Arc;
 
 use domain::declaration::Strategy;
@@ -239,7 +241,11 @@ fn decided(case: &Case) -> (Arc<Route>, Plan, Decision) {
         }
     });
     let dice = &mut Dice::new(case.seed);
-    let expected = Plan::made(&route, &asked, pinned, &board.lock(), NOW, dice, &mut ());
+    let expected = {
+        let mut entries = board.lock();
+        let linked = entries.link(&route, asked.surface);
+        Plan::made(&route, &asked, pinned, (&entries, linked), NOW, dice)
+    };
     let (plan, trace) = decide(&route, asked, pinned, &board, (NOW, case.seed), Recording::On);
     assert_eq!(plan, expected, "recording changes nothing");
     let decision = trace.unwrap().kept(&route);

@@ -8,13 +8,14 @@ use domain::snapshot::Route;
 use domain::{Needs, Surface, Timestamp};
 use smallvec::SmallVec;
 
-use super::{CANDIDATES_MAX, Decision};
+use super::{CANDIDATES_MAX, Decision, Walk};
 use crate::asked::Asked;
-use crate::board::{Board, Entries};
+use crate::board::{Board, Daily, Entries, Linked};
 use crate::breaker::BreakerState;
 use crate::chance::Dice;
 use crate::cooldown::Rest;
-use crate::plan::{Choice, Exclusion, Pinned, Plan, Witness};
+use crate::plan::{Excluded, Pinned, Plan};
+use crate::strategy::{Latency, Uses};
 
 /// Whether a record may be wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,84 +39,93 @@ pub struct Trace {
     pub(super) output_tokens: u64,
     pub(super) pinned: Option<Pinned>,
     pub(super) credentials_rest: bool,
-    pub(super) last_resort: bool,
+    /// What came of it. What it was ranked by is in its order.
+    pub(super) plan: Option<Plan>,
+    /// What was done after the first failure.
+    pub(super) walk: Option<Box<Walk>>,
     /// By their places in the configuration; none where there are too many.
-    pub(super) seen: SmallVec<[Seen; 4]>,
-    /// Where those of each target begin.
-    starts: SmallVec<[u32; 8]>,
+    pub(super) seen: Sights,
     /// How many there are.
     pub(super) candidates: usize,
     /// Whether they are few enough to be recorded.
     pub(super) is_whole: bool,
 }
 
-/// A candidate, as the choice saw it.
+/// The candidates, as the choice saw them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sights {
+    pub(crate) all: SmallVec<[Seen; 4]>,
+    /// Of those against which something is, by their places in `all`, ascending.
+    pub(crate) troubles: Vec<(u32, Trouble)>,
+}
+
+/// A candidate, as the choice saw it: copied as it stands, and read only if somebody wants to know.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
-    pub(crate) choice: Choice,
-    pub(crate) breaker: BreakerState,
-    pub(crate) upstream_rest: Timestamp,
-    pub(crate) open: u32,
     pub(crate) target: Used,
     pub(crate) key: Used,
+    pub(crate) uses_today: Daily,
+    pub(crate) open: u32,
     pub(crate) key_open: u32,
-    pub(crate) uses_today: u64,
+}
+
+/// What was against a candidate, or is not as with others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Trouble {
+    pub(crate) breaker: BreakerState,
+    pub(crate) upstream_rest: Timestamp,
     pub(crate) rest: Option<Rest>,
     pub(crate) model_rest: Option<Rest>,
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) has_turn: bool,
     pub(crate) deactivated: bool,
-    pub(super) target_rank: Option<u64>,
-    pub(super) key_rank: Option<u64>,
-    pub(super) fate: Outcome,
+    /// Whether the latest call of its upstream failed there.
+    pub(crate) doubted: bool,
+    /// Failures and successes that the upstream's breaker counts.
+    pub(crate) lately: (u32, u32),
+    /// Rests of the credential that were guessed one after another.
+    pub(crate) strikes: u32,
 }
 
 /// How something was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Used {
     pub(crate) turn: u64,
-    pub(crate) uses: f32,
-    pub(crate) latency: f32,
+    pub(crate) uses: Uses,
+    pub(crate) latency: Latency,
 }
 
-/// What was decided of a candidate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Outcome {
-    Undecided,
-    /// Its place in the order.
-    Tried(usize),
-    Excluded(Exclusion),
+impl Used {
+    pub(crate) const UNUSED: Self = Self {
+        turn: 0,
+        uses: Uses::known(0.0, Timestamp(0)),
+        latency: Latency::known(0.0, Timestamp(0)),
+    };
 }
 
-impl Seen {
-    pub(crate) const fn of(choice: Choice) -> Self {
+impl Default for Trouble {
+    fn default() -> Self {
         Self {
-            choice,
             breaker: BreakerState::Closed,
             upstream_rest: Timestamp(0),
-            open: 0,
-            target: Used::UNUSED,
-            key: Used::UNUSED,
-            key_open: 0,
-            uses_today: 0,
             rest: None,
             model_rest: None,
             paused_until: None,
             has_turn: false,
             deactivated: false,
-            target_rank: None,
-            key_rank: None,
-            fate: Outcome::Undecided,
+            doubted: false,
+            lately: (0, 0),
+            strikes: 0,
         }
     }
 }
 
-impl Used {
-    const UNUSED: Self = Self {
-        turn: 0,
-        uses: 0.0,
-        latency: 0.0,
-    };
+impl Sights {
+    /// What was against the one in this place.
+    pub(super) fn trouble(&self, index: usize) -> Trouble {
+        let found = self.troubles.binary_search_by_key(&index, |(known, _)| *known as usize);
+        found.map_or_else(|_| Trouble::default(), |place| self.troubles[place].1)
+    }
 }
 
 /// Decides what a call on this route may try, in this order, and marks the first choice as used. `pinned`: it names something
@@ -141,26 +151,24 @@ pub fn decide<'a>(
         ))),
     };
     let mut entries = board.lock();
-    let plan = match trace.as_deref_mut() {
-        None => Plan::made(route, &asked, pinned, &entries, now, dice, &mut ()),
-        Some(trace) => {
-            trace.look(route, &entries);
-            Plan::made(route, &asked, pinned, &entries, now, dice, trace)
-        }
-    };
+    let linked = entries.link(route, asked.surface);
+    if let Some(trace) = trace.as_deref_mut() {
+        trace.look(route, &entries, linked);
+    }
+    let plan = Plan::made(route, &asked, pinned, (&entries, linked), now, dice);
     if let Some(first) = plan.order.first() {
-        entries.stamp(route, *first, now);
+        entries.stamp(route, *first, linked, now);
     }
     drop(entries);
     if let Some(trace) = &mut trace {
-        trace.conclude(&plan);
+        trace.plan = Some(plan.clone());
     }
     (plan, trace)
 }
 
 /// What [`decide()`] would decide, for those who only ask: nothing is marked, so a look changes no call's turn.
 pub fn dry_run<'a>(route: &Route, asked: impl Into<Asked<'a>>, board: &Board, now: Timestamp, seed: u64) -> Decision {
-    decided(route, &asked.into(), None, &board.lock(), (now, seed))
+    decided(route, &asked.into(), None, &mut board.lock(), (now, seed))
 }
 
 /// The record of the decision that these entries lead to, however many candidates there are: nobody keeps it.
@@ -168,14 +176,14 @@ pub(super) fn decided(
     route: &Route,
     asked: &Asked<'_>,
     pinned: Option<Pinned>,
-    entries: &Entries,
+    entries: &mut Entries,
     (now, seed): (Timestamp, u64),
 ) -> Decision {
     let mut trace = Trace::begin(route, asked, pinned, (now, seed), usize::MAX);
-    trace.look(route, entries);
+    let linked = entries.link(route, asked.surface);
+    trace.look(route, entries, linked);
     let dice = &mut Dice::new(seed);
-    let plan = Plan::made(route, asked, pinned, entries, now, dice, &mut trace);
-    trace.conclude(&plan);
+    trace.plan = Some(Plan::made(route, asked, pinned, (entries, linked), now, dice));
     trace.told(route)
 }
 
@@ -188,12 +196,8 @@ impl Trace {
         (at, seed): (Timestamp, u64),
         most: usize,
     ) -> Self {
-        let mut candidates = 0;
-        let mut starts = SmallVec::with_capacity(route.targets.len());
-        for target in &route.targets {
-            starts.push(candidates as u32);
-            candidates += target.upstream.credentials.len();
-        }
+        let credentials = route.targets.iter().map(|target| target.upstream.credentials.len());
+        let candidates = credentials.sum();
         let room = if candidates <= most { candidates } else { 0 };
         Self {
             at,
@@ -206,69 +210,41 @@ impl Trace {
             output_tokens: asked.output_tokens,
             pinned,
             credentials_rest: false,
-            last_resort: false,
-            seen: SmallVec::with_capacity(room),
-            starts,
+            plan: None,
+            walk: None,
+            seen: Sights {
+                all: SmallVec::with_capacity(room),
+                troubles: Vec::new(),
+            },
             candidates,
             is_whole: candidates <= most,
         }
     }
 
     /// Takes note of how everything stands.
-    fn look(&mut self, route: &Route, entries: &Entries) {
+    fn look(&mut self, route: &Route, entries: &Entries, linked: Option<Linked>) {
         self.credentials_rest = entries.some_rest(self.at);
         if self.is_whole {
-            entries.see(route, self.at, &mut self.seen);
-        }
-    }
-
-    /// Takes note of what was decided.
-    fn conclude(&mut self, plan: &Plan) {
-        self.last_resort = plan.last_resort;
-        for (place, choice) in plan.order.iter().enumerate() {
-            if let Some(seen) = self.find(*choice) {
-                seen.fate = Outcome::Tried(place);
-            }
-        }
-        for excluded in &plan.excluded {
-            if let Some(seen) = self.find(excluded.choice) {
-                seen.fate = Outcome::Excluded(excluded.reason);
-            }
+            entries.see(route, linked, self.at, &mut self.seen);
         }
     }
 
     /// Whether something of the moment decided: a candidate was set aside that may be tried at another time, or one was
     /// tried although it should not be.
     pub fn is_out_of_the_ordinary(&self) -> bool {
-        let of_the_moment = |seen: &Seen| matches!(seen.fate, Outcome::Excluded(reason) if reason.is_of_the_moment());
-        self.last_resort || self.seen.iter().any(of_the_moment)
+        self.plan.as_ref().is_some_and(|plan| {
+            let of_the_moment = |excluded: &Excluded| excluded.reason.is_of_the_moment();
+            plan.last_resort || plan.excluded.iter().any(of_the_moment)
+        })
+    }
+
+    /// Takes note of what the call did after its first failure.
+    pub fn walked(&mut self, walk: Walk) {
+        self.walk = Some(Box::new(walk));
     }
 
     /// What the lots were drawn from: as good as any lot for those who record some calls of many.
     pub const fn seed(&self) -> u64 {
         self.seed
-    }
-
-    fn find(&mut self, choice: Choice) -> Option<&mut Seen> {
-        let start = *self.starts.get(choice.target)? as usize;
-        self.seen.get_mut(start + choice.credential)
-    }
-}
-
-impl Witness for Trace {
-    fn target(&mut self, place: usize, rank: u64) {
-        let first = Choice {
-            target: place,
-            credential: 0,
-        };
-        if let Some(seen) = self.find(first) {
-            seen.target_rank = Some(rank);
-        }
-    }
-
-    fn credential(&mut self, choice: Choice, rank: u64) {
-        if let Some(seen) = self.find(choice) {
-            seen.key_rank = Some(rank);
-        }
     }
 }

@@ -8,22 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::account::{Account, AccountDecl, AccountMode, AccountState};
-use domain::declaration::{BreakerDecl, CooldownDecl, Strategy};
+use domain::declaration::Strategy;
 use domain::provider::AuthScheme;
 use domain::snapshot::{
-    Credential, CredentialState, Deactivation, Fallback, Origin, Pool, Route, RouteBounds, Target, Timeouts, Upstream,
+    Credential, CredentialState, Deactivation, Fallback, Origin, Pool, Route, RouteBounds, RouteStamp, Target,
+    Timeouts, Upstream,
 };
 use domain::{Capabilities, Capability, CredentialId, Needs, Provider, Rates, Secret, Surface, Timestamp, UpstreamId};
 
 use serde_json::json;
 
-use super::trace::{Seen, Used};
+use super::trace::{Seen, Trouble, Used};
 use super::{Breaker, Candidate, Decision, RestKind, Resting, State, Use};
 use crate::asked::Asked;
-use crate::board::Entries;
+use crate::board::{Daily, Entries};
 use crate::breaker::BreakerState;
 use crate::cooldown::Rest;
 use crate::plan::{Choice, Pinned};
+use crate::strategy::{Latency, Uses};
 use domain::Forced;
 
 /// No limit of time is looked at by a choice.
@@ -91,6 +93,7 @@ impl Decision {
             model: self.model.clone(),
             strategy: self.strategy,
             bounds: RouteBounds::of(&targets),
+            stamp: RouteStamp::default(),
             targets,
             price: None,
             system_prompt: None,
@@ -159,8 +162,8 @@ impl Decision {
             proxy: None,
             ca: None,
             timeouts: NONE,
-            breaker: (!terms.no_breaker).then(BreakerDecl::default),
-            cooldown: (!terms.no_cooldown).then(CooldownDecl::default),
+            breaker: (!terms.no_breaker).then(|| terms.breaker.unwrap_or_default()),
+            cooldown: (!terms.no_cooldown).then(|| terms.cooldown.unwrap_or_default()),
             health: None,
         })
     }
@@ -174,7 +177,7 @@ impl Decision {
             (0..known.upstream.credentials.len()).map(move |credential| Choice { target, credential })
         });
         for choice in choices {
-            entries.put_back(route, &recorded(choice).seen(choice), now);
+            entries.put_back(route, choice, &recorded(choice).seen(now), now);
         }
         if self.credentials_rest {
             entries.look_until(now + Duration::from_secs(1));
@@ -193,27 +196,37 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn seen(self, choice: Choice) -> Seen {
-        let mut seen = Seen::of(choice);
+    fn seen(self, now: Timestamp) -> (Seen, Trouble) {
+        let mut seen = Seen {
+            target: Used::UNUSED,
+            key: Used::UNUSED,
+            uses_today: Daily::default(),
+            open: 0,
+            key_open: 0,
+        };
+        let mut trouble = Trouble::default();
         if let Some(state) = self.upstream {
-            seen.breaker = breaker(state);
-            seen.upstream_rest = state.upstream_rests_until.map_or(Timestamp(0), |until| until.0);
+            trouble.breaker = breaker(state);
+            trouble.doubted = state.doubted;
+            trouble.lately = state.lately;
+            trouble.upstream_rest = state.upstream_rests_until.map_or(Timestamp(0), |until| until.0);
             seen.open = state.open_calls;
         }
         if let Some(state) = self.target {
-            seen.target = used(state.target);
+            seen.target = used(state.target, now);
         }
         if let Some(state) = self.key {
-            seen.key = used(state.key);
+            seen.key = used(state.key, now);
             seen.key_open = state.key_open_calls;
-            seen.uses_today = state.uses_today;
-            seen.rest = state.rest.map(rest);
-            seen.paused_until = state.paused_until.map(|until| until.0);
-            seen.has_turn = state.has_turn;
-            seen.deactivated = state.found_deactivated;
+            seen.uses_today.add(now.day(), state.uses_today);
+            trouble.rest = state.rest.map(rest);
+            trouble.paused_until = state.paused_until.map(|until| until.0);
+            trouble.has_turn = state.has_turn;
+            trouble.deactivated = state.found_deactivated;
+            trouble.strikes = state.strikes;
         }
-        seen.model_rest = self.model_of_key.and_then(|state| state.model_rest).map(rest);
-        seen
+        trouble.model_rest = self.model_of_key.and_then(|state| state.model_rest).map(rest);
+        (seen, trouble)
     }
 }
 
@@ -228,11 +241,11 @@ fn breaker(state: &State) -> BreakerState {
     }
 }
 
-const fn used(used: Use) -> Used {
+const fn used(used: Use, now: Timestamp) -> Used {
     Used {
         turn: used.turn,
-        uses: used.uses,
-        latency: used.latency_ms,
+        uses: Uses::known(used.uses, now),
+        latency: Latency::known(used.latency_ms, now),
     }
 }
 

@@ -12,7 +12,6 @@
 use std::time::Duration;
 
 use domain::Timestamp;
-use rand::Rng;
 
 use super::{Load, by};
 use crate::fading::{Fading, HalfLife};
@@ -36,17 +35,16 @@ pub(super) fn rank(load: &Load) -> u64 {
     by(expected, load)
 }
 
-/// Puts the better of two that are drawn first. `ranks` are sorted.
-pub(crate) fn draw(ranks: &mut [u128], rng: &mut impl Rng) {
-    let count = ranks.len();
+/// The places of two that are drawn of so many; `None` where there are so few that the best of them goes first.
+pub(crate) fn draw(count: usize, lot: u64) -> Option<(usize, usize)> {
     if count < 3 {
-        return;
+        return None;
     }
-    let one = rng.random_range(0..count);
-    let other = (one + rng.random_range(1..count)) % count;
-    if let Some(front) = ranks.get_mut(..=one.min(other)) {
-        front.rotate_right(1);
-    }
+    // A product's upper half instead of a remainder: as even, and no division.
+    let of = |bits: u32, count: usize| ((u64::from(bits) * count as u64) >> u32::BITS) as usize;
+    let one = of((lot >> u32::BITS) as u32, count);
+    let step = 1 + of(lot as u32, count - 1);
+    Some((one, (one + step) % count))
 }
 
 /// How soon a candidate answered lately.

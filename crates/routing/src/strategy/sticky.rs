@@ -8,21 +8,18 @@
 //! A popular session must not drown its candidate: one that has more than 1.25 times the mean of open calls goes behind
 //! those that have not (Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads", 2016).
 
-use rand::Rng;
-
 use super::{Load, weighted};
 
 /// How many open calls are not crowded, whatever the mean is. Without it a second call of the same session, with nobody
 /// else there, would be sent away from its cache.
-const OPEN_FREE_MAX: u32 = 8;
+pub(crate) const OPEN_FREE_MAX: u32 = 8;
 
-/// The uppermost bit of a rank, which weighted ranks leave free.
-const BEHIND: u64 = 1 << 63;
+/// The uppermost bit of a rank, which weighted ranks leave free: one that is crowded goes behind the others.
+pub(crate) const BEHIND: u64 = 1 << 63;
 
-pub(super) fn rank(load: &Load, rng: &mut impl Rng) -> u64 {
-    let drawn = load.affinity.unwrap_or_else(|| rng.next_u64());
-    let behind = if load.crowded { BEHIND } else { 0 };
-    weighted::rank(load, drawn) | behind
+/// The rank of one that is not crowded.
+pub(super) fn rank(load: &Load, draw: impl FnOnce() -> u64) -> u64 {
+    weighted::rank(load, load.affinity.unwrap_or_else(draw))
 }
 
 /// What a call has in common with a candidate: bits that are evenly distributed over both.
@@ -39,6 +36,8 @@ pub(crate) const fn affinity(call: u64, candidate: u64) -> u64 {
 pub(crate) struct Crowd {
     open: u32,
     candidates: u32,
+    /// The most of any.
+    most: u32,
 }
 
 impl Crowd {
@@ -46,6 +45,14 @@ impl Crowd {
     pub(crate) const fn add(&mut self, open: u32) {
         self.open = self.open.saturating_add(open);
         self.candidates += 1;
+        if open > self.most {
+            self.most = open;
+        }
+    }
+
+    /// Whether any of them may have more than its share.
+    pub(crate) const fn is_dense(self) -> bool {
+        self.most >= OPEN_FREE_MAX
     }
 
     /// Whether one with so many open calls has its share, this call included: 1.25 times the mean, rounded up.

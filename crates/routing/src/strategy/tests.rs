@@ -205,6 +205,7 @@ fn priced(prices: &[(&str, &str)]) -> (Arc<Route>, Board) {
         hedge: None,
         group: None,
         bounds: domain::snapshot::RouteBounds::default(),
+        stamp: domain::snapshot::RouteStamp::default(),
     };
     (Arc::new(route), Board::new())
 }

@@ -204,8 +204,8 @@ fn stream_form(dialect: Dialect, path: &str, query: &str, body: &Value) -> Optio
     (body["stream"] == Value::Bool(true)).then_some(StreamForm::Sse)
 }
 
-/// The text of the last message, where that is the model's own.
-fn prefill(body: &Value) -> Option<String> {
+/// The text of the last message, where that is the model's own: the beginning of the answer that is asked for.
+pub(super) fn prefill(body: &Value) -> Option<String> {
     let messages = ["messages", "input", "contents"]
         .into_iter()
         .find_map(|member| body[member].as_array())?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::asked::Asked;
+use super::asked::{Asked, prefill};
 use super::request::Request;
 
 /// The requests kept; older ones are dropped (and still counted), so that load tests do not grow without bound.
@@ -76,6 +76,11 @@ impl Received {
             body_sent: 0,
             ending: None,
         }
+    }
+
+    /// The text that the model is given as the beginning of its answer.
+    pub fn prefill(&self) -> Option<String> {
+        prefill(&self.json())
     }
 
     /// The path, without the query.

@@ -3,7 +3,7 @@
 use domain::declaration::HedgeDecl;
 use domain::{AttemptRecord, Forced};
 use routing::Decision;
-use routing::decision::{Breaker, Candidate, Difference, Fate, RestKind, Resting, State};
+use routing::decision::{Again, Breaker, Candidate, Difference, Fate, Named, Next, Recorded, RestKind, Resting, State};
 
 use super::output::{Table, in_line, word};
 
@@ -238,6 +238,53 @@ pub(super) fn attempts(attempts: &[AttemptRecord]) -> String {
         ]);
     }
     table.render()
+}
+
+/// What the failures of a call lead to. The last column tells where that is not what the call did.
+pub(super) fn walk(steps: &[Again]) -> String {
+    let mut table = Table::new([
+        "NEXT",
+        "UPSTREAM",
+        "CREDENTIAL",
+        "MODEL THERE",
+        "WAITED",
+        "ENDED",
+        "RECORDED",
+    ]);
+    for step in steps {
+        let name = |of: fn(&Named) -> &String| step.at.as_ref().map_or_else(String::new, |at| of(at).clone());
+        table.row([
+            next(step.next).to_owned(),
+            name(|at| &at.upstream),
+            name(|at| &at.credential),
+            name(|at| &at.model),
+            format!("{} ms", step.waited_ms),
+            step.came.clone().unwrap_or_else(|| "nobody knows".to_owned()),
+            step.recorded.as_ref().map_or_else(String::new, recorded),
+        ]);
+    }
+    table.render()
+}
+
+const fn next(next: Next) -> &'static str {
+    match next {
+        Next::First => "first",
+        Next::Same => "the same again",
+        Next::Sibling => "another credential",
+        Next::Other => "another upstream",
+        Next::Fallback => "a fallback",
+        Next::GiveUp => "give up",
+    }
+}
+
+fn recorded(recorded: &Recorded) -> String {
+    match recorded {
+        Recorded::Tried(Named {
+            upstream, credential, ..
+        }) => format!("tried {upstream}/{credential}"),
+        Recorded::GaveUp(status) => format!("gave up with {status}"),
+        Recorded::Nothing => "was over".to_owned(),
+    }
 }
 
 /// What another decision does differently.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dialects::realtime::Transcribed;
 use dialects::{Report, UsageReport};
-use domain::snapshot::{Route, RouteBounds, Target};
+use domain::snapshot::{Route, RouteBounds, RouteStamp, Target};
 use domain::{Ending, Fault, FaultKind, Money, Policy, Usage, catalog};
 use metering::{Exhausted, Hold};
 
@@ -128,6 +128,7 @@ impl Meter {
                 price: declared,
                 system_prompt: None,
                 bounds: RouteBounds::default(),
+                stamp: RouteStamp::default(),
                 fallbacks: Vec::new(),
                 fallback_on: Vec::new(),
                 recovery: false,

@@ -15,6 +15,7 @@ fn blind_and_seeing() -> Route {
         model: "m".to_owned(),
         strategy: route.strategy,
         bounds: domain::snapshot::RouteBounds::of(&targets),
+        stamp: domain::snapshot::RouteStamp::default(),
         targets,
         price: None,
         system_prompt: None,
