@@ -142,6 +142,7 @@ fn half_a_request_holds_no_stop_up() {
 
 #[test]
 fn a_body_that_goes_on_arriving_is_waited_for() {
+    const PIECES: usize = 40;
     let upstream = Upstream::start();
     let file = r#"{"id":"file-1"}"#;
     upstream.rule(
@@ -149,7 +150,6 @@ fn a_body_that_goes_on_arriving_is_waited_for() {
         Behaviour::raw(200, &[("content-type", "application/json")], file),
     );
     let mut gateway = start(&upstream);
-    const PIECES: usize = 40;
     let open = |path: &str, first: &str| {
         let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).unwrap();
         let head = format!(
