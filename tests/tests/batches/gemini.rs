@@ -24,7 +24,7 @@ impl World {
     }
 
     /// What the upstream says of the batch from now on.
-    fn gemini(&self, model: &str, state: &str, output: Value) {
+    fn gemini(&self, model: &str, state: &str, output: &Value) {
         let metadata =
             json!({"model": format!("models/{model}"), "state": format!("BATCH_STATE_{state}"), "output": output});
         let batch = json!({"name": "batches/b1", "metadata": metadata}).to_string();
@@ -71,7 +71,7 @@ fn embedded(tokens: &str) -> Value {
 #[test]
 fn answers_are_billed_from_the_batch_itself() {
     let world = World::new();
-    world.gemini(MODEL, "PENDING", json!({}));
+    world.gemini(MODEL, "PENDING", &json!({}));
     let request = asked(&"x".repeat(8_000), 1_000);
     let requests =
         json!([{"request": request, "metadata": {"key": "a"}}, {"request": request, "metadata": {"key": "b"}}]);
@@ -85,7 +85,7 @@ fn answers_are_billed_from_the_batch_itself() {
     assert!(world.held() > 0);
     let answers = json!([{"response": answered(100), "metadata": {"key": "a"}}, {"error": {"code": 3}, "metadata": {"key": "b"}}]);
     let output = json!({"inlinedResponses": {"inlinedResponses": answers}});
-    world.gemini(MODEL, "SUCCEEDED", output);
+    world.gemini(MODEL, "SUCCEEDED", &output);
     assert_eq!(world.billed(1), [1_000 * INPUT + 100 * OUTPUT]);
     audit(&world.gateway);
 }
@@ -93,7 +93,7 @@ fn answers_are_billed_from_the_batch_itself() {
 #[test]
 fn embeddings_are_held_for_and_billed_at_the_price_of_batches() {
     let world = World::new();
-    world.gemini(EMBEDDER, "PENDING", json!({}));
+    world.gemini(EMBEDDER, "PENDING", &json!({}));
     let request = |text: &str| json!({"request": {"content": {"parts": [{"text": text.repeat(1_000)}]}, "taskType": "CLUSTERING"}});
     let input = json!({"requests": {"requests": [request("ab"), request("cd")]}});
     // However the method is written.
@@ -103,7 +103,7 @@ fn embeddings_are_held_for_and_billed_at_the_price_of_batches() {
     assert!((2 * 2_000 * EMBEDDED..2 * 2_100 * EMBEDDED).contains(&held), "{held}");
     let answers = json!([{"response": embedded("700"), "metadata": {"key": "a"}}, {"response": embedded("300")}]);
     let output = json!({"inlinedEmbedContentResponses": {"inlinedResponses": answers}});
-    world.gemini(EMBEDDER, "SUCCEEDED", output);
+    world.gemini(EMBEDDER, "SUCCEEDED", &output);
     assert_eq!(world.billed(2), [300 * EMBEDDED, 700 * EMBEDDED]);
     assert_eq!(world.held(), 0);
     books::settled(&world.gateway);
@@ -114,7 +114,7 @@ fn embeddings_are_held_for_and_billed_at_the_price_of_batches() {
 #[test]
 fn embeddings_of_a_file_are_held_for_by_its_size() {
     let world = World::new();
-    world.gemini(EMBEDDER, "PENDING", json!({}));
+    world.gemini(EMBEDDER, "PENDING", &json!({}));
     let make = |key| {
         world.make(
             &format!("{EMBEDDER}:asyncBatchEmbedContent"),
@@ -134,7 +134,7 @@ fn embeddings_of_a_file_are_held_for_by_its_size() {
         json!({"key": "b", "error": {"code": 3}}),
     ];
     world.rule("/files/out:download", &LINES, joined(lines.into_iter()));
-    world.gemini(EMBEDDER, "SUCCEEDED", json!({"responsesFile": "files/out"}));
+    world.gemini(EMBEDDER, "SUCCEEDED", &json!({"responsesFile": "files/out"}));
     assert_eq!(world.billed(1), [1_200 * EMBEDDED]);
     audit(&world.gateway);
 }
@@ -142,7 +142,7 @@ fn embeddings_of_a_file_are_held_for_by_its_size() {
 #[test]
 fn embeddings_of_a_batch_outlive_a_crash() {
     let mut world = World::new();
-    world.gemini(EMBEDDER, "PENDING", json!({}));
+    world.gemini(EMBEDDER, "PENDING", &json!({}));
     let input = json!({"fileName": "files/in"});
     let made = world.make(&format!("{EMBEDDER}:asyncBatchEmbedContent"), SOFT_KEY, &input);
     assert_eq!(made.status(), 200);
@@ -165,7 +165,7 @@ fn embeddings_of_a_batch_outlive_a_crash() {
 #[test]
 fn answers_to_a_file_are_held_for_by_what_was_seen_when_it_was_uploaded() {
     let world = World::new();
-    world.gemini(MODEL, "PENDING", json!({}));
+    world.gemini(MODEL, "PENDING", &json!({}));
     let make = || {
         world.make(
             &format!("{MODEL}:batchGenerateContent"),
@@ -188,7 +188,7 @@ fn answers_to_a_file_are_held_for_by_what_was_seen_when_it_was_uploaded() {
     assert!((least..least * 5 / 4).contains(&held), "{held} for {least}");
     let lines = (0..50).map(|at| json!({"key": format!("k{at}"), "response": answered(100)}));
     world.rule("/files/out:download", &LINES, joined(lines));
-    world.gemini(MODEL, "SUCCEEDED", json!({"responsesFile": "files/out"}));
+    world.gemini(MODEL, "SUCCEEDED", &json!({"responsesFile": "files/out"}));
     assert_eq!(world.billed(50), [1_000 * INPUT + 100 * OUTPUT; 50]);
     // Another file may have got its name.
     world.file(joined((0..50).map(|_| line.clone())).len(), "tomorrow");

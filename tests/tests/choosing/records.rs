@@ -155,10 +155,10 @@ fn explained_and_replayed(database: Option<&str>) {
         (walk(&what_if["replay"]), &what_if["replay"]["walk_same"]),
         (did.to_vec(), &true.into())
     );
-    let would = step("first", "second", Some("answered"), true);
+    let foreseen = step("first", "second", Some("answered"), true);
     assert_eq!(
         (walk(&what_if["with"]), &what_if["with"]["walk_same"]),
-        (vec![would], &false.into())
+        (vec![foreseen], &false.into())
     );
     // With another try at the first one it is not known how that would have ended.
     std::fs::write(
@@ -167,13 +167,13 @@ fn explained_and_replayed(database: Option<&str>) {
     )
     .unwrap();
     let patient = gateway.cli_json(&["replay", &id, "-c", "patient.yaml", "--json"]);
-    let would = [
+    let foreseen = [
         step("first", "first", Some("503 overloaded"), false),
         step("same", "first", None, true),
     ];
     assert_eq!(
         (&patient["with"]["same"], walk(&patient["with"])),
-        (&true.into(), would.to_vec())
+        (&true.into(), foreseen.to_vec())
     );
     // The draft was looked at, not applied.
     assert_eq!(call(gateway).1, "first");

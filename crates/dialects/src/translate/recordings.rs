@@ -19,6 +19,7 @@ use domain::{Dialect, Operation, Surface};
 use serde_json::Value;
 
 use super::*;
+use crate::UsageReport;
 use crate::hub::{Answer, Choice, Collector, Content, StopReason};
 use crate::stream::TapOptions;
 
