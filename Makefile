@@ -1,12 +1,15 @@
 # The few commands that a newcomer needs; `make help` lists them. Logic lives in scripts/, not here.
 
-.PHONY: help run build test fmt lint tidy deny doc generate bench instructions fuzz
+.PHONY: help run build dist test fmt lint tidy deny doc generate bench instructions fuzz
 
 run: ## build and serve, without any configuration
 	cargo run --release -p tollgate -- serve
 
 build: ## the release binary: target/release/tollgate
 	cargo build --release --locked -p tollgate
+
+dist: ## the binary as it is shipped, built from a run under load: target/shipped/tollgate
+	scripts/dist
 
 test: ## everything that must hold before a merge; installs what it needs
 	scripts/test

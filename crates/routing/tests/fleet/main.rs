@@ -94,10 +94,10 @@ fn who_would_get_most_calls_is_not_hammered_and_soon_back() {
                 // A second, two, four, and so on, each by chance a quarter shorter.
                 None => u64::from((seconds * 4 / 3).ilog2()) + 1,
             };
-            // The first, one after each rest, and one that was under way.
+            // The first, one after each rest, and two that were under way: a quarter of a second is two or three calls.
             let most = report.most_of_one(&storm);
             assert!(
-                most <= rests + 2,
+                most <= rests + 3,
                 "seed {seed}: {most} tries of one credential in {storm:?}"
             );
         }
