@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::hub::{BadRequest, Deed, Losses, MADE, is_made_name};
+use crate::hub::{BadRequest, MADE, is_made_name};
 use crate::json::{Cursor, Kind, Syntax};
 use crate::limits::{ITEMS_PAGE_DEFAULT, ITEMS_PAGE_MAX};
 use crate::openai_responses;
@@ -88,7 +88,7 @@ pub fn continued(body: &Bytes, turns: &[&str]) -> Result<Bytes, BadRequest> {
 }
 
 /// The same request for an upstream of this format that takes over a conversation which others answered before: without
-/// their reasoning, which it could not open and would refuse, and with what they did by themselves told in words.
+/// their reasoning and what they did by themselves, which it could not open and would refuse.
 pub fn for_provider(body: &Bytes) -> Bytes {
     let Some(input) = std::str::from_utf8(body).ok().and_then(|body| member(body, "input")) else {
         return body.clone();
@@ -100,18 +100,7 @@ pub fn for_provider(body: &Bytes) -> Bytes {
     if items.iter().all(is_own) {
         return body.clone();
     }
-    let kept: Vec<Cow<'_, str>> = items
-        .into_iter()
-        .map(RawValue::get)
-        .filter(|item| can_be_opened(item))
-        .filter_map(|item| {
-            if is_made(item) {
-                in_words(item)
-            } else {
-                Some(item.into())
-            }
-        })
-        .collect();
+    let kept: Vec<&str> = items.into_iter().filter(is_own).map(RawValue::get).collect();
     let begin = input.as_ptr() as usize - body.as_ptr() as usize;
     let mut out = body.get(..begin).unwrap_or_default().to_vec();
     out.extend_from_slice(format!("[{}]", kept.join(",")).as_bytes());
@@ -136,15 +125,6 @@ fn is_made(item: &str) -> bool {
     let id = item.contains(MADE).then(|| member(item, "id")).flatten();
     id.and_then(|id| serde_json::from_str::<String>(id).ok())
         .is_some_and(|id| is_made_name(id.as_bytes()))
-}
-
-/// The same as a message of the model's.
-fn in_words(item: &str) -> Option<Cow<'static, str>> {
-    let item: Value = serde_json::from_str(item).ok()?;
-    let deeds = openai_responses::served::deeds(&item, &mut Losses::default());
-    let words: Vec<String> = deeds.iter().map(Deed::told).filter(|words| !words.is_empty()).collect();
-    let message = json!({"role": "assistant", "content": words.join("\n")});
-    (!words.is_empty()).then(|| message.to_string().into())
 }
 
 /// A turn, of the client's items ([`own_input`]) and the response as it was told.
@@ -371,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_did_is_told_to_the_provider_in_words() {
+    fn what_others_did_is_left_out_for_the_provider() {
         let body = json!({"input": [
             {"type": "web_search_call", "id": "ws_tollgate_srvtoolu_1", "status": "completed",
                 "action": {"type": "search", "query": "rain", "sources": [{"type": "url", "url": "https://a"}]}},
@@ -379,9 +359,7 @@ mod tests {
         ]});
         let told = for_provider(&Bytes::from(body.to_string()));
         let told: Value = serde_json::from_slice(&told).unwrap();
-        let words = "[The web was searched for: rain]\n[Found:\n- https://a]";
-        assert_eq!(told["input"][0], json!({"role": "assistant", "content": words}));
-        assert_eq!(told["input"][1], body["input"][1]);
+        assert_eq!(told["input"], json!([body["input"][1]]));
     }
 
     #[test]

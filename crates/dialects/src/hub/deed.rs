@@ -122,40 +122,18 @@ impl Deed {
 
     /// Bytes that it costs to keep this, roughly.
     pub(crate) fn weight(&self) -> usize {
-        self.told().len()
-    }
-
-    /// The same for a model to read, in formats and at providers that take nobody else's steps back.
-    pub(crate) fn told(&self) -> String {
         match &self.act {
-            Act::Search(queries) if queries.is_empty() => "[The web was searched.]".to_owned(),
-            Act::Search(queries) => format!("[The web was searched for: {}]", queries.join("; ")),
-            Act::Found(Err(why)) => format!("[The search failed: {why}]"),
-            Act::Found(Ok(pages)) if pages.is_empty() => String::new(),
-            Act::Found(Ok(pages)) => format!("[Found:{}]", listed(pages)),
-            Act::Fetch(url) => format!("[This page was read: {url}]"),
-            Act::Fetched(Err(why)) => format!("[It could not be read: {why}]"),
-            Act::Fetched(Ok(page)) if page.text.is_empty() => String::new(),
-            Act::Fetched(Ok(page)) => format!("[It says:\n{}]", page.text.trim_end()),
-            Act::Run { code, .. } => format!("[This code was run:\n{}]", code.trim_end()),
-            Act::Ran { text, is_error: false } if text.is_empty() => String::new(),
-            Act::Ran { text, is_error: false } => format!("[It printed:\n{}]", text.trim_end()),
+            Act::Search(queries) => queries.iter().map(String::len).sum(),
+            Act::Found(Ok(pages)) => pages.iter().map(|page| page.title.len() + page.url.len()).sum(),
+            Act::Found(Err(text)) | Act::Fetched(Err(text)) | Act::Fetch(text) => text.len(),
+            Act::Fetched(Ok(page)) => page.text.len(),
+            Act::Run { code, .. } => code.len(),
+            Act::Ran { text, .. } | Act::Replied { text, .. } => text.len(),
             Act::Remote {
                 server,
                 tool,
                 arguments,
-            } => format!("[The tool {tool} of {server} was called with {arguments}]"),
-            Act::Replied { text, is_error: false } => format!("[It said:\n{}]", text.trim_end()),
-            Act::Ran { text, is_error: true } | Act::Replied { text, is_error: true } => {
-                format!("[It failed:\n{}]", text.trim_end())
-            }
+            } => server.len() + tool.len() + arguments.len(),
         }
     }
-}
-
-fn listed(pages: &[Page]) -> String {
-    let lines = pages
-        .iter()
-        .map(|page| format!("\n- {}", [&*page.title, &page.url].join(" ").trim()));
-    lines.collect()
 }

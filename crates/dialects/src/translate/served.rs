@@ -6,8 +6,8 @@
 //! every format keep and send back, and how seals of thoughts travel too ([`Signature`]).
 //!
 //! On the way back: what was carried so takes the place of what was told of it, if the provider's format is asked again.
-//! Others take no steps but their own, and refuse those that lack what only they can give; they are told in words what was
-//! done. So they are, too, where the client lost what was carried.
+//! Others take no steps but their own, and refuse those that lack what only they can give; so the steps are left out for them, and
+//! named as a loss, as they are where the client lost what was carried. A history is never given words of ours.
 
 use std::ops::Range;
 
@@ -250,7 +250,7 @@ fn settle_turn(message: &mut Message, to: Dialect, thinks: Option<bool>, losses:
         }
         floor = told.len();
     }
-    message.parts = worded(told, to, &bare, losses);
+    message.parts = acceptable(told, to, &bare, losses);
 }
 
 /// Whether a step is refused without the thought before it. OpenAI: "Item 'ws_…' […] was provided without its required
@@ -274,49 +274,28 @@ fn is_step(part: &Part) -> bool {
     matches!(part.content, Content::Native { .. }) && part.extra.members.is_empty()
 }
 
-/// Steps that are not the upstream's own, or that it would refuse, as text.
-fn worded(parts: Vec<Part>, to: Dialect, bare: &[Range<usize>], losses: &mut Losses) -> Vec<Part> {
-    let mut told: Vec<Part> = Vec::with_capacity(parts.len());
-    let mut words: Vec<String> = Vec::new();
+/// Leaves out the steps that this upstream would refuse, though they are in its format; encoders leave out those of others.
+/// Nothing is put in their place: what the model made of them follows as its own words, and ours would pass for them.
+fn acceptable(parts: Vec<Part>, to: Dialect, bare: &[Range<usize>], losses: &mut Losses) -> Vec<Part> {
+    let mut kept: Vec<Part> = Vec::with_capacity(parts.len());
     for (place, part) in parts.into_iter().enumerate() {
         let is_bare = bare.iter().any(|range| range.contains(&place));
-        let why = if is_bare { LACKS_THOUGHT } else { OTHERS };
-        let found = match &part.content {
-            Content::Native { origin, value } if *origin != to || is_bare || is_made(value) => {
-                let found = deeds(*origin, value, losses);
-                if found.is_empty() && is_bare {
-                    losses.note(native_name(value), why);
-                    continue;
-                }
-                let is_marked = value.get("cache_control").is_some_and(|mark| !mark.is_null());
-                losses.note_if(is_marked, "cache_control", "what it stands on is told in words");
-                found
+        match &part.content {
+            Content::Native { origin, value } if *origin == to && is_bare => {
+                losses.note(native_name(value), LACKS_THOUGHT)
             }
-            _ => Vec::new(),
-        };
-        if found.is_empty() {
-            told.extend(text(&mut words));
-            told.push(part);
-            continue;
-        }
-        for deed in found {
-            losses.note(deed.name(), why);
-            words.push(deed.told());
+            Content::Native { origin, value } if *origin == to && is_made(value) => {
+                losses.note(native_name(value), OTHERS)
+            }
+            _ => kept.push(part),
         }
     }
-    told.extend(text(&mut words));
-    told
+    kept
 }
 
-const OTHERS: &str = "another provider did it; it is told in words";
+const OTHERS: &str = "another provider did it, and takes it back itself only";
 const LACKS_THOUGHT: &str =
     "the provider takes it back only with the sealed thought before it, which did not come back";
-
-fn text(words: &mut Vec<String>) -> Option<Part> {
-    let mut words = std::mem::take(words);
-    words.retain(|words| !words.is_empty());
-    (!words.is_empty()).then(|| Part::text(words.join("\n")))
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 """Whether an upstream was asked what the client asked, as far as the upstream's format has a place for it."""
 
 import dataclasses
-import re
 
 from .plain import Item, Plain, unwrapped
 
@@ -80,8 +79,6 @@ def item_differences(asked: Plain, told: Plain, target: str) -> list[str]:
     # Where a tool answers with media that its result has no place for, they come beside it: then the order of media counts alone.
     moved = any(media_of_result(item) for item in asked.items)
     ours, theirs = ([shown(item, moved) for item in plain.items if item.kind != "native"] for plain in (asked, told))
-    if any(item.kind == "native" for item in asked.items):
-        theirs = [without_steps(item) for item in theirs]
     ours, theirs = merged(ours), merged(theirs)
     if ours != theirs:
         at = next((at for at, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
@@ -94,20 +91,6 @@ def item_differences(asked: Plain, told: Plain, target: str) -> list[str]:
     if target in ("anthropic-messages", "gemini") and [True for r in errors(asked) if r] != [True for r in errors(told) if r]:
         wrong.append(f"errors of tools: {errors(told)}, asked {errors(asked)}")
     return wrong
-
-
-STEPS = re.compile(
-    r"\[(Thewebwassearched|Found:|Thesearchfailed|Thispagewasread|Itcouldnotberead|Itsays:|Thiscodewasrun:|Itprinted:|Itfailed:|Thetool|Itsaid:)"
-    r"[^\]]*\]"
-)
-"""What another provider's own tools did is told in words (docs/guide.md, "What providers' own tools did")."""
-
-
-def without_steps(item: tuple | None) -> tuple | None:
-    if not item or item[:2] != ("assistant", "text"):
-        return item
-    text = STEPS.sub("", item[2])
-    return (*item[:2], text) if text else None
 
 
 def errors(plain: Plain) -> list:

@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::{SELF, WITHIN};
 use super::super::item::{annotation, object, put_back, set};
-use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source, nameless};
+use crate::hub::{CacheMark, Content, Losses, Media, MediaKind, Part, Source, nameless, native_name};
+
+/// Why what another provider did is left out.
+pub(super) const FOREIGN: &str = "only the format that it is of can say it";
 
 /// Whose content it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +62,12 @@ pub(super) fn part(
         }
         Content::Media(media) => self::media(media, is_family, losses)?,
         Content::Native { origin: SELF, value } => vec![value],
-        Content::Native { .. } | Content::Deed(_) => {
-            losses.note("native content", "only the format that it is of can say it");
+        Content::Native { value, .. } => {
+            losses.note(native_name(&value), FOREIGN);
+            Vec::new()
+        }
+        Content::Deed(deed) => {
+            losses.note(deed.name(), FOREIGN);
             Vec::new()
         }
         Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => Vec::new(),

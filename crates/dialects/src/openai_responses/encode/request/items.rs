@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 use super::super::super::decode::is_made;
 use super::super::super::{SELF, WITHIN, seal};
 use super::super::item::{picture, put_back, set};
-use super::content::{self, Unsayable, Whose};
+use super::content::{self, FOREIGN, Unsayable, Whose};
 use super::tools::Declared;
-use crate::hub::{BadRequest, Content, Extra, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult};
+use crate::hub::{
+    BadRequest, Content, Extra, Losses, Message, Part, Role, Thinking, ToolCall, ToolResult, native_name,
+};
 
 /// What was said so far.
 #[derive(Debug)]
@@ -174,9 +176,8 @@ impl Items<'_> {
                     self.input.push(item);
                 }
             }
-            _ => self
-                .losses
-                .note("native content", "only the format that it is of can say it"),
+            Content::Native { value, .. } => self.losses.note(native_name(&value), FOREIGN),
+            _ => self.losses.note("native content", FOREIGN),
         }
         None
     }
