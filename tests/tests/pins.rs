@@ -169,6 +169,44 @@ fn items_that_are_named_are_asked_for_where_they_are() {
     }
 }
 
+/// A name by which our JSON reader knows its own values makes no text of an object: what the owner's check saw is what is sent.
+#[test]
+fn nobody_reaches_what_is_anothers_by_a_name_of_the_reader() {
+    let world = World::new();
+    world.answer(
+        "/files",
+        &json!({"id": "file-A", "object": "file", "purpose": "user_data"}),
+    );
+    world.answer("/responses", &response("resp_1", "completed"));
+    let upload = json!({"purpose": "user_data"});
+    assert_eq!(world.send("POST", "/v1/files", OPEN_KEY, Some(&upload)).status(), 200);
+    world.asked();
+    // A step that another provider took: such requests are written anew.
+    let foreign = json!({"type": "web_search_call", "id": "ws_tollgate_x", "status": "completed",
+        "action": {"type": "search", "query": "a"}});
+    let asked = |file: &Value, carried: &str| {
+        let thought = json!({"type": "reasoning", "id": "rs_1", "summary": [],
+            "encrypted_content": format!("tollgate:openai_responses:served:{carried}")});
+        let input = json!([foreign, thought,
+            {"role": "user", "content": [{"type": "input_text", "text": "Read"}, {"type": "input_file", "file_id": file}]}]);
+        world.create(OTHER_KEY, &json!({"input": input}))
+    };
+    assert_eq!(asked(&json!("file-A"), "[]").status(), 404);
+    for name in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+        asked(&json!({name: "\"file-A\""}), "[]");
+    }
+    // Nor does a thought that the client wrote itself carry it past the check.
+    let hidden = r#"[{"type":"item_reference","id":"msg_A"},{"role":"user","content":[{"type":"input_file","file_id":"file-A"}]}]"#;
+    asked(&json!("file-B"), hidden);
+    for (_, call) in world.asked() {
+        let sent = String::from_utf8_lossy(&call.body);
+        assert!(
+            !sent.contains(r#""file_id":"file-A""#) && !sent.contains(r#""msg_A""#),
+            "{sent}"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_known_is_the_operators_own() {
     let world = World::new();

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::hub::{BadRequest, MADE, is_made_name};
+use crate::hub::{BadRequest, MADE, is_made_name, nested};
 use crate::json::{Cursor, Kind, Syntax};
 use crate::limits::{ITEMS_PAGE_DEFAULT, ITEMS_PAGE_MAX};
 use crate::openai_responses;
@@ -250,7 +250,10 @@ fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn list(text: &str) -> Vec<Value> {
-    serde_json::from_str(text).unwrap_or_default()
+    match nested::read(text.as_bytes()) {
+        Ok(Value::Array(elements)) => elements,
+        _ => Vec::new(),
+    }
 }
 
 fn id_of(item: &Value) -> Option<&str> {

@@ -11,6 +11,7 @@ use domain::{Dialect, FailureClass, Timestamp};
 use serde_json::Value;
 
 use crate::answer::ReportedFailure;
+use crate::hub::nested;
 use crate::limits::ERROR_BODY_MAX;
 use crate::mask::{identifier, masked};
 
@@ -145,9 +146,7 @@ impl ProviderError {
     /// Reads an error body or event; of something else, what little there is.
     pub(crate) fn read(body: &[u8]) -> Self {
         let body = body.get(..ERROR_BODY_MAX).unwrap_or(body);
-        serde_json::from_slice::<Value>(body)
-            .map(|root| Self::of(&root))
-            .unwrap_or_default()
+        nested::read(body).map(|root| Self::of(&root)).unwrap_or_default()
     }
 
     /// With a code that stands outside the body (Amazon's `x-amzn-errortype`, or the name of an exception in a stream).

@@ -70,7 +70,7 @@ fn respond(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     if ask.surface.operation.is_task() {
         return tasks::answer(ask);
     }
-    let body: Value = serde_json::from_slice(ask.body)
+    let body = dialects::read_json(ask.body)
         .map_err(|error| Refusal::invalid(format!("The body is not valid JSON: {error}.")))?;
     match (ask.surface.operation, ask.surface.dialect) {
         (Operation::Chat, Dialect::OpenaiChat) => openai_chat::chat(ask, &body),

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::hub::{Act, Deed, Losses, MADE, Page, compact};
+use crate::hub::{Act, Deed, Losses, MADE, Page, compact, nested};
 
 /// What a block says in the words of all formats; nothing where they have none (a search among tools, an editor).
 pub(crate) fn deeds(block: &Value, losses: &mut Losses) -> Vec<Deed> {
@@ -202,7 +202,7 @@ impl Names {
                 tool,
                 arguments,
             } => {
-                let input = serde_json::from_str(&arguments).ok().filter(Value::is_object);
+                let input = nested::read(arguments.as_bytes()).ok().filter(Value::is_object);
                 let input = input.unwrap_or_else(|| json!({"arguments": arguments}));
                 json!({"type": "mcp_tool_use", "id": id, "name": tool, "server_name": server, "input": input})
             }

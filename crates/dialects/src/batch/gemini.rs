@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{Asked, State};
 use crate::answer::UsageReport;
+use crate::hub::nested;
 
 #[derive(Deserialize)]
 struct Operation {
@@ -120,7 +121,7 @@ pub struct Card {
 
 /// Reads what is said of a file, alone or as the answer to its upload (google-genai 3.6, `types.py`, `File`).
 pub fn card(text: &[u8]) -> Option<Card> {
-    let said: Value = serde_json::from_slice(text).ok()?;
+    let said = nested::read(text).ok()?;
     let file = said.get("file").unwrap_or(&said);
     Some(Card {
         name: file.get("name")?.as_str()?.to_owned(),

@@ -35,7 +35,7 @@ fn exact_object(text: &str) -> Option<Value> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let value: Value = serde_json::from_str(text).ok()?;
+    let value: Value = crate::hub::nested::read(text.as_bytes()).ok()?;
     let again = value.to_string();
     without_space(text).eq(again.bytes()).then_some(value)
 }

@@ -125,10 +125,13 @@ impl Deed {
         match &self.act {
             Act::Search(queries) => queries.iter().map(String::len).sum(),
             Act::Found(Ok(pages)) => pages.iter().map(|page| page.title.len() + page.url.len()).sum(),
-            Act::Found(Err(text)) | Act::Fetched(Err(text)) | Act::Fetch(text) => text.len(),
+            Act::Found(Err(text))
+            | Act::Fetched(Err(text))
+            | Act::Fetch(text)
+            | Act::Ran { text, .. }
+            | Act::Replied { text, .. } => text.len(),
             Act::Fetched(Ok(page)) => page.text.len(),
             Act::Run { code, .. } => code.len(),
-            Act::Ran { text, .. } | Act::Replied { text, .. } => text.len(),
             Act::Remote {
                 server,
                 tool,

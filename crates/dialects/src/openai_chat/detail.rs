@@ -9,7 +9,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value};
 
-use crate::hub::{Signature, Thinking};
+use crate::hub::{Signature, Thinking, nested};
 use crate::limits::WAITING_MAX;
 
 /// Members that hold what people read.
@@ -45,7 +45,7 @@ pub(super) fn read(mut detail: Map<String, Value>) -> Thinking {
 pub(super) fn write(thought: &Thinking) -> Option<Value> {
     let seal = thought.signature.as_ref()?.for_upstream(Dialect::OpenaiChat)?;
     // Signatures by themselves are no JSON.
-    let Ok(Value::Object(mut detail)) = serde_json::from_str(seal) else {
+    let Ok(Value::Object(mut detail)) = nested::read(seal.as_bytes()) else {
         return None;
     };
     let place = match TEXTS.iter().find(|name| detail.contains_key(**name)) {

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{list_of, text_of};
-use crate::hub::{Act, Deed, Losses, Page};
+use crate::hub::{Act, Deed, Losses, Page, nested};
 
 /// What an item says in the words of all formats; nothing where they have none.
 pub(crate) fn deeds(item: &Value, losses: &mut Losses) -> Vec<Deed> {
@@ -88,7 +88,7 @@ fn web(item: &Value, has_failed: bool) -> (Act, Act) {
 
 fn code(item: &Value, has_failed: bool, losses: &mut Losses) -> (Act, Act) {
     // xAI's are like calls of functions.
-    let inside = text_of(item, "arguments").and_then(|arguments| serde_json::from_str::<Value>(arguments).ok());
+    let inside = text_of(item, "arguments").and_then(|arguments| nested::read(arguments.as_bytes()).ok());
     let code = text_of(item, "code").or_else(|| text_of(inside.as_ref()?, "code"));
     let outputs = list_of(item, "outputs");
     let logs: Vec<&str> = outputs.iter().filter_map(|output| text_of(output, "logs")).collect();

@@ -91,7 +91,7 @@ fn told(frame: &[u8], out: &mut Vec<u8>) -> Option<()> {
     } else if message.kind != b"event" {
         // Told by the name that Amazon gives it, which is understood wherever errors are read.
         let name = String::from_utf8_lossy(message.name);
-        let said: Option<serde_json::Value> = serde_json::from_slice(message.payload).ok();
+        let said = crate::hub::nested::read(message.payload).ok();
         let said = said.and_then(|said| Some(said.get("message")?.as_str()?.to_owned()));
         let said = said.unwrap_or_else(|| String::from_utf8_lossy(message.words).into_owned());
         let error = json!({"type": "error", "error": {"type": name, "message": said}});

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Target;
 use crate::answer::Nonsense;
-use crate::hub::BadRequest;
+use crate::hub::{BadRequest, nested};
 
 /// What `POST /v1/messages/count_tokens` takes: <https://docs.claude.com/en/api/messages-count-tokens>.
 const ANTHROPIC: [&str; 9] = [
@@ -77,7 +77,7 @@ pub(super) fn read(dialect: Dialect, body: &[u8]) -> Result<u64, Nonsense> {
         Dialect::BedrockConverse => "inputTokens",
         _ => "input_tokens",
     };
-    let read = serde_json::from_slice::<Value>(body).ok();
+    let read = nested::read(body).ok();
     read.and_then(|answer| answer.get(member)?.as_u64())
         .ok_or(Nonsense::Lacks(member))
 }

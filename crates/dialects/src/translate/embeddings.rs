@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Reply, Target};
 use crate::answer::Nonsense;
-use crate::hub::{BadRequest, Fields, Losses};
+use crate::hub::{BadRequest, Fields, Losses, nested};
 use crate::limits::EMBEDDED_MAX;
 
 /// A request for vectors.
@@ -188,7 +188,7 @@ pub(super) fn answer(
 }
 
 fn read_gemini(body: &[u8]) -> Result<Vec<Vec<f64>>, Nonsense> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| Nonsense::Lacks("embeddings"))?;
+    let answer: Value = nested::read(body).map_err(|_| Nonsense::Lacks("embeddings"))?;
     let one = answer.get("embedding").into_iter();
     let all = answer.get("embeddings").and_then(Value::as_array).into_iter().flatten();
     one.chain(all)
@@ -197,7 +197,7 @@ fn read_gemini(body: &[u8]) -> Result<Vec<Vec<f64>>, Nonsense> {
 }
 
 fn read_openai(body: &[u8]) -> Result<Vec<Vec<f64>>, Nonsense> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| Nonsense::Lacks("data"))?;
+    let answer: Value = nested::read(body).map_err(|_| Nonsense::Lacks("data"))?;
     let data = answer
         .get("data")
         .and_then(Value::as_array)

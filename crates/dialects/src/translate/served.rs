@@ -11,11 +11,12 @@
 
 use std::ops::Range;
 
-use domain::Dialect;
-use serde_json::Value;
+use domain::{Dialect, Operation, Surface};
+use serde_json::{Value, json};
 
 use crate::hub::{
-    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, native_name, weight,
+    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, native_name, nested,
+    weight,
 };
 use crate::limits::CARRIED_MAX;
 use crate::{anthropic_messages, gemini, openai_responses};
@@ -234,7 +235,7 @@ fn settle_turn(message: &mut Message, to: Dialect, thinks: Option<bool>, losses:
             told.push(part);
             continue;
         };
-        let natives: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
+        let natives = natives_in(origin, json, losses);
         if !natives.is_empty() {
             // What was told of them in the client's words says no more, and is no provider's own.
             let own = told.iter().rposition(|part| !is_step(part)).map_or(0, |last| last + 1);
@@ -251,6 +252,30 @@ fn settle_turn(message: &mut Message, to: Dialect, thinks: Option<bool>, losses:
         floor = told.len();
     }
     message.parts = acceptable(told, to, &bare, losses);
+}
+
+/// What a thought carries. Clients may write one themselves; so what could not be said openly, things that others may own, is
+/// not carried either: nobody has looked at it.
+fn natives_in(origin: Dialect, json: &str, losses: &mut Losses) -> Vec<Value> {
+    let Ok(Value::Array(natives)) = nested::read(json.as_bytes()) else {
+        return Vec::new();
+    };
+    let body = match origin {
+        Dialect::OpenaiResponses => json!({"input": natives}),
+        Dialect::Gemini => json!({"contents": [{"role": "model", "parts": natives}]}),
+        _ => json!({"messages": [{"role": "assistant", "content": natives}]}),
+    };
+    let facts = crate::scan(Surface::new(Operation::Chat, origin), body.to_string().as_bytes());
+    if facts.is_ok_and(|facts| facts.references.is_none()) {
+        return natives;
+    }
+    for native in &natives {
+        losses.note(
+            native_name(native),
+            "it names what may be another's, and came back sealed",
+        );
+    }
+    Vec::new()
 }
 
 /// Whether a step is refused without the thought before it. OpenAI: "Item 'ws_…' […] was provided without its required
@@ -282,10 +307,10 @@ fn acceptable(parts: Vec<Part>, to: Dialect, bare: &[Range<usize>], losses: &mut
         let is_bare = bare.iter().any(|range| range.contains(&place));
         match &part.content {
             Content::Native { origin, value } if *origin == to && is_bare => {
-                losses.note(native_name(value), LACKS_THOUGHT)
+                losses.note(native_name(value), LACKS_THOUGHT);
             }
             Content::Native { origin, value } if *origin == to && is_made(value) => {
-                losses.note(native_name(value), OTHERS)
+                losses.note(native_name(value), OTHERS);
             }
             _ => kept.push(part),
         }

@@ -30,7 +30,7 @@ const SAMPLES: u32 = SAMPLES_PER_SECOND / 2;
 pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     let body = match ask.form {
         Some(boundary) => fields(boundary, ask.body)?,
-        None => serde_json::from_slice(ask.body)
+        None => dialects::read_json(ask.body)
             .map_err(|error| Refusal::invalid(format!("The body is not valid JSON: {error}.")))?,
     };
     match ask.surface.operation {

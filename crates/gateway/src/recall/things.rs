@@ -81,7 +81,7 @@ fn is_id(word: &str) -> bool {
 fn in_body(body: &[u8]) -> Vec<String> {
     let mut ids = Vec::new();
     if body.first() == Some(&b'{')
-        && let Ok(value) = serde_json::from_slice::<Value>(body)
+        && let Ok(value) = dialects::read_json(body)
     {
         gather("", &value, &mut ids);
     }
@@ -197,7 +197,7 @@ pub(super) async fn read(mut source: Source) -> (Option<Bytes>, Source) {
 
 /// The ids of what an answer made or names.
 fn of_answer(text: &[u8]) -> Vec<String> {
-    let Ok(answer) = serde_json::from_slice::<Value>(text) else {
+    let Ok(answer) = dialects::read_json(text) else {
         return Vec::new();
     };
     let places = [

@@ -13,7 +13,7 @@ use super::OWN;
 use super::answer::{is_common, stop, text};
 use super::blocks::{citation, part};
 use crate::answer::Nonsense;
-use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Signature, Stop};
+use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Signature, Stop, nested};
 use crate::limits::{PARTS_MAX, WAITING_MAX};
 
 /// Reads a stream's events.
@@ -81,7 +81,7 @@ impl StreamDecoder {
         {
             return self.delta(event.index, event.delta, out);
         }
-        let Ok(Value::Object(mut event)) = serde_json::from_slice::<Value>(data) else {
+        let Ok(Value::Object(mut event)) = nested::read(data) else {
             return Err(Nonsense::Lacks("an object"));
         };
         let index = event.get("index").and_then(Value::as_u64);
@@ -285,7 +285,7 @@ fn begun(text: &str, citations: &mut Vec<Citation>) -> Cited {
 /// A block whose input came in pieces.
 fn with_input(mut block: Value, input: &str) -> Value {
     if let Value::Object(members) = &mut block
-        && let Ok(input) = serde_json::from_str::<Value>(input)
+        && let Ok(input) = nested::read(input.as_bytes())
     {
         members.insert("input".to_owned(), input);
     }

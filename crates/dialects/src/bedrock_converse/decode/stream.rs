@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{called, citation, is_hosted, native, sealed, sequence, signature, stop};
 use crate::answer::Nonsense;
-use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Stop, Thinking};
+use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Stop, Thinking, nested};
 use crate::limits::PARTS_MAX;
 use crate::stream::frames::Message;
 
@@ -44,7 +44,7 @@ impl StreamDecoder {
     /// Reads one frame, which the tap has checked.
     pub(crate) fn event(&mut self, frame: &[u8], out: &mut Vec<Event>) -> Result<(), Nonsense> {
         let message = Message::read(frame).ok_or(Nonsense::Lacks("a whole frame"))?;
-        let Ok(Value::Object(mut members)) = serde_json::from_slice(message.payload) else {
+        let Ok(Value::Object(mut members)) = nested::read(message.payload) else {
             return Err(Nonsense::Lacks("an object"));
         };
         self.start(out);

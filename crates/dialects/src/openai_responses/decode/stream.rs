@@ -14,7 +14,7 @@ use super::super::{list_of, text_of};
 use super::answer;
 use super::content::{self, PARAGRAPH};
 use crate::answer::Nonsense;
-use crate::hub::{Content, Delta, Event, Part, Stop, StopReason, Thinking, ToolCall};
+use crate::hub::{Content, Delta, Event, Part, Stop, StopReason, Thinking, ToolCall, nested};
 use crate::provider_error::ProviderError;
 
 mod items;
@@ -76,7 +76,7 @@ impl StreamDecoder {
                 self.grow(kind, news, out);
             }
             _ => {
-                let event = serde_json::from_slice(data).map_err(|_| UNREADABLE)?;
+                let event = nested::read(data).map_err(|_| UNREADABLE)?;
                 self.rare(kind, event, out)?;
             }
         }

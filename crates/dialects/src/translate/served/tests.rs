@@ -196,6 +196,27 @@ fn what_two_thoughts_carry_stays_apart() {
     assert!(lost.is_empty(), "{lost:?}");
 }
 
+/// A client may write what is carried itself: the owner's check has not seen what it names.
+#[test]
+fn nothing_that_may_be_anothers_is_carried() {
+    let (openai, client) = (Dialect::OpenaiResponses, Dialect::AnthropicMessages);
+    for hidden in [
+        json!([{"type": "item_reference", "id": "msg_A"}]),
+        json!([{"role": "user", "content": [{"type": "input_file", "file_id": "file-A"}]}]),
+    ] {
+        let seal = format!("tollgate:openai_responses:served:{hidden}");
+        let said = json!({"role": "assistant", "content": [{"type": "redacted_thinking", "data": seal}, {"type": "text", "text": "x"}]});
+        let history = json!([asks(client, "a"), said, asks(client, "b")]);
+        let (body, lost) = sent(&question(client, &history), openai);
+        let text = body.to_string();
+        assert!(
+            !text.contains(r#""msg_A""#) && !text.contains(r#""file_id":"file-A""#),
+            "{text}"
+        );
+        assert!(!lost.is_empty(), "{text}");
+    }
+}
+
 /// OpenAI refuses a step of a model that thinks without the thought before it.
 #[test]
 fn steps_go_home_with_their_thoughts_or_not_at_all() {
