@@ -99,6 +99,8 @@ pub struct Provider {
     pub models: Vec<NamePattern>,
     /// Further paths that keys with `passthrough: true` may use, as globs below `base_url`. A `*` at the end stands for what
     /// may follow a whole segment: `/files*` is `/files`, `/files/x` and `/files:register`, not `/filesystem`.
+    /// What costs money and cannot be priced is for accounts of policy `hard` only where a pattern here names it (`/videos*`,
+    /// `/threads/*/runs*`, `/models/veo-*:predictLongRunning`).
     #[serde(default)]
     pub passthrough: Vec<NamePattern>,
     /// Whether it understands `stream_options.include_usage` (it must not be sent to those who answer 400 to it).

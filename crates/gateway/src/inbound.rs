@@ -302,6 +302,23 @@ pub(crate) fn decoded(segment: &str) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| bad_escape())
 }
 
+/// A path as a generous reader may take it: what is no escape stands for itself, what is no text for a mark.
+pub(crate) fn loosely_decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digit = |at: usize| tail.get(at).and_then(|byte| (*byte as char).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
+            bytes.push((high * 16 + low) as u8);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn bad_escape() -> Fault {
     Fault::new(
         FaultKind::Malformed,

@@ -3,14 +3,17 @@
 //! They see the operator's whole account, so only keys with `passthrough: true` may use them, and only the paths of
 //! the provider's allow-list. They are forwarded byte for byte to one upstream of the caller's format, and to the one that
 //! made it where they name something; nothing is retried, since such a request may have done its work already. Only batches
-//! are metered (`recall/batches`): what they cost is known when they are done.
+//! are metered (`recall/batches`): what they cost is known when they are done. What else makes a model work is not for accounts
+//! of policy `hard` ([`unpriced`]).
+
+pub(crate) mod unpriced;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use domain::snapshot::{Credential, Key, Upstream};
-use domain::{Dialect, Fault, FaultKind, Snapshot, Timestamp};
+use domain::{Dialect, Fault, FaultKind, NamePattern, Snapshot, Timestamp};
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -57,10 +60,15 @@ pub(crate) async fn forward(
         Some((upstream, credential_of(gateway, upstream, &caller.key)?))
     };
     let (upstream, credential) = place.ok_or_else(|| no_upstream(path))?;
+    elsewhere::check_at(upstream, path, &caller.key)?;
+    let made = batches::made_at(&head.method, dialect, path);
+    if made.is_none() {
+        unpriced::check(gateway, upstream, (&head.method, &head.headers), path, &caller.key).await?;
+    }
     if head.method == Method::DELETE {
         batches::before_deletion(gateway, upstream.id, path).await?;
     }
-    let batch = match batches::made_at(&head.method, dialect, path) {
+    let batch = match made {
         None => None,
         Some(made) => {
             let place = (upstream, credential);
@@ -209,7 +217,12 @@ pub(crate) fn is_allowed(upstream: &Upstream, path: &str) -> bool {
             .provider
             .passthrough
             .iter()
-            .any(|allowed| allowed.matches(path) && ends_a_segment(allowed.as_str(), path))
+            .any(|allowed| matches(allowed, path))
+}
+
+/// Whether an allowed path is this one.
+fn matches(allowed: &NamePattern, path: &str) -> bool {
+    allowed.matches(path) && ends_a_segment(allowed.as_str(), path)
 }
 
 /// Whether an upstream may resolve the path to another than is written: dot segments, also behind parameters (`..;`), other

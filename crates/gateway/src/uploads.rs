@@ -27,7 +27,7 @@ use crate::dispatch::Source;
 use crate::gateway::Inner;
 use crate::limits::UPLOAD_KNOWN_FOR;
 use crate::own_address;
-use crate::passthrough::{choose, credential_of, forbidden, is_allowed, no_upstream, relay};
+use crate::passthrough::{choose, credential_of, forbidden, is_allowed, no_upstream, relay, unpriced};
 use crate::recall::responses::{Ask, limited};
 use crate::recall::{Maker, batches, jobs, no_such, things};
 use crate::upstream::request::query_without_key;
@@ -108,6 +108,14 @@ pub(crate) async fn forward(
     let body = read_body(gateway, &head, body, arrival).await?;
     let named = uploader.named(gateway, path, &body.bytes).await?;
     let (upstream, credential) = place(gateway, &uploader, &named, path, &head.headers)?;
+    unpriced::check(
+        gateway,
+        upstream,
+        (&head.method, &head.headers),
+        &path.rest,
+        &uploader.key,
+    )
+    .await?;
     let maker = Maker::new(uploader.key.user.id, uploader.key.id, upstream, credential);
     let sent = body.bytes.clone();
     let (mut answered, body) = send(gateway, (upstream, credential), path, &head, body.bytes).await?;

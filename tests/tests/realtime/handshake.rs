@@ -217,7 +217,7 @@ fn what_goes_past_the_gateway_is_refused_to_whoever_is_billed() {
     let keys = line("free", "") + &line("hard", "") + &line("soft", "") + &line("free-narrow", ", models: [gpt-4o]");
     let more = format!(
         "{keys}providers: [{{name: open, surfaces: {{chat: {{openai_chat: /chat/completions}}}}, base_url: \"{}\", passthrough: [\"*\"]}}]\n",
-        upstream.v1()
+        upstream.url()
     );
     let users = "  - {name: free, policy: unlimited}\n  - {name: hard, policy: hard, opening_credit: 5}\n  - {name: soft, policy: soft, opening_credit: 5}\nkeys:\n";
     let yaml = config(&upstream, &more).replace("keys:\n", users);
@@ -231,6 +231,14 @@ fn what_goes_past_the_gateway_is_refused_to_whoever_is_billed() {
         "/openai/v1/realtime/sessions",
         "/v1/realtim%65/client_secrets",
         "/v1/realtime%2Fcalls",
+        // The upstream's address has no version, so that any may follow.
+        "/v1/openai/v1/realtime/client_secrets",
+        "/v1/v1/realtime/client_secrets",
+        "/v1/v1/realtime",
+        "/v1/Realtime/client_secrets",
+        "/v1/realtime;x/client_secrets",
+        "/v1/realtime%20/client_secrets",
+        "/v1/live/sessions",
     ];
     let ask =
         |gateway: &Tollgate, path: &str, key: &str| Request::post(path, &json!({})).bearer(key).send(&gateway.url());
@@ -258,6 +266,18 @@ fn what_goes_past_the_gateway_is_refused_to_whoever_is_billed() {
     let handed = ask(&gateway, paths[0], &key("free"));
     assert_eq!((handed.status(), &handed.json()["value"]), (200, &json!("ek_1")));
     assert!(receipts(&gateway).is_empty());
+    // What the address says counts, too.
+    let address = (upstream.url(), format!("{}/v1/realtime", upstream.url()));
+    let below = yaml.replacen(
+        &format!("\"{}\", passthrough", address.0),
+        &format!("\"{}\", passthrough", address.1),
+        1,
+    );
+    gateway.write_config(&below.replacen("upstreams:\n", listed, 1));
+    gateway.restart();
+    let asked = ask(&gateway, "/v1/client_secrets", &key("soft"));
+    assert_eq!(asked.status(), 403, "{}", asked.text());
+    assert_eq!(ask(&gateway, "/v1/client_secrets", &key("free")).status(), 200);
 }
 
 /// xAI bills its voice by the minute of a session, which no event reports: until that can be metered nobody gets it for nothing.

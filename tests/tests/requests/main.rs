@@ -15,4 +15,5 @@ mod searches;
 mod surface;
 mod system_prompt;
 mod tcp;
+mod unpriced;
 mod views;
