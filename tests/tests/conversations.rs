@@ -199,6 +199,27 @@ fn a_conversation_may_go_on_at_another_model() {
     }
 }
 
+/// Some upstreams give a whole answer where a stream was wanted; what is kept is the response, not the stream that tells it.
+#[test]
+fn a_whole_answer_that_is_told_as_a_stream_is_kept() {
+    let world = World::new("");
+    let whole = json!({"id": "c1", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "the answer"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}});
+    let json = [("content-type", "application/json")];
+    world.upstream.always(Behaviour::raw(200, &json, whole.to_string()));
+    let first = world.say(json!({"model": "chat", "input": "the question"}), true);
+    let id = first["id"].as_str().unwrap();
+    let kept = world.ask("GET", id, CLIENT_KEY).json();
+    assert_eq!(kept["output"], first["output"], "{kept}");
+    world.asked();
+    world.say(
+        json!({"model": "chat", "input": "more", "previous_response_id": id}),
+        true,
+    );
+    assert_in_order(&world.asked(), &["the question", "the answer", "more"]);
+}
+
 #[test]
 fn an_upstream_that_keeps_conversations_itself_may_take_over() {
     let world = World::new("");

@@ -69,6 +69,9 @@ pub(crate) const WAITING_MAX: usize = 16 * 1024 * 1024;
 /// of it.
 pub(crate) const CARRIED_MAX: usize = 1024 * 1024;
 
+/// Answers of one stream whose steps are carried: Google, who alone shows steps of several, gives eight at most.
+pub(crate) const STEPPING_CHOICES_MAX: usize = 8;
+
 /// Bytes of text of an answer that are kept so that another model can go on with it: some 64,000 tokens, longer than almost
 /// any answer.
 pub(crate) const PREFILL_MAX: usize = 256 * 1024;

@@ -137,6 +137,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// What the target's format cannot say.
     pub losses: Vec<Loss>,
+    /// The whole answer, where it is to be kept and the body is a stream.
+    pub kept: Option<String>,
 }
 
 impl Question {
@@ -214,6 +216,7 @@ impl Question {
         Ok(Encoded {
             body: body.to_string().into(),
             losses: losses.into_vec(),
+            kept: None,
         })
     }
 
@@ -234,6 +237,7 @@ impl Question {
         Ok(Encoded {
             body: told.to_string().into(),
             losses: Vec::new(),
+            kept: None,
         })
     }
 }

@@ -163,6 +163,8 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: reasoning of earlier turns is taken back, seals and all, as OpenRouter's `reasoning_details`; others refuse them.
+    pub reasoning_details: bool,
     /// Chat: cache marks of Anthropic's form (`cache_control`) stand on parts of content and on the whole request.
     pub cache_control: bool,
     /// Chat: Gemini's seals of tool calls are taken back as `extra_content`; others refuse the member.

@@ -100,11 +100,24 @@ pub(crate) enum Answer {
         body: Bytes,
         /// What was found in it.
         report: Report,
+        /// The answer itself, where it is to be kept and the body tells it as a stream.
+        kept: Option<String>,
     },
     /// The beginning of a stream.
     Stream(Box<Streamed>),
     /// Handed on to the relay.
     Taken,
+}
+
+impl Answer {
+    const fn whole(status: StatusCode, body: Bytes, report: Report) -> Self {
+        Self::Whole {
+            status,
+            body,
+            report,
+            kept: None,
+        }
+    }
 }
 
 /// A stream that has begun.
@@ -493,7 +506,7 @@ async fn whole(
     }
     if served == call.surface() {
         let body = repeating(call, body);
-        return Ok(Answer::Whole { status, body, report });
+        return Ok(Answer::whole(status, body, report));
     }
     if let Some(failure) = &report.failure {
         return said_failure(call, failure, &body);
@@ -504,6 +517,7 @@ async fn whole(
         status,
         body: told.body,
         report,
+        kept: told.kept,
     })
 }
 
@@ -548,12 +562,12 @@ async fn demonstrate(call: &Call, target: &Target, served: Surface) -> Result<(H
             let report = dialects::read_answer(call.surface(), &body)
                 .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))?;
             let (status, body) = (StatusCode::OK, repeating(call, body));
-            Ok((headers, Answer::Whole { status, body, report }))
+            Ok((headers, Answer::whole(status, body, report)))
         }
         demo::Reply::Plain(content_type, body) => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             let (status, report) = (StatusCode::OK, Report::default());
-            Ok((headers, Answer::Whole { status, body, report }))
+            Ok((headers, Answer::whole(status, body, report)))
         }
         demo::Reply::Stream(script) => {
             let content_type = if call.json_array {

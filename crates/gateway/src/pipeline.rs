@@ -194,7 +194,12 @@ async fn respond(mut call: Box<Call>, result: Result<Exchange, Fault>) -> Respon
             jobs::begin(&call.gateway, pin, &mut call.settlement);
             (status, Body::full(body))
         }
-        Answer::Whole { status, body, report } => {
+        Answer::Whole {
+            status,
+            body,
+            report,
+            kept,
+        } => {
             let served = Served {
                 target,
                 credential: credential.id,
@@ -223,7 +228,7 @@ async fn respond(mut call: Box<Call>, result: Result<Exchange, Fault>) -> Respon
             }
             if call.recalled.is_some()
                 && target.upstream.serving(call.surface()) != Some(call.surface())
-                && let Ok(response) = std::str::from_utf8(&body)
+                && let Some(response) = kept.as_deref().or_else(|| std::str::from_utf8(&body).ok())
             {
                 recall::keep_turn(&mut call, response);
             }

@@ -137,10 +137,13 @@ fn owned(value: &Value, name: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     asked: usize,
+    /// What was asked for without a name, and nothing came of it yet: what, and its number.
+    unnamed: Vec<(&'static str, usize)>,
 }
 
 impl Names {
-    /// The name of a step: its own, else a new one for what is asked for, which what comes of it shares.
+    /// The name of a step: its own, else a new one for what is asked for, which what comes of it shares; what has no names
+    /// comes in the order in which it was asked for.
     fn of(&mut self, deed: &Deed, call: &str) -> String {
         let prefix = match deed.act {
             Act::Remote { .. } | Act::Replied { .. } => "mcptoolu",
@@ -148,12 +151,22 @@ impl Names {
         };
         self.asked += usize::from(deed.is_asked());
         let own = if deed.id.is_empty() {
-            format!("{call}_{}", self.asked)
+            format!("{call}_{}", self.number(deed))
         } else {
             deed.id.clone()
         };
         let safe = own.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
         format!("{prefix}{MADE}{safe}")
+    }
+
+    fn number(&mut self, deed: &Deed) -> usize {
+        let kind = deed.name();
+        if deed.is_asked() {
+            self.unnamed.push((kind, self.asked));
+            return self.asked;
+        }
+        let first = self.unnamed.iter().position(|(asked, _)| *asked == kind);
+        first.map_or(self.asked, |at| self.unnamed.remove(at).1)
     }
 
     /// A block of what another provider did. `call`: the name of the answer, where steps have none.

@@ -11,13 +11,27 @@ use crate::hub::{Act, Deed, Losses, Page};
 /// Members of a candidate that say what was done for it.
 pub(super) const BESIDE: [&str; 2] = ["groundingMetadata", "urlContextMetadata"];
 
+/// Stands with a grounding of which something cites a text that a stream had told already.
+pub(super) const TOO_LATE: &str = "citedTooLate";
+
 /// Whether it is a part of a content, which Google takes back.
 pub(crate) fn is_part(value: &Value) -> bool {
     BESIDE.iter().all(|name| value.get(name).is_none())
 }
 
+/// Whether a part tells a search where it was made.
+pub(crate) fn searches(part: &Value) -> bool {
+    part.get("toolCall")
+        .is_some_and(|call| text(call, "toolType") == SEARCH)
+}
+
 /// What a part says in the words of all formats; nothing where they have none.
 pub(crate) fn deeds(part: &Value, losses: &mut Losses) -> Vec<Deed> {
+    losses.note_if(
+        part.get(TOO_LATE).is_some(),
+        "citations",
+        "Gemini told them when the stream was beyond the text that they are about",
+    );
     if let Some(grounding) = part.get("groundingMetadata") {
         return searched(grounding, losses);
     }

@@ -79,6 +79,7 @@ impl Question {
         Ok(Encoded {
             body: body.to_string().into(),
             losses: losses.into_vec(),
+            kept: None,
         })
     }
 }

@@ -15,10 +15,10 @@ use domain::{Dialect, Operation, Surface};
 use serde_json::{Value, json};
 
 use crate::hub::{
-    Act, Content, Deed, Event, Losses, Message, Part, Request, Role, Signature, Thinking, is_made, native_name, nested,
-    weight,
+    Act, Content, Deed, Event, Losses, Message, Page, Part, Request, Role, Signature, Thinking, is_made, native_name,
+    nested, weight,
 };
-use crate::limits::CARRIED_MAX;
+use crate::limits::{CARRIED_MAX, STEPPING_CHOICES_MAX};
 use crate::{anthropic_messages, gemini, openai_responses};
 
 /// Begins the seal of a thought that is none, but carries what a provider did.
@@ -59,10 +59,18 @@ pub(super) struct Steps {
     bytes: usize,
     /// Places given so far.
     places: u32,
-    /// Whether a search was told where it was made; Gemini tells it once more at the end.
+    /// Whether a search was told where it was made; Gemini tells it once more at the end, and only then what was found.
     has_searched: bool,
-    /// Parts that were told as others.
-    replaced: Vec<(u32, u32)>,
+    /// What was found, until the search has it.
+    pages: Vec<Page>,
+    /// The last search of a stream, until it is known what was found.
+    waiting: Vec<Part>,
+    /// The places of parts that were told as others.
+    replaced: Vec<u32>,
+    /// Whose steps these are.
+    choice: u32,
+    /// Those of the other answers of a stream.
+    others: Vec<Self>,
 }
 
 impl Steps {
@@ -74,13 +82,18 @@ impl Steps {
             bytes: 0,
             places: PLACES,
             has_searched: false,
+            pages: Vec::new(),
+            waiting: Vec::new(),
             replaced: Vec::new(),
+            choice: 0,
+            others: Vec::new(),
         }
     }
 
     /// A whole answer's parts.
     pub(super) fn parts(&mut self, parts: &mut Vec<Part>, losses: &mut Losses) {
-        self.has_searched = false;
+        // What stands beside a whole answer's content comes before it.
+        self.has_searched = parts.iter().any(|part| self.searches(part));
         let is_concerned = |part: &Part| matches!(part.content, Content::Native { .. });
         if self.from == self.to || !parts.iter().any(is_concerned) {
             return;
@@ -97,32 +110,77 @@ impl Steps {
             }
         }
         told.extend(self.carrier(losses));
+        give(std::mem::take(&mut self.pages), &mut told);
         *parts = told;
+    }
+
+    /// Whether it is a search of Google's, told where it was made.
+    fn searches(&self, part: &Part) -> bool {
+        match &part.content {
+            Content::Native { origin, value } => {
+                *origin == self.from && self.from == Dialect::Gemini && gemini::served::searches(value)
+            }
+            _ => false,
+        }
     }
 
     /// An event of a stream.
     pub(super) fn event(&mut self, event: Event, out: &mut Vec<Event>, losses: &mut Losses) {
+        if self.from == self.to {
+            out.push(event);
+            return;
+        }
+        match self.of(&event) {
+            Some(steps) => steps.own(event, out, losses),
+            None => out.push(event),
+        }
+    }
+
+    /// Whose an event is. Of answers besides the first there are some only where several were wanted; of more than Google gives
+    /// steps are lost.
+    fn of(&mut self, event: &Event) -> Option<&mut Self> {
+        let choice = match event {
+            Event::Open { choice, .. } | Event::Close { choice, .. } | Event::Stop { choice, .. } => *choice,
+            _ => return None,
+        };
+        if choice == self.choice {
+            return Some(self);
+        }
+        let known = self.others.iter().position(|other| other.choice == choice);
+        let begins = matches!(event, Event::Open { part, .. } if matches!(part.content, Content::Native { .. }));
+        if known.is_none() && begins && self.others.len() < STEPPING_CHOICES_MAX - 1 {
+            self.others.push(Self {
+                choice,
+                ..Self::new(self.from, self.to)
+            });
+            return self.others.last_mut();
+        }
+        self.others.get_mut(known?)
+    }
+
+    fn own(&mut self, event: Event, out: &mut Vec<Event>, losses: &mut Losses) {
         match &event {
-            _ if self.from == self.to => {}
-            Event::Open { choice: 0, place, part } => match self.told(part, losses) {
+            Event::Open { place, part, .. } => match self.told(part, losses) {
                 Told::NoStep => self.tell_carrier(out, losses),
                 Told::Wordless => {}
                 Told::As(made) => {
-                    self.replaced.push((0, *place));
+                    self.replaced.push(*place);
                     for part in made {
-                        self.tell(part, out);
+                        self.tell_in_time(part, out);
+                    }
+                    if is_beside(part) {
+                        self.tell_waiting(out);
                     }
                     return;
                 }
             },
-            Event::Close { choice, place } => {
-                let address = (*choice, *place);
-                if let Some(at) = self.replaced.iter().position(|known| *known == address) {
+            Event::Close { place, .. } => {
+                if let Some(at) = self.replaced.iter().position(|known| known == place) {
                     self.replaced.swap_remove(at);
                     return;
                 }
             }
-            Event::Stop { choice: 0, .. } => self.tell_carrier(out, losses),
+            Event::Stop { .. } => self.end(out, losses),
             _ => {}
         }
         out.push(event);
@@ -130,15 +188,51 @@ impl Steps {
 
     /// After the last event.
     pub(super) fn finish(&mut self, out: &mut Vec<Event>, losses: &mut Losses) {
+        self.end(out, losses);
+        for other in &mut self.others {
+            other.end(out, losses);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>, losses: &mut Losses) {
+        self.tell_waiting(out);
         self.tell_carrier(out, losses);
     }
 
+    /// Tells a step, or lets it wait: Google tells what a search found at the end of the stream, for all searches together, and
+    /// formats whose steps are one item with what they found cannot say it of an item that is whole. So the last one waits.
+    fn tell_in_time(&mut self, part: Part, out: &mut Vec<Event>) {
+        let waits = self.from == Dialect::Gemini;
+        match deed(&part).filter(|_| waits) {
+            Some(Deed {
+                act: Act::Search(_), ..
+            }) => {
+                self.tell_waiting(out);
+                self.waiting.push(part);
+            }
+            Some(Deed { id, act: Act::Found(_) })
+                if self.waiting.first().and_then(deed).is_some_and(|asked| asked.id == *id) =>
+            {
+                self.waiting.push(part)
+            }
+            _ => self.tell(part, out),
+        }
+    }
+
+    fn tell_waiting(&mut self, out: &mut Vec<Event>) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        give(std::mem::take(&mut self.pages), &mut waiting);
+        for part in waiting {
+            self.tell(part, out);
+        }
+    }
+
     fn tell(&mut self, part: Part, out: &mut Vec<Event>) {
-        let place = self.places;
+        let (choice, place) = (self.choice, self.places);
         self.places += 1;
         let part = Box::new(part);
-        out.push(Event::Open { choice: 0, place, part });
-        out.push(Event::Close { choice: 0, place });
+        out.push(Event::Open { choice, place, part });
+        out.push(Event::Close { choice, place });
     }
 
     fn tell_carrier(&mut self, out: &mut Vec<Event>, losses: &mut Losses) {
@@ -154,7 +248,7 @@ impl Steps {
         if *origin != self.from || !is_step(part) {
             return Told::NoStep;
         }
-        let is_beside = *origin == Dialect::Gemini && !gemini::served::is_part(value);
+        let is_beside = is_beside(part);
         // What stands beside an answer's content is not taken back in a conversation.
         if !is_beside && self.from != Dialect::BedrockConverse {
             self.bytes += weight(value);
@@ -165,8 +259,15 @@ impl Steps {
         let mut deeds = deeds(*origin, value, losses);
         let searches = |deed: &Deed| matches!(deed.act, Act::Search(_));
         if is_beside && self.has_searched {
-            // Google tells at the end once more what it searched for.
-            deeds.retain(|deed| !matches!(deed.act, Act::Search(_) | Act::Found(_)));
+            // Google tells at the end once more what it searched for, and only there what it found.
+            deeds.retain_mut(|deed| match &mut deed.act {
+                Act::Found(Ok(pages)) => {
+                    self.pages.append(pages);
+                    false
+                }
+                Act::Search(_) => false,
+                _ => true,
+            });
         }
         self.has_searched |= deeds.iter().any(searches);
         if deeds.is_empty() && !is_beside {
@@ -197,6 +298,42 @@ impl Steps {
             redacted: true,
             ..Thinking::default()
         })))
+    }
+}
+
+/// Whether it stands beside an answer's content.
+fn is_beside(part: &Part) -> bool {
+    match &part.content {
+        Content::Native { origin, value } => *origin == Dialect::Gemini && !gemini::served::is_part(value),
+        _ => false,
+    }
+}
+
+fn deed(part: &Part) -> Option<&Deed> {
+    match &part.content {
+        Content::Deed(deed) => Some(deed),
+        _ => None,
+    }
+}
+
+/// Says what was found of the last search; nobody tells which one found it.
+fn give(pages: Vec<Page>, parts: &mut Vec<Part>) {
+    if pages.is_empty() {
+        return;
+    }
+    let last = |is: fn(&Act) -> bool| {
+        let is = |part: &Part| deed(part).is_some_and(|deed| is(&deed.act));
+        parts.iter().rposition(is)
+    };
+    let found = last(|act| matches!(act, Act::Found(_)));
+    let asked = last(|act| matches!(act, Act::Search(_)));
+    if let Some(Content::Deed(deed)) = found.and_then(|at| Some(&mut parts.get_mut(at)?.content)) {
+        deed.act = Act::Found(Ok(pages));
+    } else if let Some(at) = asked
+        && let Some(id) = parts.get(at).and_then(deed).map(|deed| deed.id.clone())
+    {
+        let came = Deed::new(&id, Act::Found(Ok(pages)));
+        parts.insert(at + 1, Part::new(Content::Deed(Box::new(came))));
     }
 }
 

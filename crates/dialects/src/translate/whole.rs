@@ -34,6 +34,7 @@ pub(crate) fn translate_answer(
     Ok(Encoded {
         body: told.to_string().into(),
         losses: losses.into_vec(),
+        kept: None,
     })
 }
 
@@ -63,6 +64,7 @@ pub(super) fn stream_answer(
     Ok(Encoded {
         body: told.into(),
         losses: losses.into_vec(),
+        kept: encoder.take_kept(),
     })
 }
 

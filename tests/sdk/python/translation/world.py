@@ -12,6 +12,8 @@ PATHS = {
     "anthropic-messages": "/v1/messages",
     "gemini": "/v1beta/models/{model}:{method}",
 }
+# What answers `reasoning_details` takes them back, as OpenRouter.
+QUIRKS = {"openai-chat": "{reasoning_details: true}"}
 
 
 def of(format: str) -> str:
@@ -22,7 +24,8 @@ def of(format: str) -> str:
 def config(upstream: str, key: str) -> str:
     """Each upstream serves every name, so a test says which by `upstream/model`."""
     providers = "\n".join(
-        f'  - {{name: only-{name}, base_url: {upstream}, surfaces: {{chat: {{{DIALECTS[name]}: "{PATHS[name]}"}}}}}}' for name in FORMATS
+        f'  - {{name: only-{name}, base_url: {upstream}, surfaces: {{chat: {{{DIALECTS[name]}: "{PATHS[name]}"}}}}, quirks: {QUIRKS.get(name, "{}")}}}'
+        for name in FORMATS
     )
     upstreams = "\n".join(
         f"  - {{name: {of(name)}, provider: only-{name}, credentials: [{{name: k1, key: sk-{name}}}], "

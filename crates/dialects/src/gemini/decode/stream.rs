@@ -13,7 +13,7 @@ use super::grounding::{self, Said};
 use super::partial::PartialArgs;
 use super::{camel_members, part};
 use crate::answer::Nonsense;
-use crate::gemini::served::BESIDE;
+use crate::gemini::served::{BESIDE, TOO_LATE};
 use crate::gemini::{logprobs, words};
 use crate::hub::{BadRequest, Content, Delta, Event, Extra, Fields, Part, Signature, Stop, Thinking, ToolCall, nested};
 use crate::limits::CHOICES_MAX;
@@ -56,6 +56,8 @@ struct Candidate {
     grounding: Option<Value>,
     pages_read: Option<Value>,
     cited: Option<Value>,
+    /// Whether something cites a text that was told to its end.
+    cites_too_late: bool,
     finish: Option<String>,
 }
 
@@ -411,7 +413,11 @@ impl Candidate {
         for (name, value) in BESIDE.into_iter().zip([self.grounding.take(), self.pages_read.take()]) {
             let Some(value) = value else { continue };
             let place = self.place();
-            let value = Value::Object(Map::from_iter([(name.to_owned(), value)]));
+            let mut members = Map::from_iter([(name.to_owned(), value)]);
+            if std::mem::take(&mut self.cites_too_late) {
+                members.insert(TOO_LATE.to_owned(), true.into());
+            }
+            let value = Value::Object(members);
             teller.open(
                 place,
                 Part::new(Content::Native {
@@ -424,7 +430,7 @@ impl Candidate {
     }
 
     /// Citations go to the text that they are about while it is open (of a whole answer every text is); those of earlier
-    /// texts go to the last one, where their offsets mean nothing.
+    /// texts go to the last one, where their offsets mean nothing, or are lost where none is open.
     fn cite(&mut self, is_whole: bool, teller: &mut Teller<'_>) {
         let found = grounding::read(self.grounding.as_ref(), self.cited.as_ref(), &self.said);
         for (place, mut citation) in found {
@@ -436,16 +442,11 @@ impl Candidate {
             if open != place {
                 citation.span = None;
             }
-            let open = open.unwrap_or_else(|| {
-                self.close_run(teller);
-                let place = self.place();
-                teller.open(place, Part::text(""));
-                self.run = Some(Run {
-                    place,
-                    is_thinking: false,
-                });
-                place
-            });
+            // A text of its own would be an empty message behind what stands last, a call mostly.
+            let Some(open) = open else {
+                self.cites_too_late = true;
+                continue;
+            };
             teller.delta(open, Delta::Citation(citation));
         }
     }

@@ -88,16 +88,17 @@ fn entry(thought: &Thinking) -> Option<Value> {
     }))
 }
 
-/// Thinking of earlier turns, where the provider takes it back: as it told it, or (DeepSeek's kin) in plain words.
+/// Thinking of earlier turns, where the provider takes it back: as it told it (`OpenRouter`), or (DeepSeek's kin) in plain words.
+/// Nobody else gets either: an unknown member is a 400 at many.
 fn remembered(thinking: Vec<Thinking>, target: &Target<'_>, written: &mut Map<String, Value>, losses: &mut Losses) {
     let mut details = Vec::new();
     let mut text = String::new();
     for thought in thinking {
         let takes_words = target.quirks.reasoning_content;
+        let says_nothing = thought.text.is_empty() && thought.signature.is_some();
         match entry(&thought) {
-            Some(entry) if !takes_words => details.push(entry),
-            None if takes_words => text.push_str(&thought.text),
-            Some(_) if !thought.text.is_empty() => text.push_str(&thought.text),
+            Some(entry) if target.quirks.reasoning_details => details.push(entry),
+            _ if takes_words && !says_nothing => text.push_str(&thought.text),
             _ => losses.note("thinking", "the target does not take back reasoning of earlier turns"),
         }
     }

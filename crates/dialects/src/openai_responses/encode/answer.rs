@@ -18,6 +18,7 @@ mod wire;
 
 use ending::{Ending, usage};
 use open::{Message, Open};
+use served::Pending;
 pub(super) use wire::Wire;
 use wire::{Placed, Whole};
 
@@ -51,8 +52,8 @@ pub(super) struct Teller {
     tier: Option<String>,
     /// Bytes that are kept for the end.
     kept: usize,
-    /// What was done by a provider and has not come to its end: which item, and the step's name.
-    pending: Vec<(usize, String)>,
+    /// What was done by a provider and has not come to its end.
+    pending: Vec<Pending>,
 }
 
 impl Teller {

@@ -9,6 +9,8 @@ use crate::hub::{Act, Page};
 use crate::translate::{Asked, Encoded, Question, Target, Transcoder};
 use crate::{StreamTap, TapOptions, read_answer};
 
+mod google;
+
 const CLIENTS: [Dialect; 4] = [
     Dialect::OpenaiChat,
     Dialect::OpenaiResponses,
@@ -345,6 +347,11 @@ fn streamed(by: Dialect, client: Dialect, chunk: usize) -> String {
         env!("CARGO_MANIFEST_DIR"),
         by.name()
     );
+    streamed_body(by, client, &read(&path), chunk).0
+}
+
+/// What is told of a stream, and what is lost.
+fn streamed_body(by: Dialect, client: Dialect, body: &[u8], chunk: usize) -> (String, Vec<String>) {
     let tap = StreamTap::new(TapOptions {
         surface: Surface::new(Operation::Chat, by),
         hide_usage_chunk: false,
@@ -353,13 +360,14 @@ fn streamed(by: Dialect, client: Dialect, chunk: usize) -> String {
     let question = question(client, &json!([asks(client, "a")]));
     let mut transcoder = Transcoder::translate(tap, client, question.reply);
     let mut out = Vec::new();
-    for piece in read(&path).chunks(chunk) {
+    for piece in body.chunks(chunk) {
         transcoder.push(bytes::Bytes::copy_from_slice(piece), &mut out);
     }
     if let crate::StreamEnd::Complete { last } = transcoder.finish(true) {
         out.push(last);
     }
-    String::from_utf8(out.concat()).unwrap()
+    let lost = transcoder.losses().iter().map(ToString::to_string).collect();
+    (String::from_utf8(out.concat()).unwrap(), lost)
 }
 
 /// The deltas of a streamed answer, put together as clients do, are a history that comes home.

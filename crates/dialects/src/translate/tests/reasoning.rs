@@ -157,6 +157,15 @@ fn assert_comes_back(client: Dialect, told: &Value, entries: &Value, how: &str) 
 }
 
 fn told_openrouter(client: Dialect, body: &Value, reads_marks: bool) -> (Value, Vec<String>) {
+    let quirks = Quirks {
+        cache_control: reads_marks,
+        reasoning_details: true,
+        ..Quirks::default()
+    };
+    told_upstream(client, body, &quirks)
+}
+
+fn told_upstream(client: Dialect, body: &Value, quirks: &Quirks) -> (Value, Vec<String>) {
     let asked = Asked {
         surface: Surface::new(Operation::Chat, client),
         model: "m",
@@ -165,16 +174,12 @@ fn told_openrouter(client: Dialect, body: &Value, reads_marks: bool) -> (Value, 
         id: "7",
         created: 1,
     };
-    let quirks = Quirks {
-        cache_control: reads_marks,
-        ..Quirks::default()
-    };
     let target = Target {
         model: "m",
         max_output: 0,
         thinks: None,
         include_usage: false,
-        quirks: &quirks,
+        quirks,
     };
     let question = Question::read(&asked, body.to_string().as_bytes()).unwrap();
     let encoded = question.encode(Dialect::OpenaiChat, &target).unwrap();
@@ -211,6 +216,21 @@ fn openrouters_reasoning_comes_back_from_streams() {
     }
 }
 
+/// `MiniMax`, DeepSeek and others answer them with 400: of an upstream of the format nothing follows.
+#[test]
+fn no_other_upstream_gets_openrouters_reasoning() {
+    for entries in entries() {
+        for client in CLIENTS {
+            let (told, _) = answered(Dialect::OpenaiChat, &answer(&entries), client);
+            let (body, losses) = told_upstream(client, &sent_back(client, &told), &Quirks::default());
+            let text = body.to_string();
+            assert!(!text.contains("reasoning"), "{client}: {text}");
+            assert_eq!(body["messages"][1]["content"], "So.", "{client}");
+            assert!(losses.iter().any(|loss| loss == "thinking"), "{client}: {losses:?}");
+        }
+    }
+}
+
 /// DeepSeek and its kin take back plain words, whoever told them.
 #[test]
 fn who_takes_back_plain_words_gets_these() {
@@ -220,24 +240,7 @@ fn who_takes_back_plain_words_gets_these() {
         reasoning_content: true,
         ..Quirks::default()
     };
-    let asked = Asked {
-        surface: Surface::new(Operation::Chat, Dialect::AnthropicMessages),
-        model: "m",
-        stream: false,
-        json_array: false,
-        id: "7",
-        created: 1,
-    };
-    let target = Target {
-        model: "m",
-        max_output: 0,
-        thinks: None,
-        include_usage: false,
-        quirks: &quirks,
-    };
-    let question = Question::read(&asked, body.to_string().as_bytes()).unwrap();
-    let encoded = question.encode(Dialect::OpenaiChat, &target).unwrap();
-    let body: Value = serde_json::from_slice(&encoded.body).unwrap();
+    let (body, _) = told_upstream(Dialect::AnthropicMessages, &body, &quirks);
     assert_eq!(body["messages"][1]["reasoning_content"], "Let me\nsee.");
     assert!(body["messages"][1].get("reasoning_details").is_none(), "{body}");
 }

@@ -13,6 +13,7 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    reasoning_details: false,
     extra_content: false,
     text_parts: false,
     cache_control: false,
@@ -184,8 +185,16 @@ fn an_upstream_gets_back_only_its_own_seals() {
         messages: vec![message(Role::Assistant, vec![sealed(origin), Part::text("a")])],
         ..Request::default()
     };
-    let (own, _) = told(request(Dialect::OpenaiChat));
+    let knows_details = Quirks {
+        reasoning_details: true,
+        ..PLAIN
+    };
+    let (own, _) = told_to(&knows_details, request(Dialect::OpenaiChat));
     assert_eq!(own["messages"][0]["reasoning_details"][0]["signature"], "s");
+    // Whoever else speaks this format answers the member with 400.
+    let (others, losses) = told(request(Dialect::OpenaiChat));
+    assert_eq!(others["messages"][0], json!({"role": "assistant", "content": "a"}));
+    assert_eq!(losses.len(), 1);
     let (foreign, losses) = told(request(Dialect::AnthropicMessages));
     assert_eq!(foreign["messages"][0], json!({"role": "assistant", "content": "a"}));
     assert_eq!(losses.len(), 1);

@@ -10,6 +10,17 @@ use super::super::super::served;
 use super::{Teller, Wire};
 use crate::hub::{Act, Deed, Losses, MADE};
 
+/// A step that has not come to its end.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Which item it is.
+    at: usize,
+    /// What was done.
+    kind: &'static str,
+    /// The step's name; empty where it has none.
+    id: String,
+}
+
 /// What events about such an item say.
 #[derive(Serialize)]
 struct About<'a> {
@@ -33,15 +44,21 @@ impl Teller {
             let item = Value::Object(item);
             self.added(&item, wire);
             self.output.push(item);
-            self.pending.push((at, deed.id));
+            self.pending.push(Pending {
+                at,
+                kind: deed.name(),
+                id: deed.id,
+            });
             under_way(&deed.act, &id, at, wire);
             return;
         }
-        let Some(place) = self.pending.iter().rposition(|(_, asked)| *asked == deed.id) else {
+        // What has no name comes in the order in which it was asked for.
+        let is_of = |asked: &Pending| asked.kind == deed.name() && asked.id == deed.id;
+        let Some(place) = self.pending.iter().position(is_of) else {
             losses.note(deed.name(), "what came of it was told where nothing was asked for");
             return;
         };
-        let (at, _) = self.pending.remove(place);
+        let Pending { at, .. } = self.pending.remove(place);
         self.kept += deed.weight();
         if let Some(Value::Object(item)) = self.output.get_mut(at) {
             served::complete(item, deed.act, losses);
@@ -51,7 +68,7 @@ impl Teller {
 
     /// Of what is left no result was told: the provider paused, or the answer was cut.
     pub(super) fn end_deeds(&mut self, wire: &mut Wire<'_>) {
-        for (at, _) in std::mem::take(&mut self.pending) {
+        for Pending { at, .. } in std::mem::take(&mut self.pending) {
             if let Some(item) = self.output.get_mut(at) {
                 item["status"] = "incomplete".into();
             }
