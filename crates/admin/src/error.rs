@@ -131,8 +131,9 @@ pub(crate) async fn no_such_path() -> ApiError {
     }
 }
 
-pub(crate) async fn no_such_method() -> ApiError {
-    let message = "this path does not take that method".to_owned();
+/// 405: the path takes these methods.
+pub(crate) fn no_such_method(methods: &str) -> ApiError {
+    let message = format!("this path does not take that method; send one of these: {methods}");
     ApiError {
         status: StatusCode::METHOD_NOT_ALLOWED,
         code: "method_not_allowed",

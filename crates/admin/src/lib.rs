@@ -12,6 +12,7 @@ mod billing;
 pub mod checkup;
 mod error;
 pub mod explain;
+mod gate;
 mod logins;
 mod me;
 mod requests;
@@ -24,6 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use domain::snapshot::Route;
 use domain::{Secret, Snapshot};
@@ -131,7 +133,8 @@ pub fn router(options: AdminOptions) -> Router {
         current: options.current,
         logins: options.logins,
     };
-    Router::new()
+    let shared = Shared { inner: Arc::new(inner) };
+    let routes = Router::new()
         .route("/api/me/balance", get(me::balance))
         .route("/api/me/usage", get(me::usage))
         .route("/api/me/models", get(me::models))
@@ -149,8 +152,11 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/explain", get(explain::show))
         .route("/api/admin/upstreams/{name}/test", post(checkup::run))
         .fallback(error::no_such_path)
-        .method_not_allowed_fallback(error::no_such_method)
-        .with_state(Shared { inner: Arc::new(inner) })
+        .with_state(shared.clone());
+    // Around all of them, as the methods that a path takes are added to an answer behind every layer of a route.
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn_with_state(shared, gate::watch))
 }
 
 #[cfg(test)]

@@ -135,7 +135,13 @@ pub(crate) async fn remove(
 ) -> Result<Json<Value>, ApiError> {
     let name = format!("{upstream}/{name}");
     let accounts = shared.store().oauth_accounts();
-    let record = accounts.get(&name).await?;
+    let record = match accounts.get(&name).await {
+        Err(error @ StoreError::NotFound { .. }) => {
+            let message = format!("{error}; `tollgate account list` and `GET /api/accounts` show the names");
+            return Err(ApiError::not_found(message));
+        }
+        found => found?,
+    };
     accounts.remove(record.id).await?;
     Ok(Json(json!({"removed": name})))
 }

@@ -296,8 +296,6 @@ async fn other_paths_and_methods_are_refused_in_json() {
         (status, &body["error"]["code"]),
         (StatusCode::NOT_FOUND, &"not_found".into())
     );
-    let (status, _) = bench.send(Request::post("/api/stats")).await;
-    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     for (path, token, param) in [
         ("/api/requests?limit=-1", TOKEN, Some("limit")),
         ("/api/requests?limit=1&limit=2", TOKEN, Some("limit")),
@@ -333,4 +331,70 @@ async fn other_paths_and_methods_are_refused_in_json() {
         assert_eq!(status, expected, "{body}");
         assert!(body["error"]["message"].is_string(), "{body}");
     }
+}
+
+/// Who is nobody gets one answer at all paths, so that none tells more than another.
+#[tokio::test]
+async fn paths_are_not_told_apart_by_nobody() {
+    let bench = bench(Policy::Soft).await;
+    let answer = async |method: &str, path: &str, token: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let response = bench
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let allow = response
+            .headers()
+            .get("allow")
+            .map(|allow| allow.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, allow, String::from_utf8(body.to_vec()).unwrap())
+    };
+    for (like, paths) in [
+        (
+            "/api/stats",
+            [
+                "/api/nothing",
+                "/api/requests",
+                "/api/admin/accounts/a/b",
+                "/api/admin/accounts/begin",
+            ],
+        ),
+        (
+            "/api/me/usage",
+            ["/api/me/nothing", "/api/me/balance", "/api/me/models", "/api/me/"],
+        ),
+    ] {
+        for token in ["", "sk-tg-other"] {
+            let expected = answer("GET", like, token).await;
+            assert_eq!(expected.0, 401);
+            for (path, method) in paths
+                .iter()
+                .flat_map(|path| ["GET", "POST", "PUT", "DELETE"].map(|method| (path, method)))
+            {
+                assert_eq!(answer(method, path, token).await, expected, "{method} {path}");
+            }
+        }
+    }
+    for token in [KEY, TOKEN] {
+        let (status, allow, body) = answer("POST", "/api/requests", token).await;
+        assert_eq!((status, allow.as_deref()), (405, Some("GET,HEAD")), "{body}");
+        assert!(
+            body.contains("send one of these: GET, HEAD") && body.contains("method_not_allowed"),
+            "{body}"
+        );
+        assert_eq!(answer("POST", "/api/nothing", token).await.0, 404);
+    }
+    // Outside there is nothing to hide.
+    assert_eq!(answer("GET", "/nothing", "").await.0, 404);
+    let (status, _, body) = answer("DELETE", "/api/admin/accounts/a/zz", TOKEN).await;
+    assert_eq!(status, 404);
+    assert!(
+        body.contains("there is no account `a/zz`; `tollgate account list`"),
+        "{body}"
+    );
 }

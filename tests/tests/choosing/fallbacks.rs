@@ -272,6 +272,59 @@ fn circles_through_families_are_refused_with_their_line() {
     }
 }
 
+/// Families may stand behind each other: no name comes again where somebody waits for it.
+#[test]
+fn families_behind_each_other_are_no_circle() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    first.always(Behaviour::status(503));
+    second.always(Behaviour::text(OTHER));
+    let gateway = Setup::config(&format!(
+        "upstreams:\n{}{}models:
+  - {{name: \"gpt-*\", targets: [{{upstream: first, model: \"gpt-*\"}}], fallbacks: [claude-x]}}
+  - {{name: \"claude-*\", targets: [{{upstream: second, model: \"claude-*\"}}], fallbacks: [gpt-y]}}
+{}",
+        upstream("first", &first, ""),
+        upstream("second", &second, ""),
+        people()
+    ))
+    .start();
+    let told = gateway.cli_ok(&["check"]);
+    assert!(!told.contains("note"), "{told}");
+    let response = Format::Chat.call("gpt-z").bearer(CLIENT_KEY).send(&gateway.url());
+    assert_eq!(response.status(), 200, "{}", response.text());
+    assert_eq!(response.header("x-tollgate-model"), Some("claude-x"));
+}
+
+/// The file and the database make a circle together, whoever speaks last: `check` says it as `model edit` does. A server that
+/// runs goes on.
+#[test]
+fn a_circle_through_the_database_is_told_with_its_line() {
+    let at = Upstream::start();
+    at.always(Behaviour::text(TEXT));
+    let config = |fallbacks: &str| {
+        format!(
+            "upstreams:\n{}models:
+  - {{name: a, targets: [{{upstream: u}}]{fallbacks}}}
+{}",
+            upstream("u", &at, ""),
+            people()
+        )
+    };
+    let gateway = Setup::config(&config("")).start();
+    gateway.cli_ok(&["model", "add", "made", "--target", "u/x", "--fallback", "a"]);
+    gateway.write_config(&config(", fallbacks: [made]"));
+    let output = gateway.cli(&["check"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(":4:") && said.contains("leads back to the model itself (a → made → a)"),
+        "{said}"
+    );
+    gateway.wait_for_output("its fallbacks lead back to it");
+    let response = Format::Chat.call("a").bearer(CLIENT_KEY).send(&gateway.url());
+    assert_eq!(response.status(), 200, "{}", response.text());
+}
+
 /// Nobody knows before the database is there whether somebody will make the model; then it is known.
 #[test]
 fn a_fallback_that_nobody_serves_is_told_with_its_line() {

@@ -2,8 +2,8 @@
 //!
 //! A fallback is no second call: its targets stand behind those of the model itself, in a tier of their own, so that one
 //! plan, one retry loop, one hold over the dearest of all and one receipt serve both. The fallbacks of a fallback follow
-//! when the model's own list is used up. A model is in the chain once, so that a circle, which `tollgate check` refuses,
-//! only ends it.
+//! when the model's own list is used up. A model is in the chain once, so that a circle, which `tollgate check` refuses
+//! and which a reload beside models of the database can still make, only ends it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,8 +47,14 @@ impl Snapshot {
                 problems.push(format!("its fallback `{name}` is not served by any upstream"));
                 continue;
             };
-            let known = std::iter::once(&route.model).chain(route.fallbacks.iter().map(|known| &known.model));
-            if known.into_iter().any(|known| same_name(known, &next.model)) {
+            if same_name(&route.model, &next.model) {
+                problems.push(format!(
+                    "its fallbacks lead back to it, as `{name}`; the chain ends there"
+                ));
+                continue;
+            }
+            let mut known = route.fallbacks.iter().map(|known| &known.model);
+            if known.any(|known| same_name(known, &next.model)) {
                 continue;
             }
             names.extend(self.fallbacks_of(&name));
@@ -198,8 +204,17 @@ mod tests {
         let snapshot = snapshot(&models, json!({}));
         assert_eq!(chain(&snapshot, "a").len(), 2);
         assert_eq!(chain(&snapshot, "b").len(), 3 - 1, "the stranger is no target");
-        let problem = |one: &crate::snapshot::Problem| one.message.contains("its fallback `nobody` is not served");
-        assert!(snapshot.problems.iter().any(problem), "{:?}", snapshot.problems);
+        let told = |of: &str, what: &str| {
+            let mut problems = snapshot.problems.iter();
+            problems.any(|one| one.resource == of && one.message.contains(what))
+        };
+        assert!(
+            told("model a", "its fallback `nobody` is not served"),
+            "{:?}",
+            snapshot.problems
+        );
+        assert!(told("model a", "lead back to it"), "{:?}", snapshot.problems);
+        assert!(told("model b", "lead back to it"), "{:?}", snapshot.problems);
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Check {
     }
 }
 
-/// Refuses names that the database knows from elsewhere, and fallbacks that neither it nor the file serves. A database that is
+/// Refuses names that the database knows from elsewhere, and fallbacks that neither it nor the file serves or that lead through
+/// it back to their model. A database that is
 /// not there yet knows none; one that cannot be read is a note, because the file itself is not wrong. Where nothing is known
 /// of a database, such fallbacks are notes too.
 async fn compare(config: &Config) -> anyhow::Result<Vec<String>> {
@@ -70,6 +71,7 @@ async fn compare(config: &Config) -> anyhow::Result<Vec<String>> {
         file: shown_file(config),
         all: unserved::fallbacks(config, &elsewhere),
     };
+    mistakes.all.extend(unserved::circles(config, &elsewhere));
     for declared in &config.names {
         let same = |(section, name, _): &&(&str, String, Origin)| {
             *section == declared.section && name.eq_ignore_ascii_case(&declared.name)

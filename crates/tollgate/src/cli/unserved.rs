@@ -1,4 +1,4 @@
-//! Fallbacks that nobody serves.
+//! Fallbacks that nobody serves, and circles that the file alone does not have.
 //!
 //! A fallback is any name that a client could use: a model of the file, one that was made by command or API, or a name that
 //! only an upstream knows. So a mistyped one is no mistake of the file by itself, and is found only where everything that is
@@ -8,7 +8,7 @@ use domain::declaration::{ModelDecl, UpstreamDecl};
 use domain::snapshot::{Origin, Resources, UpstreamRow};
 use domain::{Snapshot, UpstreamId};
 
-use crate::config::check::declaring;
+use crate::config::check::{circle, declaring};
 use crate::config::suggest::nearest;
 use crate::config::{Config, DeclaredName, Mistake, upstream_of};
 
@@ -35,6 +35,27 @@ pub(super) fn fallbacks(config: &Config, elsewhere: &Elsewhere) -> Vec<Mistake> 
     let is_served = |name: &str| declaring(name, &models).is_some() || snapshot.route(name).is_some();
     let unserved = config.fallbacks.iter().filter(|fallback| !is_served(&fallback.name));
     unserved.map(|fallback| mistake(fallback, &models)).collect()
+}
+
+/// The fallbacks of the file that lead back to their model through one that is declared elsewhere: the same that `model edit`
+/// refuses there.
+pub(super) fn circles(config: &Config, elsewhere: &Elsewhere) -> Vec<Mistake> {
+    if elsewhere.models.is_empty() {
+        return Vec::new();
+    }
+    let declared = &config.declared.models;
+    let models: Vec<&ModelDecl> = declared.iter().chain(&elsewhere.models).collect();
+    // Both are in the order of the file.
+    let of_models = declared
+        .iter()
+        .flat_map(|model| model.fallbacks.iter().map(move |_| model));
+    let told = of_models.zip(&config.fallbacks).filter_map(|(model, fallback)| {
+        Some(Mistake {
+            message: circle(model, &fallback.name, &models)?,
+            ..fallback.mistake.clone()
+        })
+    });
+    told.collect()
 }
 
 fn upstreams(config: &Config, elsewhere: &Elsewhere) -> Vec<UpstreamRow> {

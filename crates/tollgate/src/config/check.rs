@@ -19,7 +19,7 @@ use super::read::join;
 use super::tree::{Node, Place};
 
 pub use accounts::accounts;
-pub use fallbacks::{declaring, fallbacks};
+pub use fallbacks::{circle, declaring, fallbacks};
 pub use groups::groups;
 pub use models::models;
 pub use people::{expiry, keys, users};
