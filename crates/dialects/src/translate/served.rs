@@ -213,7 +213,7 @@ impl Steps {
             Some(Deed { id, act: Act::Found(_) })
                 if self.waiting.first().and_then(deed).is_some_and(|asked| asked.id == *id) =>
             {
-                self.waiting.push(part)
+                self.waiting.push(part);
             }
             _ => self.tell(part, out),
         }
