@@ -778,3 +778,18 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     let counted = "tollgate_recoveries_total{code=\"continued\"} 1";
     assert!(metrics().contains(counted), "{}", metrics());
 }
+
+/// A provider's word that it failed is no end, whatever it says beside it (OpenRouter).
+#[test]
+fn a_failure_that_is_told_as_an_end_is_a_break() {
+    const BOTH: &str = "data: {\"error\":{\"code\":502,\"message\":\"Provider disconnected\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n";
+    const WORD: &str =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n";
+    for failure in [BOTH, WORD] {
+        let world = World::new(Format::Chat, Format::Chat, "", [TAKES, ""]);
+        world.main.then(whole().insert(20, failure));
+        let (response, _) = world.ask();
+        world.assert_all_tokens(&response);
+        world.assert_billed(&response, "continued");
+    }
+}

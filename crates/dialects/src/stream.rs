@@ -133,6 +133,8 @@ pub struct StreamTap {
     started: bool,
     /// `[DONE]` was seen.
     done: bool,
+    /// The provider reported an error before the model had come to its end.
+    failed_early: bool,
     /// What the answer repeats in place of what the upstream was told.
     repeated: Option<Box<Instructions>>,
 }
@@ -168,6 +170,7 @@ impl StreamTap {
             has_content: false,
             started: false,
             done: false,
+            failed_early: false,
             repeated: None,
         }
     }
@@ -227,8 +230,13 @@ impl StreamTap {
         self.finish(is_whole)
     }
 
-    /// Whether the model has come to its end, whatever else is wrong with the stream.
+    /// Whether the model has come to its end, whatever else is wrong with the stream. An end that is said with an error, in
+    /// one event, is the error's.
     pub(crate) fn has_stopped(&self) -> bool {
+        !self.failed_early && self.is_at_end()
+    }
+
+    fn is_at_end(&self) -> bool {
         let surface = self.options.surface;
         // Bedrock says the usage behind the end, and the end of that is the stream's.
         let awaits_usage = surface.dialect == Dialect::BedrockConverse && self.seen.closing;
@@ -448,6 +456,7 @@ impl StreamTap {
             return Fate::Release;
         }
         let before = self.seen.report.content_bytes;
+        let was_at_end = self.is_at_end();
         self.seen.holes.clear();
         let Ok(sign) = self.read_sign(data) else {
             return self.malformed();
@@ -464,6 +473,7 @@ impl StreamTap {
         }
         match sign.mark {
             Mark::Error(error) => {
+                self.failed_early = !was_at_end;
                 let (class, message, status) = (error.class, error.message, error.status);
                 return Fate::Broken(StreamFault::ErrorEvent { class, message, status });
             }

@@ -2,7 +2,8 @@
 //! whether it is whole or a stream.
 
 use blackbox::format::Format;
-use blackbox::{CLIENT_KEY, config};
+use blackbox::{CLIENT_KEY, config, receipt_of};
+use serde_json::json;
 use testkit::gateway::Setup;
 use testkit::upstream::{Behaviour, Upstream};
 
@@ -68,4 +69,51 @@ fn a_malformed_call_is_no_answer() {
         .bearer(CLIENT_KEY)
         .send(&gateway.url());
     assert_eq!(own.status(), 200, "in its own format it passes: {}", own.text());
+}
+
+/// What OpenRouter calls the end of an answer whose provider failed, where it says nothing else of it.
+#[test]
+fn an_answer_that_ended_in_an_error_is_none() {
+    let upstream = Upstream::start();
+    let config = config(&upstream, "defaults: {retries: 0}\n").replace("provider: openai,", "provider: openrouter,");
+    let gateway = Setup::config(&config).start();
+    let url = gateway.url();
+    let usage = r#""usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}"#;
+    let whole = format!(
+        r#"{{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{{"index":0,"message":{{"role":"assistant","content":"half"}},"finish_reason":"error"}}],{usage}}}"#
+    );
+    let chunk = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],{usage}}}\n\n"
+        )
+    };
+    let failed = chunk("{}", "\"error\"") + "data: [DONE]\n\n";
+    let begun = chunk(r#"{"role":"assistant","content":"half"}"#, "null") + &failed;
+    for client in [Format::Chat, Format::Anthropic, Format::Responses, Format::Gemini] {
+        let json = Behaviour::raw(200, &[("content-type", "application/json")], whole.clone());
+        let events = |body: &str| Behaviour::raw(200, &[("content-type", "text/event-stream")], body.to_owned());
+        for (behaviour, call) in [
+            (json, client.call("gpt-4o")),
+            (events(&failed), client.stream("gpt-4o")),
+        ] {
+            upstream.always(behaviour);
+            let response = call.bearer(CLIENT_KEY).send(&url);
+            client.assert_refusal(&response, 502);
+            assert_eq!(receipt_of(&gateway, &response)["charged"], 0, "{client:?}");
+        }
+        upstream.always(events(&begun));
+        let response = client.stream("gpt-4o").bearer(CLIENT_KEY).send(&url);
+        let text = response.text();
+        assert!(
+            client.ends_in_error(&text) && text.contains("half"),
+            "{client:?}: {text}"
+        );
+        assert!(!client.looks_complete(&text), "{client:?}: {text}");
+        let receipt = receipt_of(&gateway, &response);
+        assert_eq!(
+            (&receipt["ending"], &receipt["charged"]),
+            (&json!("upstream_gone"), &json!(0)),
+            "{client:?}: {receipt}"
+        );
+    }
 }

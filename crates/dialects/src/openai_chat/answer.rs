@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::answer::Finish;
+use crate::answer::{Finish, ReportedFailure};
 use crate::json::{Cursor, Figure, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
@@ -33,13 +33,17 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     let mut cursor = Cursor::strict(data);
     let mut sign = Sign::default();
     let mut usage = None;
-    let (mut is_error, mut choices) = (false, 0_u32);
+    let (mut is_error, mut choices, mut failed) = (false, 0_u32, None);
     cursor.object(|key, value| {
         match key {
             b"choices" => {
                 seen.has_body |= value.array_if(|choice| {
                     choices += 1;
-                    read_choice(choice, seen, &mut sign, &mut usage)
+                    let start = choice.position();
+                    if read_choice(choice, seen, &mut sign, &mut usage)? {
+                        failed = Some(start..choice.position());
+                    }
+                    Ok::<(), Syntax>(())
                 })?;
             }
             b"usage" => note_usage(value, &mut usage)?,
@@ -77,25 +81,28 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     }
     if is_error {
         sign.mark = Mark::Error(ProviderError::read(data).reported());
+    } else if let Some(choice) = failed {
+        sign.mark = Mark::Error(failure(cursor.slice(choice)));
     }
     Ok(sign)
 }
 
+/// Reads a choice; `true`: it ended because whoever generated it failed, which is no end.
 fn read_choice(
     value: &mut Cursor<'_>,
     seen: &mut Observation,
     sign: &mut Sign,
     usage: &mut Option<(Tally, Range<usize>)>,
-) -> Result<(), Syntax> {
+) -> Result<bool, Syntax> {
     let mut choice = Choice::default();
+    let mut failed = false;
     value.object(|key, member| {
         match key {
             b"index" => choice.index = index(member.figure()?),
             b"finish_reason" => {
-                choice.finish = member
-                    .string_if()?
-                    .filter(|text| !text.is_empty())
-                    .map(|text| finish(text.raw));
+                let word = member.string_if()?.filter(|text| !text.is_empty());
+                failed = word.as_ref().is_some_and(|text| is_failure(text.raw));
+                choice.finish = word.filter(|_| !failed).map(|text| finish(text.raw));
             }
             b"delta" | b"message" => read_part(member, seen, &mut choice.part)?,
             b"text" => choice.part.add_text(seen.said(member)?),
@@ -116,7 +123,7 @@ fn read_choice(
     sign.content |= choice.part.content;
     seen.tool_asked |= choice.part.tools;
     seen.report.content_bytes += choice.part.text + choice.part.thinking;
-    Ok(())
+    Ok(failed)
 }
 
 fn read_part(value: &mut Cursor<'_>, seen: &mut Observation, part: &mut Part) -> Result<(), Syntax> {
@@ -194,6 +201,24 @@ const fn index(figure: Figure) -> u64 {
     figure.or_zero()
 }
 
+/// Whether a choice that ends so has no end: OpenRouter's word for every provider's failure, which it may say without an
+/// error (<https://openrouter.ai/docs/api-reference/overview>, `finish_reason`), and Mistral's.
+fn is_failure(reason: &[u8]) -> bool {
+    reason == b"error"
+}
+
+/// The failure of a choice that ended so: OpenRouter may put the error into the choice.
+fn failure(choice: &[u8]) -> ReportedFailure {
+    let said = ProviderError::read(choice).reported();
+    if said.message.is_empty() {
+        return ReportedFailure {
+            message: "the model ended its answer with `error`".to_owned(),
+            ..said
+        };
+    }
+    said
+}
+
 fn finish(reason: &[u8]) -> Finish {
     match reason {
         b"stop" | b"eos" | b"end_turn" | b"stop_sequence" => Finish::Stop,
@@ -206,6 +231,8 @@ fn finish(reason: &[u8]) -> Finish {
 
 #[cfg(test)]
 mod tests {
+    use domain::FailureClass;
+
     use super::*;
 
     fn sign(text: &str) -> Sign {
@@ -278,6 +305,40 @@ mod tests {
             r#"{"choices":[],"base_resp":{"status_code":0,"status_msg":""}}"#,
         ] {
             assert_eq!(sign(fine).mark, Mark::None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_is_a_failure_is_none() {
+        for (choice, class, status, message) in [
+            (
+                r#"{"index":0,"message":{"content":"half"},"finish_reason":"error","native_finish_reason":"x"}"#,
+                FailureClass::Server,
+                None,
+                "the model ended its answer with `error`",
+            ),
+            (
+                r#"{"index":0,"delta":{"content":""},"finish_reason":"error"}"#,
+                FailureClass::Server,
+                None,
+                "the model ended its answer with `error`",
+            ),
+            (
+                r#"{"error":{"code":429,"message":"slow down"},"message":{"content":"half"},"finish_reason":"error"}"#,
+                FailureClass::RateLimited,
+                Some(429),
+                "slow down",
+            ),
+        ] {
+            let mut seen = Observation::default();
+            let answer = format!(r#"{{"choices":[{choice}],"usage":{{"prompt_tokens":1}}}}"#);
+            let Mark::Error(failure) = read(answer.as_bytes(), &mut seen).unwrap().mark else {
+                panic!("{choice}")
+            };
+            assert_eq!((failure.class, failure.status), (class, status), "{choice}");
+            assert!(failure.message.contains(message), "{choice}: {}", failure.message);
+            assert!(!seen.choices.all_finished(), "{choice}");
+            assert_eq!(seen.report.finish, Finish::Unknown, "{choice}");
         }
     }
 

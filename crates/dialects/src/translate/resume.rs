@@ -178,6 +178,10 @@ impl Translation {
         if self.tap.has_stopped() {
             return Standing::Lost("it had come to its end");
         }
+        // What goes on would say the other half, or stand behind one that nobody can read.
+        if self.passing.is_some() && !self.halves.is_empty() {
+            return Standing::Lost("it broke off in the middle of a character");
+        }
         let follows = match (&self.passing, &self.encoder) {
             (Some(passing), Some(encoder)) => encoder.can_follow(&passing.footing, thread.in_text()),
             _ => true,
@@ -218,6 +222,7 @@ impl Translation {
             tap,
             framing,
             decoder,
+            halves,
             usage,
             tier,
             events,
@@ -232,6 +237,8 @@ impl Translation {
         self.expected = self.expected.map(|expected| expected.begun_with(&beginning.told));
         self.back = self.tools.back_from(tap.surface().dialect);
         (self.tap, self.framing, self.decoder) = (tap, framing, decoder);
+        // A half that waited was told to nobody, and what goes on does not say the other one.
+        self.halves = halves;
         (self.usage, self.tier, self.fault) = (usage, tier, fault);
         self.events = events;
         self.steps = None;

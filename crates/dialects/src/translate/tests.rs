@@ -11,6 +11,7 @@ use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
 
 mod arguments;
+mod breaks;
 mod histories;
 mod reasoning;
 
