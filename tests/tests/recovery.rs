@@ -779,7 +779,7 @@ fn it_is_off_unless_it_is_asked_for_and_explained_where_it_is() {
     assert!(metrics().contains(counted), "{}", metrics());
 }
 
-/// A provider's word that it failed is no end, whatever it says beside it (OpenRouter).
+/// A provider's word that it failed is no end, whatever it says beside it (`OpenRouter`).
 #[test]
 fn a_failure_that_is_told_as_an_end_is_a_break() {
     const BOTH: &str = "data: {\"error\":{\"code\":502,\"message\":\"Provider disconnected\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n";

@@ -112,6 +112,10 @@ pub enum StreamEnd {
 }
 
 /// Passes a stream through and watches it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are findings, independent of each other, not a state"
+)]
 #[derive(Debug)]
 pub struct StreamTap {
     options: TapOptions,
