@@ -71,7 +71,7 @@ fn a_malformed_call_is_no_answer() {
     assert_eq!(own.status(), 200, "in its own format it passes: {}", own.text());
 }
 
-/// What OpenRouter calls the end of an answer whose provider failed, where it says nothing else of it.
+/// What `OpenRouter` calls the end of an answer whose provider failed, where it says nothing else of it.
 #[test]
 fn an_answer_that_ended_in_an_error_is_none() {
     let upstream = Upstream::start();
