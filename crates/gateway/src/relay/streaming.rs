@@ -63,6 +63,7 @@ impl Streaming {
             heartbeat: call.snapshot.defaults.heartbeat.0,
             idle,
             deadline,
+            total,
         };
         let ready = VecDeque::from(std::mem::take(&mut streamed.ready));
         Self {
