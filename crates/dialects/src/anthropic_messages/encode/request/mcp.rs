@@ -1,0 +1,69 @@
+//! Remote (MCP) servers, declared in two places ([`crate::anthropic_messages::decode`] says why).
+//!
+//! As of the beta of November 2025, which has a toolset for each server (`anthropic-beta` is told so by
+//! [`crate::Question::betas`]). What Anthropic refuses is left out: addresses without TLS ("must start with https://",
+//! <https://platform.claude.com/docs/en/agents-and-tools/mcp-connector>).
+
+use domain::Dialect;
+use serde_json::{Value, json};
+
+use crate::anthropic_messages::decode::{SERVER, TOOLSET};
+use crate::anthropic_messages::encode::OWN;
+use crate::anthropic_messages::encode::blocks::Members;
+use crate::hub::{Losses, Mcp, Offer};
+
+/// Where it is said where they are.
+pub(super) const SERVERS: &str = "mcp_servers";
+
+/// Declares a server: where it is, and which of its tools there are. `None`: it is left out.
+pub(super) fn declare(
+    server: &Mcp,
+    origin: Dialect,
+    mut native: Value,
+    is_taken: bool,
+    losses: &mut Losses,
+) -> Option<(Value, Option<Value>)> {
+    if !is_taken {
+        Mcp::leave_out(losses, "the target calls no remote servers");
+        return None;
+    }
+    if origin == OWN {
+        let set = native.get_mut(TOOLSET).map(Value::take);
+        return Some((native.get_mut(SERVER)?.take(), set));
+    }
+    if !server.url.starts_with("https://") {
+        Mcp::leave_out(losses, "Anthropic goes to https addresses only; the server is left out");
+        return None;
+    }
+    let set = set(server, losses)?;
+    server.note_unsaid(losses);
+    let mut declared = Members::new();
+    declared.insert("type".to_owned(), "url".into());
+    declared.insert("name".to_owned(), server.label.clone().into());
+    declared.insert("url".to_owned(), server.url.clone().into());
+    if let Some(token) = &server.token {
+        declared.insert("authorization_token".to_owned(), token.expose().into());
+    }
+    Some((declared.into(), Some(set)))
+}
+
+fn set(server: &Mcp, losses: &mut Losses) -> Option<Value> {
+    let mut set = json!({"type": TOOLSET, "mcp_server_name": server.label});
+    let mut switch = |names: &[String], on: bool| {
+        let each = names.iter().map(|name| (name.clone(), json!({"enabled": on})));
+        set["configs"] = each.collect::<Members>().into();
+    };
+    match &server.offer {
+        Offer::All => {}
+        Offer::Only(names) => {
+            switch(names, true);
+            set["default_config"] = json!({"enabled": false});
+        }
+        Offer::AllBut(names) => switch(names, false),
+        Offer::Bounded(reason) => {
+            Mcp::leave_out(losses, reason);
+            return None;
+        }
+    }
+    Some(set)
+}
