@@ -207,11 +207,11 @@ fn a_file_that_came_in_pieces_is_not_taken_for_its_last_one() {
         joined(std::iter::once(line.clone())),
     ];
     let address = format!("{}/upload/v1beta/files?upload_id=u1", world.upstream.url());
-    let begun = [
+    let session = [
         ("x-goog-upload-url", address.as_str()),
         ("x-goog-upload-status", "active"),
     ];
-    world.rule("/upload/v1beta/files", &begun, String::new());
+    world.rule("/upload/v1beta/files", &session, String::new());
     let begin = Request::new("POST", "/upload/v1beta/files")
         .header("x-goog-upload-protocol", "resumable")
         .header("x-goog-upload-command", "start")

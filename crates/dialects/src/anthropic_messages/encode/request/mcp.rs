@@ -67,3 +67,47 @@ fn set(server: &Mcp, losses: &mut Losses) -> Option<Value> {
     }
     Some(set)
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::Secret;
+
+    use super::*;
+
+    fn server(url: &str, offer: Offer) -> Mcp {
+        Mcp {
+            label: "s".to_owned(),
+            url: url.to_owned(),
+            token: Some(Secret::new("t")),
+            offer,
+            unsaid: Vec::new(),
+        }
+    }
+
+    fn told(server: &Mcp, is_taken: bool) -> (Option<(Value, Option<Value>)>, usize) {
+        let mut losses = Losses::default();
+        let told = declare(server, Dialect::OpenaiResponses, Value::Null, is_taken, &mut losses);
+        (told, losses.as_slice().len())
+    }
+
+    #[test]
+    fn what_would_be_refused_is_left_out_and_named() {
+        let fine = server("https://s.example", Offer::All);
+        let (declared, lost) = told(&fine, true);
+        let (place, set) = declared.unwrap();
+        assert_eq!(
+            place,
+            json!({"type": "url", "name": "s", "url": "https://s.example", "authorization_token": "t"})
+        );
+        assert_eq!(
+            (set, lost),
+            (Some(json!({"type": "mcp_toolset", "mcp_server_name": "s"})), 0)
+        );
+        assert_eq!(told(&fine, false), (None, 1), "as on Vertex and Bedrock");
+        assert_eq!(told(&server("http://s.example", Offer::All), true), (None, 1));
+        assert_eq!(
+            told(&server("https://s.example", Offer::Bounded("why")), true),
+            (None, 1)
+        );
+    }
+}
