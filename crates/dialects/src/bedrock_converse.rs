@@ -7,4 +7,5 @@ pub(crate) mod answer;
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod family;
+pub(crate) mod served;
 mod usage;

@@ -16,6 +16,7 @@ mod deed;
 mod event;
 mod fields;
 mod loss;
+mod mcp;
 pub(crate) mod nested;
 mod pairs;
 mod part;
@@ -31,6 +32,7 @@ pub use fields::BadRequest;
 pub(crate) use fields::{Fields, compact};
 pub use loss::Loss;
 pub(crate) use loss::Losses;
+pub(crate) use mcp::{Mcp, Offer};
 pub(crate) use pairs::{Neighbours, results_behind_calls};
 pub(crate) use part::{
     CacheMark, Citation, Cited, CitedSource, Content, DocumentPlace, Extra, Media, MediaKind, NO_OBJECT, Part, Source,

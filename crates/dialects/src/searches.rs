@@ -10,7 +10,10 @@
 //!   as `litellm` 1.109.1 counts (`tool_call_cost_tracking.py`).
 //! - Gemini: "On Gemini 3 models you are billed per executed search query, and on Gemini 2.5 and older models per prompt"
 //!   (<https://ai.google.dev/gemini-api/docs/google-search>). Equal queries are one, empty ones none, as `litellm` counts
-//!   (`grounding_requests.py`), since chunks of a stream repeat them.
+//!   (`grounding_requests.py`), since chunks of a stream repeat them. Where functions are declared beside the search, its queries
+//!   show as `toolCall` parts, and an answer that ends in a function call need have no grounding that repeats them. They are
+//!   billed alike (<https://ai.google.dev/gemini-api/docs/tool-combination>, "Tokens and pricing": "Google
+//!   Search already applies its own pricing model at the query level").
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -53,6 +56,40 @@ impl Searches {
             })?;
             Ok::<(), Syntax>(())
         })?;
+        Ok(())
+    }
+
+    /// Takes a `toolCall` part: Google searched (`google-genai` 3.6, `types.py`, `ToolCall`, `ToolType`). Its pictures, files and
+    /// maps are not billed by these queries.
+    pub(crate) fn take_call(&mut self, value: &mut Cursor<'_>) -> Result<(), Syntax> {
+        let (mut is_search, mut queries) = (false, Vec::new());
+        value.object_if(|key, member| {
+            match key {
+                b"toolType" => is_search = member.string_if()?.is_some_and(|text| text.is("GOOGLE_SEARCH_WEB")),
+                b"args" => {
+                    member.object_if(|key, list| {
+                        if key != b"queries" {
+                            return list.skip().map(|_| ());
+                        }
+                        list.array_if(|query| {
+                            let query = query.string_if()?.filter(|text| !text.is_empty());
+                            if let Some(text) = query.filter(|_| queries.len() < QUERIES_MAX) {
+                                queries.push(text.decode().into_owned());
+                            }
+                            Ok::<(), Syntax>(())
+                        })
+                        .map(|_| ())
+                    })?;
+                }
+                _ => {
+                    member.skip()?;
+                }
+            }
+            Ok::<(), Syntax>(())
+        })?;
+        for query in queries.iter().filter(|_| is_search) {
+            self.note(query);
+        }
         Ok(())
     }
 
@@ -207,5 +244,49 @@ mod tests {
         assert_eq!(whole(&answer("gemini-3-flash-preview", three)), 3);
         assert_eq!(whole(&answer("gemini-2.5-flash", three)), 1);
         assert_eq!(whole(&answer("gemini-2.5-flash", "[]")), 0);
+    }
+
+    #[test]
+    fn gemini_bills_what_it_searched_before_a_function_call() {
+        let call = |kind: &str, queries: &str| {
+            format!(r#"{{"toolCall":{{"id":"s","args":{{"queries":{queries},"x":1}},"toolType":"{kind}"}}}}"#)
+        };
+        let answer = |model: &str, parts: &[String], grounding: &str| {
+            format!(
+                r#"{{"candidates":[{{"content":{{"parts":[{},{{"functionCall":{{"name":"f","args":{{}}}}}}]}},"finishReason":"STOP"{grounding}}}],
+                "usageMetadata":{{"promptTokenCount":5,"candidatesTokenCount":1}},"modelVersion":"{model}"}}"#,
+                parts.join(",")
+            )
+        };
+        let whole = |text: &str| whole(Dialect::Gemini, Operation::Chat, text);
+        let twice = [
+            call("GOOGLE_SEARCH_WEB", r#"["a","b"]"#),
+            call("GOOGLE_SEARCH_WEB", r#"["b","","c"]"#),
+        ];
+        assert_eq!(whole(&answer("gemini-3-flash-preview", &twice, "")), 3);
+        assert_eq!(whole(&answer("gemini-2.5-flash", &twice, "")), 1);
+        let again = r#","groundingMetadata":{"webSearchQueries":["a","b","c"]}"#;
+        assert_eq!(
+            whole(&answer("gemini-3-flash-preview", &twice, again)),
+            3,
+            "told twice, searched once"
+        );
+        let others = [
+            call("FILE_SEARCH", r#"["a"]"#),
+            call("GOOGLE_SEARCH_WEB", "null"),
+            r#"{"toolCall":null}"#.to_owned(),
+        ];
+        assert_eq!(whole(&answer("gemini-3-flash-preview", &others, "")), 0);
+        let event = |text: &str| format!("data: {}\n\n", text.replace('\n', ""));
+        let text = event(&answer("gemini-3-flash-preview", &twice, ""))
+            + &event(&answer("gemini-3-flash-preview", &twice, ""));
+        let mut tap = StreamTap::new(TapOptions {
+            surface: surface(Dialect::Gemini, Operation::Chat),
+            hide_usage_chunk: false,
+            json_array: false,
+        });
+        tap.push(Bytes::from(text), &mut Vec::new());
+        tap.finish(true);
+        assert_eq!(searches(&tap.report().usage), 3);
     }
 }

@@ -195,3 +195,56 @@ fn answers_to_a_file_are_held_for_by_what_was_seen_when_it_was_uploaded() {
     assert_eq!(make().status(), 400);
     audit(&world.gateway);
 }
+
+/// The last piece is no file: what it asks for is not all that is asked.
+#[test]
+fn a_file_that_came_in_pieces_is_not_taken_for_its_last_one() {
+    let world = World::new();
+    world.gemini(MODEL, "PENDING", &json!({}));
+    let line = json!({"key": "a", "request": asked("hi", 10)});
+    let pieces = [
+        joined((0..40).map(|_| line.clone())),
+        joined(std::iter::once(line.clone())),
+    ];
+    let address = format!("{}/upload/v1beta/files?upload_id=u1", world.upstream.url());
+    let session = [
+        ("x-goog-upload-url", address.as_str()),
+        ("x-goog-upload-status", "active"),
+    ];
+    world.rule("/upload/v1beta/files", &session, String::new());
+    let begin = Request::new("POST", "/upload/v1beta/files")
+        .header("x-goog-upload-protocol", "resumable")
+        .header("x-goog-upload-command", "start")
+        .bearer(HARD_KEY)
+        .send(&world.gateway.url());
+    let told = begin.header("x-goog-upload-url").unwrap();
+    let path = &told[told.find("/upload/").unwrap()..];
+    let go_on = |piece: &str, command: &str| {
+        let request = Request::new("POST", path)
+            .header("x-goog-upload-command", command)
+            .body(piece);
+        assert_eq!(request.send(&world.gateway.url()).status(), 200, "{command}");
+    };
+    world.rule(
+        "/upload/v1beta/files",
+        &[("x-goog-upload-status", "active")],
+        String::new(),
+    );
+    go_on(&pieces[0], "upload");
+    let file = world.file(pieces[0].len() + pieces[1].len(), "today");
+    let whole = [("content-type", "application/json"), ("x-goog-upload-status", "final")];
+    world.rule("/upload/v1beta/files", &whole, json!({"file": file}).to_string());
+    go_on(&pieces[1], "upload, finalize");
+    let refused = world.make(
+        &format!("{MODEL}:batchGenerateContent"),
+        HARD_KEY,
+        &json!({"fileName": "files/in"}),
+    );
+    assert_eq!(refused.status(), 400);
+    assert!(
+        refused.text().contains("Upload it again in one request"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(world.held(), 0);
+}

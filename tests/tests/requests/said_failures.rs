@@ -2,9 +2,9 @@
 //! whether it is whole or a stream.
 
 use blackbox::format::Format;
-use blackbox::{CLIENT_KEY, config, receipt_of};
+use blackbox::{CLIENT_KEY, UPSTREAM_KEY, config, receipt_of};
 use serde_json::json;
-use testkit::gateway::Setup;
+use testkit::gateway::{Setup, Tollgate};
 use testkit::upstream::{Behaviour, Upstream};
 
 fn failed(code: &str) -> String {
@@ -71,49 +71,111 @@ fn a_malformed_call_is_no_answer() {
     assert_eq!(own.status(), 200, "in its own format it passes: {}", own.text());
 }
 
-/// What `OpenRouter` calls the end of an answer whose provider failed, where it says nothing else of it.
+/// What providers call the end of an answer that they failed to give, where they say nothing else of it.
 #[test]
-fn an_answer_that_ended_in_an_error_is_none() {
+fn an_answer_that_ended_in_a_failure_is_none() {
     let upstream = Upstream::start();
-    let config = config(&upstream, "defaults: {retries: 0}\n").replace("provider: openai,", "provider: openrouter,");
+    let resting = "models: [\"gpt-*\", \"text-embedding-*\"],";
+    let config = config(&upstream, "defaults: {retries: 0}\n")
+        .replace("provider: openai,", "provider: openrouter,")
+        .replace(resting, &format!("breaker: off, cooldown: off, {resting}"));
     let gateway = Setup::config(&config).start();
-    let url = gateway.url();
-    let usage = r#""usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}"#;
-    let whole = format!(
-        r#"{{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{{"index":0,"message":{{"role":"assistant","content":"half"}},"finish_reason":"error"}}],{usage}}}"#
+    for (word, status) in [
+        ("error", 502),
+        ("network_error", 502),
+        ("insufficient_system_resource", 503),
+    ] {
+        for client in [Format::Chat, Format::Anthropic, Format::Responses, Format::Gemini] {
+            // Anthropic has a status of its own for it.
+            let own = status == 503 && matches!(client, Format::Anthropic);
+            ends_in_a_failure(&upstream, &gateway, client, word, if own { 529 } else { status });
+        }
+    }
+}
+
+const USAGE: &str = r#""usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}"#;
+
+fn whole(word: &str) -> Behaviour {
+    let answer = format!(
+        r#"{{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{{"index":0,"message":{{"role":"assistant","content":"half"}},"finish_reason":"{word}"}}],{USAGE}}}"#
     );
-    let chunk = |delta: &str, finish: &str| {
+    Behaviour::raw(200, &[("content-type", "application/json")], answer)
+}
+
+fn chunk(delta: &str, finish: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],{USAGE}}}\n\n"
+    )
+}
+
+/// A stream that ends so, before anything or after half of it was said.
+fn stream(word: &str, said: bool) -> Behaviour {
+    let begun = chunk(r#"{"role":"assistant","content":"half"}"#, "null");
+    let failed = chunk("{}", &format!("\"{word}\"")) + "data: [DONE]\n\n";
+    let body = if said { begun + &failed } else { failed };
+    Behaviour::raw(200, &[("content-type", "text/event-stream")], body)
+}
+
+fn ends_in_a_failure(upstream: &Upstream, gateway: &Tollgate, client: Format, word: &str, status: u16) {
+    let url = gateway.url();
+    for (behaviour, call) in [
+        (whole(word), client.call("gpt-4o")),
+        (stream(word, false), client.stream("gpt-4o")),
+    ] {
+        upstream.always(behaviour);
+        let response = call.bearer(CLIENT_KEY).send(&url);
+        client.assert_refusal(&response, status);
+        assert_eq!(receipt_of(gateway, &response)["charged"], 0, "{client:?} {word}");
+    }
+    upstream.always(stream(word, true));
+    let response = client.stream("gpt-4o").bearer(CLIENT_KEY).send(&url);
+    let text = response.text();
+    assert!(
+        client.ends_in_error(&text) && text.contains("half"),
+        "{client:?} {word}: {text}"
+    );
+    assert!(!client.looks_complete(&text), "{client:?} {word}: {text}");
+    let receipt = receipt_of(gateway, &response);
+    assert_eq!(
+        (&receipt["ending"], &receipt["charged"]),
+        (&json!("upstream_gone"), &json!(0)),
+        "{client:?} {word}: {receipt}"
+    );
+}
+
+/// Before anything was said, somebody else may answer.
+#[test]
+fn who_failed_to_answer_is_stepped_over() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let line = |name: &str, upstream: &Upstream, priority: u32| {
         format!(
-            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],{usage}}}\n\n"
+            "  - {{name: {name}, provider: deepseek, base_url: \"{}\", priority: {priority}, models: [\"m\"], breaker: off, cooldown: off, credentials: [{{name: k1, key: \"{UPSTREAM_KEY}\"}}]}}\n",
+            upstream.v1()
         )
     };
-    let failed = chunk("{}", "\"error\"") + "data: [DONE]\n\n";
-    let begun = chunk(r#"{"role":"assistant","content":"half"}"#, "null") + &failed;
-    for client in [Format::Chat, Format::Anthropic, Format::Responses, Format::Gemini] {
-        let json = Behaviour::raw(200, &[("content-type", "application/json")], whole.clone());
-        let events = |body: &str| Behaviour::raw(200, &[("content-type", "text/event-stream")], body.to_owned());
-        for (behaviour, call) in [
-            (json, client.call("gpt-4o")),
-            (events(&failed), client.stream("gpt-4o")),
-        ] {
-            upstream.always(behaviour);
-            let response = call.bearer(CLIENT_KEY).send(&url);
-            client.assert_refusal(&response, 502);
-            assert_eq!(receipt_of(&gateway, &response)["charged"], 0, "{client:?}");
+    let config = format!(
+        "defaults: {{retries: 1, retry_delay: 10ms}}\nupstreams:\n{}{}users: [{{name: alice}}]\nkeys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]\n",
+        line("first", &first, 0),
+        line("second", &second, 1)
+    );
+    let gateway = Setup::config(&config).start();
+    second.always(Behaviour::text("uno dos tres"));
+    for word in ["insufficient_system_resource", "network_error", "error", "abort"] {
+        for client in [Format::Chat, Format::Anthropic] {
+            for (behaviour, call) in [
+                (whole(word), client.call("m")),
+                (stream(word, false), client.stream("m")),
+            ] {
+                first.always(behaviour);
+                let response = call.bearer(CLIENT_KEY).send(&gateway.url());
+                assert_eq!(response.status(), 200, "{client:?} {word}");
+                let text = response.text();
+                assert!(
+                    client.looks_complete(&text) || text.contains("tres"),
+                    "{client:?} {word}: {text}"
+                );
+                assert!(!text.contains("half"), "{client:?} {word}: {text}");
+            }
         }
-        upstream.always(events(&begun));
-        let response = client.stream("gpt-4o").bearer(CLIENT_KEY).send(&url);
-        let text = response.text();
-        assert!(
-            client.ends_in_error(&text) && text.contains("half"),
-            "{client:?}: {text}"
-        );
-        assert!(!client.looks_complete(&text), "{client:?}: {text}");
-        let receipt = receipt_of(&gateway, &response);
-        assert_eq!(
-            (&receipt["ending"], &receipt["charged"]),
-            (&json!("upstream_gone"), &json!(0)),
-            "{client:?}: {receipt}"
-        );
     }
 }

@@ -5,11 +5,13 @@
 
 mod answer;
 mod blocks;
+mod mcp;
 mod request;
 mod stream;
 mod tools;
 
 pub(crate) use answer::answer;
+pub(super) use mcp::{SERVER, TOOLSET};
 pub(crate) use request::request;
 pub(crate) use stream::StreamDecoder;
 

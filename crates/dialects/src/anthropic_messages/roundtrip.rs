@@ -109,6 +109,13 @@ fn requests() -> Vec<Value> {
         })),
         with(json!({"tools": [{"name": "get", "input_schema": {"type": "object"}}],
             "tool_choice": {"type": "strange"}})),
+        with(json!({
+            "mcp_servers": [{"type": "url", "name": "s", "url": "http://s.example", "authorization_token": "t"},
+                {"type": "url", "name": "old", "url": "https://o.example", "tool_configuration": {"enabled": true}}],
+            "tools": [{"type": "mcp_toolset", "mcp_server_name": "s", "configs": {"a": {"enabled": false}}},
+                {"name": "get", "input_schema": {"type": "object"}},
+                {"type": "mcp_toolset", "mcp_server_name": "unknown"}],
+        })),
     ]
 }
 

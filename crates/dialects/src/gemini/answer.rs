@@ -62,7 +62,7 @@ fn read_candidate(value: &mut Cursor<'_>, seen: &mut Observation, sign: &mut Sig
         match key {
             b"index" => candidate.index = member.figure()?.or_zero(),
             b"finishReason" => candidate.finish = member.string_if()?.and_then(|text| finish(text.raw)),
-            b"content" => read_content(member, &mut candidate)?,
+            b"content" => read_content(member, seen, &mut candidate)?,
             b"groundingMetadata" => seen.searches.take_grounding(member)?,
             _ => {
                 member.skip()?;
@@ -82,10 +82,10 @@ fn read_candidate(value: &mut Cursor<'_>, seen: &mut Observation, sign: &mut Sig
     Ok(())
 }
 
-fn read_content(value: &mut Cursor<'_>, candidate: &mut Candidate) -> Result<(), Syntax> {
+fn read_content(value: &mut Cursor<'_>, seen: &mut Observation, candidate: &mut Candidate) -> Result<(), Syntax> {
     value.object_if(|key, member| {
         if key == b"parts" {
-            member.array_if(|part| read_part(part, candidate)).map(|_| ())
+            member.array_if(|part| read_part(part, seen, candidate)).map(|_| ())
         } else {
             member.skip().map(|_| ())
         }
@@ -93,7 +93,7 @@ fn read_content(value: &mut Cursor<'_>, candidate: &mut Candidate) -> Result<(),
     Ok(())
 }
 
-fn read_part(value: &mut Cursor<'_>, candidate: &mut Candidate) -> Result<(), Syntax> {
+fn read_part(value: &mut Cursor<'_>, seen: &mut Observation, candidate: &mut Candidate) -> Result<(), Syntax> {
     value.object_if(|key, member| {
         match key {
             b"text" => {
@@ -109,6 +109,10 @@ fn read_part(value: &mut Cursor<'_>, candidate: &mut Candidate) -> Result<(), Sy
             b"executableCode" | b"codeExecutionResult" => {
                 candidate.content = true;
                 candidate.bytes += generated(member)?;
+            }
+            b"toolCall" => {
+                candidate.content |= is_filled(&mut member.clone())?;
+                seen.searches.take_call(member)?;
             }
             b"thought" | b"thoughtSignature" | b"videoMetadata" => {
                 member.skip()?;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::hub::{Act, Deed, Losses, Page};
 
-/// Members of a candidate that say what was done for it.
-pub(super) const BESIDE: [&str; 2] = ["groundingMetadata", "urlContextMetadata"];
+/// Members of a candidate that say what was done for it, and what it cites.
+pub(super) const BESIDE: [&str; 3] = ["groundingMetadata", "urlContextMetadata", "citationMetadata"];
 
 /// Stands with a grounding of which something cites a text that a stream had told already.
 pub(super) const TOO_LATE: &str = "citedTooLate";

@@ -3,7 +3,7 @@
 use domain::Dialect;
 use serde_json::Value;
 
-use super::{CacheMark, Extra, Losses, nested};
+use super::{CacheMark, Extra, Losses, Mcp, native_name, nested};
 
 /// A tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +104,14 @@ const COMMON: [&str; 10] = [
 ];
 
 impl Hosted {
+    /// What it is called where it is lost: `tools.file_search`.
+    pub(crate) fn lost_name(&self) -> String {
+        match self.kind {
+            HostedKind::Mcp(_) => "tools.mcp".to_owned(),
+            _ => format!("tools.{}", native_name(&self.native)),
+        }
+    }
+
     /// What the declaration says beyond [`Self::kind`], by name: lost where another family's tool stands in. `told` is what
     /// that family can say too.
     pub(crate) fn unsaid(&self, told: &[&str]) -> Vec<&str> {
@@ -138,6 +146,8 @@ pub(crate) enum HostedKind {
     CodeExecution,
     /// Reads addresses that the prompt names.
     WebFetch,
+    /// Calls tools of a remote server.
+    Mcp(Mcp),
     /// Only one family has it.
     Other,
 }

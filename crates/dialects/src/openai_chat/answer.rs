@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use domain::FailureClass;
+
 use crate::answer::{Finish, ReportedFailure};
 use crate::json::{Cursor, Figure, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
@@ -40,8 +42,8 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
                 seen.has_body |= value.array_if(|choice| {
                     choices += 1;
                     let start = choice.position();
-                    if read_choice(choice, seen, &mut sign, &mut usage)? {
-                        failed = Some(start..choice.position());
+                    if let Some(end) = read_choice(choice, seen, &mut sign, &mut usage)? {
+                        failed = Some((end, start..choice.position()));
                     }
                     Ok::<(), Syntax>(())
                 })?;
@@ -81,28 +83,28 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     }
     if is_error {
         sign.mark = Mark::Error(ProviderError::read(data).reported());
-    } else if let Some(choice) = failed {
-        sign.mark = Mark::Error(failure(cursor.slice(choice)));
+    } else if let Some((end, choice)) = failed {
+        sign.mark = Mark::Error(failure(end, cursor.slice(choice)));
     }
     Ok(sign)
 }
 
-/// Reads a choice; `true`: it ended because whoever generated it failed, which is no end.
+/// Reads a choice; `Some`: it ended because whoever generated it failed, which is no end.
 fn read_choice(
     value: &mut Cursor<'_>,
     seen: &mut Observation,
     sign: &mut Sign,
     usage: &mut Option<(Tally, Range<usize>)>,
-) -> Result<bool, Syntax> {
+) -> Result<Option<FailedEnd>, Syntax> {
     let mut choice = Choice::default();
-    let mut failed = false;
+    let mut failed = None;
     value.object(|key, member| {
         match key {
             b"index" => choice.index = index(member.figure()?),
             b"finish_reason" => {
                 let word = member.string_if()?.filter(|text| !text.is_empty());
-                failed = word.as_ref().is_some_and(|text| is_failure(text.raw));
-                choice.finish = word.filter(|_| !failed).map(|text| finish(text.raw));
+                failed = word.as_ref().and_then(|text| FailedEnd::of(text.raw));
+                choice.finish = word.filter(|_| failed.is_none()).map(|text| finish(text.raw));
             }
             b"delta" | b"message" => read_part(member, seen, &mut choice.part)?,
             b"text" => choice.part.add_text(seen.said(member)?),
@@ -201,18 +203,53 @@ const fn index(figure: Figure) -> u64 {
     figure.or_zero()
 }
 
-/// Whether a choice that ends so has no end: OpenRouter's word for every provider's failure, which it may say without an
-/// error (<https://openrouter.ai/docs/api-reference/overview>, `finish_reason`), and Mistral's.
-fn is_failure(reason: &[u8]) -> bool {
-    reason == b"error"
+/// How a choice ends that has no end, because whoever generated it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FailedEnd {
+    word: &'static str,
+    class: FailureClass,
+}
+
+/// All words for it that are known, with who says so:
+/// - `error`: OpenRouter, of every provider, and it may say nothing else
+///   (<https://openrouter.ai/docs/api-reference/overview>); Mistral (mistralai 3.7, `models/chatcompletionchoice.py`); IBM;
+/// - `insufficient_system_resource`: DeepSeek, "the request is interrupted due to insufficient resource of the inference
+///   system" (<https://api-docs.deepseek.com/api/create-chat-completion>);
+/// - `network_error`: Zhipu and Z.ai, "service exception" (zai-sdk, `types/assistant/assistant_completion.py`; of chats
+///   <https://docs.bigmodel.cn/api-reference>), whose `sensitive` is a filter;
+/// - `abort`: vLLM and `SGLang`, where somebody else than the client ended the call: we, who read, did not.
+const FAILED_ENDS: [FailedEnd; 4] = [
+    FailedEnd {
+        word: "error",
+        class: FailureClass::Server,
+    },
+    FailedEnd {
+        word: "insufficient_system_resource",
+        class: FailureClass::Overloaded,
+    },
+    FailedEnd {
+        word: "network_error",
+        class: FailureClass::Server,
+    },
+    FailedEnd {
+        word: "abort",
+        class: FailureClass::Server,
+    },
+];
+
+impl FailedEnd {
+    fn of(reason: &[u8]) -> Option<Self> {
+        FAILED_ENDS.into_iter().find(|end| end.word.as_bytes() == reason)
+    }
 }
 
 /// The failure of a choice that ended so: OpenRouter may put the error into the choice.
-fn failure(choice: &[u8]) -> ReportedFailure {
+fn failure(end: FailedEnd, choice: &[u8]) -> ReportedFailure {
     let said = ProviderError::read(choice).reported();
     if said.message.is_empty() {
         return ReportedFailure {
-            message: "the model ended its answer with `error`".to_owned(),
+            class: end.class,
+            message: format!("the model ended its answer with `{}`", end.word),
             ..said
         };
     }
@@ -222,7 +259,7 @@ fn failure(choice: &[u8]) -> ReportedFailure {
 fn finish(reason: &[u8]) -> Finish {
     match reason {
         b"stop" | b"eos" | b"end_turn" | b"stop_sequence" => Finish::Stop,
-        b"length" | b"max_tokens" | b"model_length" => Finish::Length,
+        b"length" | b"max_tokens" | b"model_length" | b"model_context_window_exceeded" => Finish::Length,
         b"tool_calls" | b"function_call" | b"tool_use" => Finish::Tool,
         b"content_filter" | b"refusal" | b"sensitive" => Finish::Filter,
         _ => Finish::Other,
@@ -231,8 +268,6 @@ fn finish(reason: &[u8]) -> Finish {
 
 #[cfg(test)]
 mod tests {
-    use domain::FailureClass;
-
     use super::*;
 
     fn sign(text: &str) -> Sign {
@@ -329,6 +364,24 @@ mod tests {
                 Some(429),
                 "slow down",
             ),
+            (
+                r#"{"index":0,"delta":{},"finish_reason":"insufficient_system_resource"}"#,
+                FailureClass::Overloaded,
+                None,
+                "the model ended its answer with `insufficient_system_resource`",
+            ),
+            (
+                r#"{"index":0,"message":{"content":"half"},"finish_reason":"network_error"}"#,
+                FailureClass::Server,
+                None,
+                "the model ended its answer with `network_error`",
+            ),
+            (
+                r#"{"index":0,"message":{"content":"half"},"finish_reason":"abort"}"#,
+                FailureClass::Server,
+                None,
+                "the model ended its answer with `abort`",
+            ),
         ] {
             let mut seen = Observation::default();
             let answer = format!(r#"{{"choices":[{choice}],"usage":{{"prompt_tokens":1}}}}"#);
@@ -339,6 +392,22 @@ mod tests {
             assert!(failure.message.contains(message), "{choice}: {}", failure.message);
             assert!(!seen.choices.all_finished(), "{choice}");
             assert_eq!(seen.report.finish, Finish::Unknown, "{choice}");
+        }
+    }
+
+    #[test]
+    fn ends_of_a_providers_own_are_no_failures() {
+        for (word, end) in [
+            ("sensitive", Finish::Filter),
+            ("model_length", Finish::Length),
+            ("model_context_window_exceeded", Finish::Length),
+            ("time_limit", Finish::Other),
+            ("errors", Finish::Other),
+        ] {
+            let mut seen = Observation::default();
+            let answer = format!(r#"{{"choices":[{{"message":{{"content":"a"}},"finish_reason":"{word}"}}]}}"#);
+            let sign = read(answer.as_bytes(), &mut seen).unwrap();
+            assert_eq!((sign.mark, seen.report.finish), (Mark::None, end), "{word}");
         }
     }
 

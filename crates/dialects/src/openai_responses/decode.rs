@@ -7,6 +7,7 @@
 mod answer;
 mod content;
 mod item;
+mod mcp;
 mod media;
 mod request;
 mod stream;

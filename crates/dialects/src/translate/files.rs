@@ -7,7 +7,7 @@
 use domain::Dialect;
 
 use super::{Kind, Question};
-use crate::hub::{BadRequest, Content, Part, Source};
+use crate::hub::{BadRequest, Content, HostedKind, Part, Source, Tool};
 
 impl Question {
     /// Refuses a request that names a file of another kind of provider than the target's.
@@ -39,15 +39,33 @@ impl Question {
 /// not takes it (`anthropic_beta_param.py`; litellm 1.109.1 sends it too, `llms/anthropic/common_utils.py`).
 const FILES_BETA: &str = "files-api-2025-04-14";
 
+/// And where it declares remote (MCP) servers: <https://platform.claude.com/docs/en/agents-and-tools/mcp-connector>.
+const SERVERS_BETA: &str = "mcp-client-2025-11-20";
+
+/// And where it does both: the header is a list.
+const BOTH_BETAS: &str = "files-api-2025-04-14,mcp-client-2025-11-20";
+
 impl Question {
     /// What of the API a target of this dialect must be told to switch on, for the request as it is told.
     pub fn betas(&self, dialect: Dialect) -> Option<&'static str> {
         let (Kind::Conversation(request) | Kind::Count(request)) = &self.asked else {
             return None;
         };
+        if dialect != Dialect::AnthropicMessages {
+            return None;
+        }
         let mut parts = request.messages.iter().flat_map(|message| &message.parts);
-        let names_file = dialect == Dialect::AnthropicMessages && parts.any(|part| file_in(part).is_some());
-        names_file.then_some(FILES_BETA)
+        let names_file = parts.any(|part| file_in(part).is_some());
+        let has_server = request
+            .tools
+            .iter()
+            .any(|tool| matches!(tool, Tool::Hosted(hosted) if matches!(hosted.kind, HostedKind::Mcp(_))));
+        match (names_file, has_server) {
+            (true, true) => Some(BOTH_BETAS),
+            (true, false) => Some(FILES_BETA),
+            (false, true) => Some(SERVERS_BETA),
+            (false, false) => None,
+        }
     }
 }
 
@@ -129,6 +147,19 @@ mod tests {
         assert_eq!(betas(&named, Dialect::AnthropicMessages), Some(FILES_BETA));
         assert_eq!(betas(&named, Dialect::OpenaiResponses), None);
         assert_eq!(betas(&plain, Dialect::AnthropicMessages), None);
+    }
+
+    #[test]
+    fn anthropic_is_told_that_servers_are_declared() {
+        let file = json!({"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]});
+        let server = json!([{"type": "mcp", "server_label": "s", "server_url": "https://s.example"}]);
+        let betas = |body: &serde_json::Value, dialect| question(Dialect::OpenaiResponses, body).betas(dialect);
+        let remote = json!({"input": "hi", "tools": server});
+        assert_eq!(betas(&remote, Dialect::AnthropicMessages), Some(SERVERS_BETA));
+        assert_eq!(betas(&remote, Dialect::OpenaiResponses), None);
+        let both = json!({"input": [file], "tools": server});
+        assert_eq!(betas(&both, Dialect::AnthropicMessages), Some(BOTH_BETAS));
+        assert_eq!(BOTH_BETAS, format!("{FILES_BETA},{SERVERS_BETA}"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::hub::{
     nested, weight,
 };
 use crate::limits::{CARRIED_MAX, STEPPING_CHOICES_MAX};
-use crate::{anthropic_messages, gemini, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini, openai_responses};
 
 /// Begins the seal of a thought that is none, but carries what a provider did.
 const CARRIED: &str = "served:";
@@ -33,8 +33,9 @@ fn deeds(origin: Dialect, native: &Value, losses: &mut Losses) -> Vec<Deed> {
         Dialect::AnthropicMessages => anthropic_messages::served::deeds(native, losses),
         Dialect::OpenaiResponses => openai_responses::served::deeds(native, losses),
         Dialect::Gemini => gemini::served::deeds(native, losses),
-        // They show nothing of it.
-        Dialect::OpenaiChat | Dialect::BedrockConverse => Vec::new(),
+        Dialect::BedrockConverse => bedrock_converse::served::deeds(native),
+        // It shows nothing of it.
+        Dialect::OpenaiChat => Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::blocks::{attach_seals, cache, content, rest};
-use super::{OWN, tools};
+use super::{OWN, mcp, tools};
 use crate::hub::{
     BadRequest, Effort, Fields, Message, OutputFormat, Reasoning, Request, Role, Sampling, ThinkingBudget,
 };
@@ -31,6 +31,11 @@ pub(crate) fn request(body: &[u8]) -> Result<Request, BadRequest> {
     };
     tools::take(&mut fields, &mut request)?;
     let mut kept = Kept::default();
+    if let Some(servers) = fields.take("mcp_servers")
+        && !mcp::join(&servers, &mut request.tools)
+    {
+        kept.0.push(("mcp_servers", servers));
+    }
     let mut reasoning = thinking(&mut fields, &mut kept)?;
     output_config(&mut fields, &mut request, &mut reasoning, &mut kept)?;
     request.reasoning = (reasoning != Reasoning::default()).then_some(reasoning);

@@ -14,6 +14,7 @@ use crate::translate::Target;
 
 mod ids;
 mod marks;
+mod mcp;
 mod media;
 mod messages;
 mod model;
@@ -42,7 +43,9 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     let mut body = Members::new();
     body.insert("model".to_owned(), target.model.into());
     let mut turns = messages::encode(std::mem::take(&mut request.messages), is_own, &mut ids, losses)?;
-    let mut tools = tools::encode(&mut request, model, losses);
+    // Where Anthropic's models are served by others, nobody calls remote servers.
+    let takes_servers = !target.quirks.unsupported.iter().any(|name| name == mcp::SERVERS);
+    let mut tools = tools::encode(&mut request, model, takes_servers, losses);
     let marked = &mut [&mut tools.offered, &mut turns.system, &mut turns.messages];
     marks::thin_out(marked, request.cache.is_some(), losses);
     let plan = thinking::plan(
@@ -65,6 +68,7 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     insert_list(&mut body, "system", turns.system);
     body.insert("messages".to_owned(), turns.messages.into());
     insert_list(&mut body, "tools", tools.offered);
+    insert_list(&mut body, mcp::SERVERS, tools.servers);
     insert(&mut body, "tool_choice", tools.choice);
     sampling::encode(request.sampling, model, plan.thinks, &mut body, losses);
     let config = output_config(request.format, plan.effort, losses);

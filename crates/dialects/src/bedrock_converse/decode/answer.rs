@@ -22,9 +22,11 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer, Nonsense> {
     if let Some(Value::Object(mut message)) = message
         && let Some(Value::Array(blocks)) = message.remove("content")
     {
-        choice
-            .parts
-            .extend(blocks.into_iter().take(PARTS_MAX).filter_map(block));
+        for part in blocks.into_iter().take(PARTS_MAX).filter_map(block) {
+            if let Some(part) = cite_last(&mut choice.parts, part) {
+                choice.parts.push(part);
+            }
+        }
     }
     for read in ["usage", "serviceTier", "metrics"] {
         fields.take(read);
@@ -61,6 +63,26 @@ fn block(value: Value) -> Option<Part> {
         _ => native(Value::Object(members)),
     };
     Some(Part::new(content))
+}
+
+/// Citations without words are about the text before them (Nova); anything else comes back.
+fn cite_last(parts: &mut [Part], part: Part) -> Option<Part> {
+    match (parts.last_mut().map(|last| &mut last.content), part.content) {
+        (
+            Some(Content::Text { text, citations }),
+            Content::Text {
+                text: none,
+                citations: more,
+            },
+        ) if none.is_empty() => {
+            let all = text.chars().count() as u64;
+            // They were about their own words, of which there are none.
+            let bare = more.into_iter().map(|citation| Citation { span: None, ..citation });
+            citations.extend(bare.map(|citation| citation.of_all(all)));
+            None
+        }
+        (_, content) => Some(Part { content, ..part }),
+    }
 }
 
 /// What only Bedrock can say.
@@ -263,6 +285,20 @@ mod tests {
         );
         assert!(matches!(&read[5], Content::Native { .. }));
         assert!(matches!(&read[6], Content::Media(media) if media.mime == "image/png"));
+    }
+
+    #[test]
+    fn pages_behind_a_text_are_its_own() {
+        let cited = json!({"citationsContent": {"citations": [{"location": {"web": {"url": "https://x"}}}]}});
+        let read = parts(&json!([{"text": "wet"}, cited, {"text": "."}, cited, cited]));
+        let spans = |content: &Content| match content {
+            Content::Text { citations, .. } => citations.iter().map(|citation| citation.span).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read.len(), 2);
+        assert_eq!(spans(&read[0]), [Some((0, 3))]);
+        assert_eq!(spans(&read[1]), [Some((0, 1)), Some((0, 1))]);
+        assert_eq!(parts(&json!([cited])).len(), 1, "nothing is before it");
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! (citations around text do not, reasoning before text at one index does in some models), so places are counted here
 //! rather than taken from the index.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::answer::{called, citation, is_hosted, native, sealed, sequence, signature, stop};
 use crate::answer::Nonsense;
-use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Stop, Thinking, nested};
-use crate::limits::PARTS_MAX;
+use crate::hub::{Citation, Cited, Content, Delta, Event, Extra, Part, Stop, Thinking, nested, weight};
+use crate::limits::{CARRIED_MAX, PARTS_MAX};
 use crate::stream::frames::Message;
 
 /// Reads a stream.
@@ -17,6 +17,8 @@ use crate::stream::frames::Message;
 pub(crate) struct StreamDecoder {
     started: bool,
     open: Vec<Block>,
+    /// Steps of Bedrock's own that are not whole.
+    steps: Vec<Step>,
     next: u32,
     stop: Option<Stop>,
 }
@@ -29,6 +31,23 @@ struct Block {
     kind: Kind,
     cited: Cited,
 }
+
+/// A step of Bedrock's own, told when it is whole: others can say it only then.
+#[derive(Debug)]
+struct Step {
+    index: u64,
+    /// `toolUse`, `toolResult`.
+    name: &'static str,
+    members: Map<String, Value>,
+    /// JSON text, of what is asked for.
+    input: String,
+    /// What came of it.
+    content: Vec<Value>,
+    bytes: usize,
+}
+
+/// The index of a text that has ended: its citations may come in a block of their own behind it.
+const ENDED: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -59,7 +78,7 @@ impl StreamDecoder {
                 self.delta(index, delta, out);
             }
         } else if message.is("contentBlockStop") {
-            self.close(index, out);
+            self.end(index, out);
         } else if message.is("messageStop") {
             let sequence = sequence(members.get("additionalModelResponseFields"));
             let word = members.get("stopReason").and_then(Value::as_str).unwrap_or_default();
@@ -73,6 +92,9 @@ impl StreamDecoder {
         self.start(out);
         for block in std::mem::take(&mut self.open) {
             close(block, out);
+        }
+        for step in std::mem::take(&mut self.steps) {
+            self.tell(step, out);
         }
         out.extend(self.stop.take().map(|stop| Event::Stop { choice: 0, stop }));
     }
@@ -90,9 +112,17 @@ impl StreamDecoder {
 
     fn begin(&mut self, index: u64, start: Option<Value>, out: &mut Vec<Event>) {
         let Some(Value::Object(mut start)) = start else { return };
-        let (kind, content) = match start.get("toolUse") {
-            Some(Value::Object(call)) if !is_hosted(call) => (Kind::Call, Content::ToolCall(called(call))),
-            // A picture, a call of Bedrock's own tool, or its result.
+        let (kind, content) = match (start.get("toolUse"), start.get("toolResult")) {
+            (Some(Value::Object(call)), _) if is_hosted(call) => {
+                let step = Step::of(index, "toolUse", call);
+                return self.step(step, out);
+            }
+            (Some(Value::Object(call)), _) => (Kind::Call, Content::ToolCall(called(call))),
+            (None, Some(Value::Object(result))) => {
+                let step = Step::of(index, "toolResult", result);
+                return self.step(step, out);
+            }
+            // A picture.
             _ => {
                 start.retain(|_, value| !value.is_null());
                 (Kind::Hosted, native(Value::Object(start)))
@@ -118,17 +148,51 @@ impl StreamDecoder {
         }
         if let Some(Value::Object(mut call)) = delta.remove("toolUse")
             && let Some(Value::String(more)) = call.remove("input")
-            && let Some(place) = self.place(index, Kind::Call)
         {
-            out.push(Event::Delta {
-                choice: 0,
-                place,
-                delta: Delta::Arguments(more),
-            });
+            if let Some(place) = self.place(index, Kind::Call) {
+                out.push(Event::Delta {
+                    choice: 0,
+                    place,
+                    delta: Delta::Arguments(more),
+                });
+            } else if let Some(step) = self.growing(index, more.len()) {
+                step.input.push_str(&more);
+            }
+        }
+        if let Some(Value::Array(came)) = delta.remove("toolResult") {
+            let bytes = came.iter().map(weight).sum();
+            if let Some(step) = self.growing(index, bytes) {
+                for item in came {
+                    step.take(item);
+                }
+            }
+        }
+    }
+
+    /// The step that goes on, while there is room for it; one without room is told as far as it was taken.
+    fn growing(&mut self, index: u64, bytes: usize) -> Option<&mut Step> {
+        let step = self.steps.iter_mut().find(|step| step.index == index)?;
+        step.bytes = step.bytes.saturating_add(bytes);
+        (step.bytes <= CARRIED_MAX).then_some(step)
+    }
+
+    fn step(&mut self, step: Step, out: &mut Vec<Event>) {
+        self.end(step.index, out);
+        if self.steps.len() < PARTS_MAX {
+            self.steps.push(step);
+        }
+    }
+
+    fn tell(&mut self, step: Step, out: &mut Vec<Event>) {
+        if let Some(place) = self.put(ENDED, Kind::Hosted, native(step.into_value()), out) {
+            self.open.retain(|block| block.place != place);
+            out.push(Event::Close { choice: 0, place });
         }
     }
 
     fn cite(&mut self, index: u64, citation: Citation, out: &mut Vec<Event>) {
+        let is_behind = self.place(index, Kind::Text).is_none() && self.place(ENDED, Kind::Text).is_some();
+        let index = if is_behind { ENDED } else { index };
         if self.place(index, Kind::Text).is_none() {
             self.grow(index, Kind::Text, Delta::Text(String::new()), out);
         }
@@ -184,6 +248,7 @@ impl StreamDecoder {
         if place as usize >= PARTS_MAX {
             return None;
         }
+        self.close(ENDED, out);
         self.next += 1;
         self.open.push(Block {
             index,
@@ -199,10 +264,59 @@ impl StreamDecoder {
         Some(place)
     }
 
+    /// A block is whole. A text is closed only when something other than citations comes.
+    fn end(&mut self, index: u64, out: &mut Vec<Event>) {
+        if let Some(at) = self.steps.iter().position(|step| step.index == index) {
+            let step = self.steps.remove(at);
+            self.tell(step, out);
+        }
+        if self.place(index, Kind::Text).is_none() {
+            return self.close(index, out);
+        }
+        self.close(ENDED, out);
+        if let Some(text) = self.open.iter_mut().find(|block| block.index == index) {
+            text.index = ENDED;
+        }
+    }
+
     fn close(&mut self, index: u64, out: &mut Vec<Event>) {
         if let Some(at) = self.open.iter().position(|block| block.index == index) {
             close(self.open.swap_remove(at), out);
         }
+    }
+}
+
+impl Step {
+    fn of(index: u64, name: &'static str, members: &Map<String, Value>) -> Self {
+        Self {
+            index,
+            name,
+            members: members.clone(),
+            input: String::new(),
+            content: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// More of what came of it; pieces of a text are one text.
+    fn take(&mut self, item: Value) {
+        let last = self.content.last_mut().and_then(|last| last.get_mut("text"));
+        match (last, item.get("text").and_then(Value::as_str)) {
+            (Some(Value::String(text)), Some(more)) => text.push_str(more),
+            _ => self.content.push(item),
+        }
+    }
+
+    /// As it stands in a whole answer.
+    fn into_value(self) -> Value {
+        let mut members = self.members;
+        if self.name == "toolUse" {
+            let input = nested::read(self.input.as_bytes()).unwrap_or_else(|_| json!({}));
+            members.insert("input".to_owned(), input);
+        } else {
+            members.insert("content".to_owned(), self.content.into());
+        }
+        json!({self.name: members})
     }
 }
 
@@ -313,12 +427,52 @@ mod tests {
                 r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{}"}}}"#,
             ),
         ]);
-        assert!(matches!(&said.parts[..], [part] if matches!(part.content, Content::Native { .. })));
+        let step =
+            json!({"toolUse": {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use", "input": {}}});
+        assert!(matches!(&said.parts[..], [part] if part.content == native(step.clone())));
+    }
+
+    #[test]
+    fn steps_are_whole_and_pages_stand_with_the_text_before_them() {
+        let (_, said) = told(&[
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":0,"start":{"toolResult":{"toolUseId":"t","type":"nova_code_interpreter_result","status":"success"}}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"toolResult":[{"text":"{\"stdOut\":"}]}}"#,
+            ),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":0,"delta":{"toolResult":[{"text":"\"1\"}"},{"json":{"a":1}}]}}"#,
+            ),
+            ("contentBlockStop", r#"{"contentBlockIndex":0}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"text":"wet"}}"#),
+            ("contentBlockStop", r#"{"contentBlockIndex":1}"#),
+            (
+                "contentBlockDelta",
+                r#"{"contentBlockIndex":2,"delta":{"citation":{"location":{"web":{"url":"https://x"}}}}}"#,
+            ),
+            ("contentBlockStop", r#"{"contentBlockIndex":2}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":3,"delta":{"text":"."}}"#),
+        ]);
+        let step = json!({"toolResult": {"toolUseId": "t", "type": "nova_code_interpreter_result", "status": "success",
+            "content": [{"text": "{\"stdOut\":\"1\"}"}, {"json": {"a": 1}}]}});
+        assert_eq!(said.parts[0].content, native(step));
+        let Content::Text { text, citations } = &said.parts[1].content else {
+            panic!("{said:?}")
+        };
+        assert_eq!(
+            (text.as_str(), citations.len(), citations[0].span),
+            ("wet", 1, Some((0, 3)))
+        );
+        assert_eq!((said.parts.len(), said.parts[2].as_text()), (3, Some(".")));
     }
 
     proptest! {
         #[test]
-        fn the_grammar_holds_for_any_order(steps in proptest::collection::vec((0..7_usize, 0..3_u64), 0..30)) {
+        fn the_grammar_holds_for_any_order(steps in proptest::collection::vec((0..10_usize, 0..3_u64), 0..30)) {
             let frames: Vec<_> = steps.into_iter().map(|(step, index)| match step {
                 0 => ("contentBlockStart", format!(r#"{{"contentBlockIndex":{index},"start":{{"toolUse":{{"toolUseId":"t","name":"f"}}}}}}"#)),
                 1 => ("contentBlockDelta", format!(r#"{{"contentBlockIndex":{index},"delta":{{"text":"a"}}}}"#)),
@@ -326,6 +480,9 @@ mod tests {
                 3 => ("contentBlockDelta", format!(r#"{{"contentBlockIndex":{index},"delta":{{"toolUse":{{"input":"a"}}}}}}"#)),
                 4 => ("contentBlockStop", format!(r#"{{"contentBlockIndex":{index}}}"#)),
                 5 => ("contentBlockDelta", format!(r#"{{"contentBlockIndex":{index},"delta":{{"reasoningContent":{{"redactedContent":"eA=="}}}}}}"#)),
+                6 => ("contentBlockDelta", format!(r#"{{"contentBlockIndex":{index},"delta":{{"citation":{{"title":"T"}}}}}}"#)),
+                7 => ("contentBlockStart", format!(r#"{{"contentBlockIndex":{index},"start":{{"toolResult":{{"toolUseId":"t","type":"x"}}}}}}"#)),
+                8 => ("contentBlockDelta", format!(r#"{{"contentBlockIndex":{index},"delta":{{"toolResult":[{{"text":"a"}}]}}}}"#)),
                 _ => ("unknown", "{}".to_owned()),
             }).collect();
             let (mut decoder, mut out) = (StreamDecoder::default(), Vec::new());

@@ -410,7 +410,11 @@ impl Candidate {
 
     /// What Google did for the answer and says beside its content.
     fn beside(&mut self, teller: &mut Teller<'_>) {
-        for (name, value) in BESIDE.into_iter().zip([self.grounding.take(), self.pages_read.take()]) {
+        // What is cited stands with the texts, but where it came too late for all of them.
+        let cited = self.cited.take();
+        let only_cited = cited.filter(|_| self.cites_too_late && self.grounding.is_none() && self.pages_read.is_none());
+        let values = [self.grounding.take(), self.pages_read.take(), only_cited];
+        for (name, value) in BESIDE.into_iter().zip(values) {
             let Some(value) = value else { continue };
             let place = self.place();
             let mut members = Map::from_iter([(name.to_owned(), value)]);

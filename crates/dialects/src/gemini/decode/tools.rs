@@ -1,11 +1,11 @@
 //! What the model may use, and whether it must.
 
-use domain::Dialect;
-use serde_json::{Map, Value};
+use domain::{Dialect, Secret};
+use serde_json::{Map, Value, json};
 
 use super::{many, message};
 use crate::gemini::schema;
-use crate::hub::{BadRequest, Fields, Hosted, HostedKind, Request, Tool, ToolChoice};
+use crate::hub::{BadRequest, Fields, Hosted, HostedKind, Mcp, Offer, Request, Tool, ToolChoice};
 
 /// Reads `tools`. One entry may declare functions and switch on several tools of Google's.
 pub(super) fn list(fields: &mut Fields) -> Result<Vec<Tool>, BadRequest> {
@@ -13,6 +13,9 @@ pub(super) fn list(fields: &mut Fields) -> Result<Vec<Tool>, BadRequest> {
     for mut entry in many(fields, "tools")? {
         for declaration in many(&mut entry, "functionDeclarations")? {
             tools.push(function(declaration)?);
+        }
+        for server in many(&mut entry, "mcpServers")? {
+            tools.push(Tool::Hosted(server_of(server)));
         }
         for (name, value) in entry.into_map() {
             if !value.is_null() {
@@ -53,6 +56,40 @@ fn hosted(name: String, value: Value) -> Hosted {
         kind,
         origin: Dialect::Gemini,
         native: Value::Object(Map::from_iter([(name, value)])),
+    }
+}
+
+/// A remote (MCP) server: google-genai 3.6, `types.py` (`McpServer`, `StreamableHttpTransport`). All its tools may be called.
+fn server_of(fields: Fields) -> Hosted {
+    let native = Value::Object(fields.into_map());
+    let transport = native.get("streamableHttpTransport").unwrap_or(&Value::Null);
+    let text = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
+    let headers = transport.get("headers").and_then(Value::as_object);
+    let is_token = |name: &str| name.eq_ignore_ascii_case("authorization");
+    let mut headers = headers.into_iter().flatten();
+    let token = headers.clone().find_map(|(name, value)| {
+        let token = value.as_str()?.strip_prefix("Bearer ")?;
+        is_token(name).then(|| Secret::new(token.trim()))
+    });
+    let has_others = headers.any(|(name, _)| token.is_none() || !is_token(name));
+    let settings = transport.as_object().into_iter().flatten();
+    let settings = settings.filter(|(name, _)| !matches!(name.as_str(), "url" | "headers"));
+    let mut unsaid: Vec<String> = settings.map(|(name, _)| name.clone()).collect();
+    unsaid.extend(has_others.then(|| "headers".to_owned()));
+    let known = text(&native, "name").zip(text(transport, "url"));
+    let kind = known.map_or(HostedKind::Other, |(label, url)| {
+        HostedKind::Mcp(Mcp {
+            label,
+            url,
+            token,
+            offer: Offer::All,
+            unsaid,
+        })
+    });
+    Hosted {
+        kind,
+        origin: Dialect::Gemini,
+        native: json!({"mcpServers": [native]}),
     }
 }
 

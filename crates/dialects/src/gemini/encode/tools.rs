@@ -159,13 +159,17 @@ fn own(hosted: &Hosted, losses: &mut Losses) -> Option<Value> {
         }
         HostedKind::CodeExecution => Some(json!({"codeExecution": {}})),
         HostedKind::WebFetch => Some(json!({"urlContext": {}})),
+        // Google's `mcpServers` (google-genai 3.6, `types.py`) cannot say which tools may be called, and calls by it are not
+        // among what its answers show (`ToolType` has no such word), so nobody would know what was done.
+        HostedKind::Mcp(_) => {
+            losses.note(
+                hosted.lost_name(),
+                "Google does not show what it calls on remote servers",
+            );
+            None
+        }
         HostedKind::Other => {
-            let name = hosted
-                .native
-                .get("type")
-                .and_then(Value::as_str)
-                .unwrap_or("of the provider");
-            losses.note(format!("tools.{name}"), "Google has no such tool");
+            losses.note(hosted.lost_name(), "Google has no such tool");
             None
         }
     }

@@ -98,7 +98,8 @@ pub(super) fn stop(word: &str) -> Stop {
         "stop" | "eos" | "end_turn" => StopReason::End,
         "stop_sequence" => StopReason::Sequence,
         "length" | "max_tokens" => StopReason::Length,
-        "model_length" => StopReason::Context,
+        // Mistral's word and Z.ai's (<https://github.com/anomalyco/opencode/pull/18918>).
+        "model_length" | "model_context_window_exceeded" => StopReason::Context,
         "content_filter" | "refusal" | "sensitive" => StopReason::Filter,
         _ => StopReason::Other,
     };

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::names::{self, Names};
 use super::super::{SELF, list_of, rest, text_of};
+use super::mcp;
 use crate::hub::{BadRequest, Extra, Fields, Hosted, HostedKind, Tool, ToolChoice};
 
 /// Reads a declaration; a namespace is several tools.
@@ -79,6 +80,7 @@ fn hosted(native: Value) -> Tool {
     let kind = match text_of(&native, "type").unwrap_or_default() {
         "code_interpreter" => HostedKind::CodeExecution,
         kind if kind.starts_with("web_search") => web_search(&native),
+        "mcp" => mcp::server(&native).map_or(HostedKind::Other, HostedKind::Mcp),
         _ => HostedKind::Other,
     };
     Tool::Hosted(Hosted {

@@ -23,6 +23,7 @@ use crate::translate::Target;
 
 mod content;
 mod items;
+mod mcp;
 mod tools;
 
 /// The least bound on the output that `OpenAI` accepts ("integer below minimum value. Expected a value >= 16").
@@ -242,7 +243,7 @@ fn shown(tools: &[Tool]) -> Vec<&'static str> {
     let wishes = foreign.filter_map(|kind| match kind {
         HostedKind::WebSearch { .. } => Some("web_search_call.action.sources"),
         HostedKind::CodeExecution => Some("code_interpreter_call.outputs"),
-        HostedKind::WebFetch | HostedKind::Other => None,
+        HostedKind::WebFetch | HostedKind::Mcp(_) | HostedKind::Other => None,
     });
     wishes.collect()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::model::Model;
-use super::schema;
+use super::{mcp, schema};
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{CUSTOM_INPUT, Members, cache_control, put_back};
 use crate::hub::{Hosted, HostedKind, Losses, Request, Tool, ToolChoice};
@@ -16,20 +16,34 @@ pub(super) struct Tools {
     pub(super) choice: Option<Value>,
     /// A tool must be used.
     pub(super) forces: bool,
+    /// Remote servers whose tools are among those offered.
+    pub(super) servers: Vec<Value>,
 }
 
 /// Writes the tools of a request.
-pub(super) fn encode(request: &mut Request, model: Model, losses: &mut Losses) -> Tools {
+pub(super) fn encode(request: &mut Request, model: Model, takes_servers: bool, losses: &mut Losses) -> Tools {
     let mut tools = std::mem::take(&mut request.tools);
     let choice = match request.tool_choice.take() {
         Some(ToolChoice::Allowed { names, required }) => Some(narrow(&mut tools, &names, required, losses)),
         other => other,
     };
+    let mut servers = Vec::new();
     let tools: Vec<Value> = tools
         .into_iter()
-        .filter_map(|tool| write(tool, model, losses))
+        .filter_map(|tool| match tool {
+            Tool::Hosted(Hosted {
+                kind: HostedKind::Mcp(server),
+                origin,
+                native,
+            }) => {
+                let (server, set) = mcp::declare(&server, origin, native, takes_servers, losses)?;
+                servers.push(server);
+                set
+            }
+            tool => write(tool, model, losses),
+        })
         .collect();
-    if tools.is_empty() {
+    if tools.is_empty() && servers.is_empty() {
         let is_lost = matches!(&choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
         losses.note_if(is_lost, "tool_choice", "there is no tool left to choose");
         return Tools::default();
@@ -40,6 +54,7 @@ pub(super) fn encode(request: &mut Request, model: Model, losses: &mut Losses) -
         offered: tools,
         choice,
         forces,
+        servers,
     }
 }
 
@@ -149,14 +164,15 @@ fn write(tool: Tool, model: Model, losses: &mut Losses) -> Option<Value> {
             for name in tool.unsaid(&[]).into_iter().filter(|_| tool.kind != HostedKind::Other) {
                 losses.note(format!("tools.{name}"), "Anthropic's tool has no such setting");
             }
-            hosted(tool.kind, model, losses)
+            hosted(tool, model, losses)
         }
     }
 }
 
 /// A tool of another family that Anthropic has too, in the newest version that the model takes. From 2026 on they may
 /// run from within code, which nobody asked for: they are called directly, as the other family's are.
-fn hosted(kind: HostedKind, model: Model, losses: &mut Losses) -> Option<Value> {
+fn hosted(hosted: Hosted, model: Model, losses: &mut Losses) -> Option<Value> {
+    let name = hosted.lost_name();
     let is_new = model.has_new_tools();
     let version = |new: &'static str, old: &'static str| if is_new { new } else { old };
     let mut tool = Members::new();
@@ -167,7 +183,7 @@ fn hosted(kind: HostedKind, model: Model, losses: &mut Losses) -> Option<Value> 
             tool.insert("allowed_callers".to_owned(), json!(["direct"]));
         }
     };
-    match kind {
+    match hosted.kind {
         HostedKind::WebSearch {
             max_uses,
             allowed_domains,
@@ -193,8 +209,8 @@ fn hosted(kind: HostedKind, model: Model, losses: &mut Losses) -> Option<Value> 
             "code_execution",
         ),
         HostedKind::WebFetch => declare(version("web_fetch_20260318", "web_fetch_20250910"), "web_fetch"),
-        HostedKind::Other => {
-            losses.note("a hosted tool", "Anthropic has no such tool");
+        HostedKind::Mcp(_) | HostedKind::Other => {
+            losses.note(name, "Anthropic has no such tool");
             return None;
         }
     }

@@ -112,10 +112,10 @@ fn offer(tool: Tool, family: Family, tools: &mut Vec<Value>, losses: &mut Losses
         }
         Tool::Hosted(hosted) => {
             let what = match hosted.kind {
-                HostedKind::WebSearch { .. } => "tools: web search",
-                HostedKind::CodeExecution => "tools: code execution",
-                HostedKind::WebFetch => "tools: web fetch",
-                HostedKind::Other => "tools: a tool of the provider",
+                HostedKind::WebSearch { .. } => "tools: web search".to_owned(),
+                HostedKind::CodeExecution => "tools: code execution".to_owned(),
+                HostedKind::WebFetch => "tools: web fetch".to_owned(),
+                HostedKind::Mcp(_) | HostedKind::Other => hosted.lost_name(),
             };
             losses.note(what, "the target does not run it");
         }

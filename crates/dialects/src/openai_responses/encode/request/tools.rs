@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::{SELF, text_of};
 use super::super::item::{object, put_back, set};
+use super::mcp;
 use crate::hub::{Extra, Hosted, HostedKind, Losses, Tool, ToolChoice};
 use crate::schema::listing_members;
 
@@ -176,6 +177,10 @@ fn hosted(hosted: Hosted, losses: &mut Losses) -> Option<Value> {
     if hosted.origin == SELF {
         return Some(hosted.native);
     }
+    if let HostedKind::Mcp(server) = &hosted.kind {
+        return mcp::declare(server, losses);
+    }
+    let name = hosted.lost_name();
     if !matches!(hosted.kind, HostedKind::Other | HostedKind::WebFetch) {
         for name in hosted.unsaid(&["search_context_size"]) {
             losses.note(format!("tools.{name}"), "OpenAI's tool has no such setting");
@@ -206,9 +211,8 @@ fn hosted(hosted: Hosted, losses: &mut Losses) -> Option<Value> {
             losses.note("web_fetch", "Responses has no tool that reads addresses");
             None
         }
-        HostedKind::Other => {
-            let name = text_of(&hosted.native, "type").unwrap_or("tool");
-            losses.note(format!("tools.{name}"), "only its own provider runs it");
+        HostedKind::Mcp(_) | HostedKind::Other => {
+            losses.note(name, "only its own provider runs it");
             None
         }
     }

@@ -113,6 +113,35 @@ fn a_search_without_a_grounding_is_told_all_the_same() {
 }
 
 #[test]
+fn what_is_cited_behind_a_call_is_named() {
+    let call = json!({"functionCall": {"name": "f", "args": {}, "id": "c"}});
+    let cited = json!({"citationSources": [{"startIndex": 0, "endIndex": 3, "uri": "https://a.b/1"}]});
+    let body = |parts: Value| {
+        let candidate = json!({"index": 0, "finishReason": "STOP", "citationMetadata": cited,
+            "content": {"role": "model", "parts": parts}});
+        of_candidates(&json!([candidate]))
+    };
+    for client in [
+        Dialect::OpenaiChat,
+        Dialect::OpenaiResponses,
+        Dialect::AnthropicMessages,
+    ] {
+        let late = body(json!([{"text": "Wet."}, call]));
+        let (stream, lost) = streamed_body(BY, client, events(&late).as_bytes(), 17);
+        let named = lost.iter().filter(|loss| loss.starts_with("citations")).count();
+        assert_eq!(named, 1, "{client}: {lost:?}");
+        assert!(
+            !stream.contains("https://a.b/1") && !stream.contains("citationMetadata"),
+            "{client}: {stream}"
+        );
+        let in_time = body(json!([{"text": "Wet."}]));
+        let (stream, lost) = streamed_body(BY, client, events(&in_time).as_bytes(), 17);
+        assert!(stream.contains("https://a.b/1"), "{client}: {stream}");
+        assert!(!lost.iter().any(|loss| loss.contains("beyond")), "{client}: {lost:?}");
+    }
+}
+
+#[test]
 fn what_has_no_name_is_paired_in_its_order() {
     let code = |code: &str| json!({"executableCode": {"language": "PYTHON", "code": code}});
     let ran = |out: &str| json!({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": out}});
