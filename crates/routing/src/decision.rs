@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::{Difference, Fate};
 pub use replay::{Unreplayable, read};
+pub(crate) use trace::{Glance, KeyTrouble, Measured, Seen, Sights, TargetTrouble, Trouble};
 pub use trace::{Recording, Trace, decide, dry_run};
-pub(crate) use trace::{Seen, Sights, Trouble, Used};
 pub use walk::{Again, Named, Next, Recorded, Rules, Tried, Walk};
 pub use words::{Bits, Moment};
 
