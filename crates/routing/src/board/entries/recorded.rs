@@ -9,7 +9,7 @@ use super::{Entries, TargetEntry, Turn, UpstreamEntry, UpstreamRest};
 use crate::board::credential::{CredentialEntry, Daily};
 use crate::board::lanes::{KeyLane, Lanes, Linked, UNLINKED_MAX, measures};
 use crate::breaker::{Breaker, BreakerState};
-use crate::cooldown::Cooldown;
+use crate::cooldown::{Cooldown, Rest};
 use crate::decision::{Glance, KeyTrouble, Measured, Seen, Sights, TargetTrouble, Trouble};
 use crate::plan::Choice;
 
@@ -141,6 +141,13 @@ impl Entries {
             uses: seen.target.uses,
             latency: seen.target.latency,
         };
+        // A call may go on for longer than it took to choose, and rests that are left are looked at until they end.
+        let ends = [
+            trouble.rest.map(Rest::until),
+            trouble.model_rest.map(Rest::until),
+            trouble.paused_until,
+        ];
+        ends.into_iter().flatten().for_each(|until| self.look_until(until));
         if trouble.has_turn {
             self.keep_turn(target.upstream.id, credential.id);
         }
