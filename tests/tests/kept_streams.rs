@@ -71,7 +71,7 @@ keys: [{{name: laptop, user: alice, key: \"{CLIENT_KEY}\"}}]
 }
 
 fn tokens() -> Behaviour {
-    Behaviour::answer(Answer::tokens(TOKENS))
+    Behaviour::answer(Answer::tokens(TOKENS).continuing())
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_kept_stream_that_was_gone_on_with_is_kept_whole_and_goes_on() {
 
         assert!(world.gateway.stop().success());
         world.gateway.restart();
-        let (_, told) = world.stream(json!({"input": "and then?", "previous_response_id": id}));
+        let (next, told) = world.stream(json!({"input": "and then?", "previous_response_id": id}));
         assert_eq!(told, whole, "{upstream:?}");
         let asked = world.main.received().last().expect("it was asked").json().to_string();
         assert_eq!(asked.matches("t0 t1 ").count(), 1, "{upstream:?}: {asked}");
@@ -100,5 +100,11 @@ fn a_kept_stream_that_was_gone_on_with_is_kept_whole_and_goes_on() {
             !asked.contains("previous_response_id\":\"resp"),
             "{upstream:?}: {asked}"
         );
+
+        // One that goes on from it and breaks off too.
+        world.main.then(tokens().cut(At::Events(20), How::Close));
+        let (_, told) = world.stream(json!({"input": "more", "previous_response_id": next}));
+        let asked = world.spare.received().last().expect("it was asked").json().to_string();
+        assert_eq!(told, whole, "{upstream:?}: {asked}");
     }
 }

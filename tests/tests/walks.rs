@@ -118,7 +118,7 @@ fn a_call_that_was_sent_twice_is_walked_again() {
 #[test]
 fn what_follows_a_stream_that_broke_off_is_walked_again() {
     let world = World::new(", recovery: true");
-    let tokens = || Behaviour::answer(Answer::tokens(60));
+    let tokens = || Behaviour::answer(Answer::tokens(60).continuing());
     world.all[0].then(tokens().cut(At::Events(40), How::Close));
     world.all[1].then(Behaviour::refuse(testkit::upstream::Refusal::status(503)));
     world.all[2].always(tokens());
