@@ -132,11 +132,12 @@ pub(crate) async fn search(
     let route = Arc::clone(&call.route);
     let surface = call.surface();
     {
-        let (board, now, rng) = (&call.gateway.board, call.gateway.clock.now(), &mut rand::rng());
+        let (board, now) = (&call.gateway.board, call.gateway.clock.now());
+        let dice = &mut exchange.attempts.dice();
         let takes = |target: &Target| may_take(target, surface, &resumption.beginning.told);
         exchange
             .attempts
-            .broke_off(&route, exchange.choice, &failure, takes, board, now, rng);
+            .broke_off(&route, exchange.choice, &failure, takes, board, now, dice);
     }
     // It is no load of its upstream any more.
     exchange.release();
@@ -147,6 +148,9 @@ pub(crate) async fn search(
         let mut next = Next { call: &mut call };
         dispatch::seek_on(&mut next, &mut exchange.attempts, &mut exchange.tries, deadline).await
     };
+    if let Some(walk) = exchange.attempts.walk(&route) {
+        call.walked(walk);
+    }
     call.gateway
         .metrics
         .recovered(if found.is_ok() { how.name() } else { "failed" });

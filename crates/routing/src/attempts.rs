@@ -24,8 +24,10 @@
 
 mod accounts;
 mod broke;
+mod candidates;
 mod hedge;
 mod log;
+mod troubles;
 mod verdict;
 mod waiting;
 
@@ -41,6 +43,7 @@ use smallvec::SmallVec;
 use crate::backoff::Backoff;
 use crate::board::{Again, Board, Canary, Leave, Tried};
 use crate::plan::{Choice, Excluded, Exclusion, Plan};
+use troubles::Trouble;
 use verdict::Verdict;
 
 pub use hedge::{Beside, Unhedged};
@@ -48,12 +51,6 @@ pub use hedge::{Beside, Unhedged};
 /// How long one call waits in all before it is answered with what it has. A client that has to wait longer is told so:
 /// most clients come back by themselves, and meanwhile the connection is not held.
 pub const WAITED_MAX: Duration = Duration::from_secs(30);
-/// More tries at an upstream that is not the only healthy one.
-const RETRIES_WITH_ANOTHER: u32 = 1;
-/// Credentials of one upstream that may be limited in one call before its peers are asked instead of their siblings.
-const LIMITED_BEFORE_PEERS: u32 = 2;
-/// The same before any other upstream is.
-const LIMITED_BEFORE_OTHERS: u32 = 4;
 
 /// Credentials that one call may find limited or refused, each for the first time, beyond `attempts_max`: such an answer
 /// comes at once and costs nothing, and the one that is well may be the last of a large pool. The rests that they are given
@@ -101,7 +98,7 @@ pub struct Attempts {
     refused: bool,
     /// Places in `plan.order` that were not tried yet, in order; all of them once `is_unrolled`.
     untried: SmallVec<[Choice; 4]>,
-    /// Whether more than the first of the plan was looked at. Most calls are answered by that one, and in what order the
+    /// Whether more than the first of the plan was looked at, and those that rest. Most calls are answered by that one, and in what order the
     /// others stand is found out for those that are not.
     is_unrolled: bool,
     /// Candidates that may be tried after a rest.
@@ -141,37 +138,9 @@ struct Resting {
     due: bool,
 }
 
-/// What went wrong at one upstream in this call.
-#[derive(Clone, Copy, Debug)]
-struct Trouble {
-    upstream: UpstreamId,
-    failures: u32,
-    /// How many of its 429s this call met.
-    limits: u32,
-    /// It did not answer in time: never again in this call.
-    silent: bool,
-    /// It was tried again at once after a reset.
-    reset: bool,
-    /// The last credential tried there, and how often in a row.
-    credential: usize,
-    in_a_row: u32,
-}
-
 impl Attempts {
     /// The tries of a call with this plan, which must be over by `deadline`.
     pub fn new(plan: Plan, defaults: &Defaults, deadline: Timestamp) -> Self {
-        let resting = plan.excluded.iter().filter_map(|excluded| match excluded.reason {
-            Exclusion::Cooldown {
-                until,
-                named_by_provider: true,
-            } => Some(Resting {
-                choice: excluded.choice,
-                until,
-                times: 0,
-                due: true,
-            }),
-            _ => None,
-        });
         Self {
             rules: Rules {
                 retries: defaults.retries,
@@ -191,8 +160,8 @@ impl Attempts {
             probed: false,
             refused: false,
             untried: plan.order.first().copied().into_iter().collect(),
-            is_unrolled: plan.order.len() < 2,
-            resting: resting.collect(),
+            is_unrolled: false,
+            resting: SmallVec::new(),
             troubles: SmallVec::new(),
             verdict: Verdict::default(),
             log: log::Log::default(),
@@ -244,28 +213,6 @@ impl Attempts {
         board.failed(tried, failure, canary.as_ref(), now, rng);
         drop(canary);
         self.phase = self.after_failure(route, upstream, choice, failure, board, now, rng);
-    }
-
-    /// Lists all that may be tried.
-    fn unroll(&mut self) {
-        if !std::mem::replace(&mut self.is_unrolled, true) {
-            self.untried.extend(self.plan.order.iter().skip(1).copied());
-        }
-    }
-
-    /// The first of the plan, for a call that has just begun, if nothing is against it by now.
-    fn take_first(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
-        let choice = *self.untried.first().filter(|_| !self.is_unrolled)?;
-        if !self.is_open_to(route, choice, board, now) {
-            return None;
-        }
-        match leave(route, choice, board, now) {
-            Leave::Refused => None,
-            leave => {
-                self.untried.clear();
-                Some((choice, leave))
-            }
-        }
     }
 
     /// What is next after a failure.
@@ -424,33 +371,6 @@ impl Attempts {
         }
     }
 
-    /// Of the credentials that were set aside because we guess that they should rest, the one that should recover first;
-    /// one per call. The others have failed by now, and a guess must not turn a call away that it might have answered.
-    fn take_last_resort(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<Choice> {
-        if self.plan.last_resort || self.refused || self.tries == 0 {
-            return None;
-        }
-        let guessed = |excluded: &&Excluded| {
-            let by_guess = |reason: &Exclusion| {
-                matches!(
-                    reason,
-                    Exclusion::Cooldown {
-                        named_by_provider: false,
-                        ..
-                    }
-                )
-            };
-            let troubled = self.failures_at(route, excluded.choice) > 0;
-            by_guess(&excluded.reason)
-                && !troubled
-                && exclusion(route, excluded.choice, board, now).is_none_or(|reason| by_guess(&reason))
-        };
-        let soonest = self.plan.excluded.iter().filter(guessed);
-        let choice = soonest.min_by_key(|excluded| excluded.reason.until())?.choice;
-        self.plan.last_resort = true;
-        Some(choice)
-    }
-
     fn may_begin(&self, now: Timestamp) -> bool {
         now < self.deadline && self.tries < self.rules.attempts_max
     }
@@ -463,81 +383,6 @@ impl Attempts {
     /// The credential just tried is not the one, which says nothing of the next.
     fn pass(&mut self) {
         self.passed = (self.passed + 1).min(PASSED_MAX);
-    }
-
-    /// The next untried candidate and the leave to call it: the first whose upstream has not failed in this call, else
-    /// the first whose upstream may be tried again. A candidate whose breaker opened since then is passed over, unless
-    /// that would leave the call without a single try. A call probes one upstream: when many come half-open in the same
-    /// moment, it must not spend all its tries on finding out for others. Only when nothing else is left it probes more.
-    fn take_untried(&mut self, route: &Route, board: &Board, now: Timestamp) -> Option<(Choice, Leave)> {
-        let mut passed_over = None;
-        let mut to_probe: SmallVec<[Choice; 4]> = SmallVec::new();
-        while let Some(place) = self.next_untried(route, board, now) {
-            let choice = self.untried.remove(place);
-            match leave(route, choice, board, now) {
-                Leave::Canary(_) if self.probed => to_probe.push(choice),
-                Leave::Refused if !self.plan.last_resort => passed_over = passed_over.or(Some(choice)),
-                leave => {
-                    self.untried.extend(to_probe);
-                    return Some((choice, leave));
-                }
-            }
-        }
-        self.untried.extend(to_probe.iter().skip(1).copied());
-        if let Some(choice) = to_probe.first().copied() {
-            match leave(route, choice, board, now) {
-                Leave::Refused => passed_over = passed_over.or(Some(choice)),
-                leave => return Some((choice, leave)),
-            }
-        }
-        let guessed = |choice: &Choice| exclusion(route, *choice, board, now).is_none_or(Exclusion::is_guess);
-        let rather_than_none = passed_over.or_else(|| self.untried.iter().copied().find(guessed));
-        rather_than_none
-            .filter(|choice| self.tries == 0 && guessed(choice))
-            .map(|choice| (choice, Leave::Free))
-    }
-
-    /// The place of the next candidate among the untried.
-    fn next_untried(&self, route: &Route, board: &Board, now: Timestamp) -> Option<usize> {
-        let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
-        let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
-        // Another account may be served where one was not: each is asked before the call is given up.
-        let left = |choice: &Choice| {
-            self.failures_at(route, *choice) <= self.rules.retries || accounts::is_one(route, *choice)
-        };
-        let retryable = |choice: &Choice| left(choice) && may_retry(route, *choice, board, now) && usable(choice);
-        match self.untried.iter().position(untroubled) {
-            Some(place) if self.tries > 0 => Some(self.better(route, place, untroubled, board)),
-            Some(place) => Some(place),
-            None => self.untried.iter().position(retryable),
-        }
-    }
-
-    /// A better candidate than the one at `place`, for a call that has failed before and is not the one to find out what
-    /// others can: of its peers the first whose upstream answered whoever asked it last, and whose credentials have not
-    /// been limited one after another. Else an outage of many upstreams, or one provider that limits all its credentials,
-    /// uses up the tries. Where the peers are limited, one of a lower priority or of a fallback, after some more.
-    fn better(&self, route: &Route, place: usize, is_open: impl Fn(&Choice) -> bool, board: &Board) -> usize {
-        let rank = |choice: &Choice| {
-            let target = route.targets.get(choice.target);
-            target.map(|target| (target.tier, target.priority))
-        };
-        let peers = self.untried.get(place).and_then(rank);
-        let is_peer = |choice: &Choice| rank(choice) == peers && self.limits_at(route, *choice) < LIMITED_BEFORE_PEERS;
-        let is_doubted =
-            |choice: &Choice| upstream_of(route, *choice).is_none_or(|upstream| board.is_doubted(upstream));
-        let find =
-            |fits: &dyn Fn(&Choice) -> bool| self.untried.iter().position(|choice| fits(choice) && is_open(choice));
-        let is_limited = |place: &usize| {
-            let choice = self.untried.get(*place);
-            choice.is_some_and(|choice| self.limits_at(route, *choice) >= LIMITED_BEFORE_OTHERS)
-        };
-        find(&|choice| is_peer(choice) && !is_doubted(choice))
-            .or_else(|| find(&is_peer))
-            .or_else(|| {
-                is_limited(&place).then(|| find(&|choice| self.limits_at(route, *choice) < LIMITED_BEFORE_OTHERS))?
-            })
-            .unwrap_or(place)
     }
 
     fn begin(&mut self, route: &Route, choice: Choice, leave: Leave, board: &Board, now: Timestamp) -> Step {
@@ -577,6 +422,7 @@ impl Attempts {
     }
 
     fn give_up(&mut self, route: &Route, board: &Board, now: Timestamp) -> Step {
+        self.unroll();
         if self.tries == 0 {
             self.exclude_anew(route, board, now);
         }
@@ -602,154 +448,6 @@ impl Attempts {
             excluded.extend(reason.map(|reason| Excluded { choice, reason }));
             reason.is_none()
         });
-    }
-
-    /// Decides whether the upstream that just failed is asked again.
-    fn after_trouble(
-        &mut self,
-        route: &Route,
-        choice: Choice,
-        failure: &Failure,
-        board: &Board,
-        now: Timestamp,
-        rng: &mut impl Rng,
-    ) -> Phase {
-        let Some((upstream, _)) = find(route, choice) else {
-            return Phase::Choosing;
-        };
-        let another = self.another_is_healthy(route, upstream, board, now);
-        let first_reset = failure.class == FailureClass::Reset && !self.was_reset(upstream);
-        let trouble = *self.trouble(upstream, choice);
-        let own = self.rules.backoff.delay(trouble.failures, rng);
-        let named = failure.retry_after.unwrap_or_default();
-        if trouble.failures > self.retries_at(failure.class, another) {
-            return Phase::Choosing;
-        }
-        if first_reset {
-            if !self.has_room(route, choice, board, now) {
-                return Phase::Choosing;
-            }
-            if let Some(trouble) = self.trouble_mut(upstream) {
-                trouble.reset = true;
-            }
-            return Phase::Waiting { choice, until: now };
-        }
-        let opened = matches!(
-            board.exclusion_of(upstream, now),
-            Some(Exclusion::BreakerOpen { .. } | Exclusion::ForcedOpen)
-        );
-        if another && (named > own || opened) {
-            return Phase::Choosing;
-        }
-        let delay = own.max(named);
-        if !self.fits(delay, now) || !self.has_room(route, choice, board, now) {
-            return Phase::Choosing;
-        }
-        self.waited += delay;
-        Phase::Waiting {
-            choice: self.same_or_sibling(route, choice, trouble),
-            until: now + delay,
-        }
-    }
-
-    /// How often an upstream is tried again after a failure of this class.
-    fn retries_at(&self, class: FailureClass, another_is_healthy: bool) -> u32 {
-        let few = self.rules.retries.min(RETRIES_WITH_ANOTHER);
-        match class {
-            FailureClass::Connect if another_is_healthy => 0,
-            _ if another_is_healthy || self.plan.last_resort => few,
-            _ => self.rules.retries,
-        }
-    }
-
-    /// After two tries in a row with one credential another of the same upstream may do better.
-    fn same_or_sibling(&mut self, route: &Route, choice: Choice, trouble: Trouble) -> Choice {
-        if trouble.in_a_row < 2 {
-            return choice;
-        }
-        let sibling = self
-            .untried
-            .iter()
-            .position(|other| upstream_of(route, *other) == Some(trouble.upstream));
-        sibling.map_or(choice, |place| self.untried.remove(place))
-    }
-
-    fn another_is_healthy(&self, route: &Route, upstream: &Upstream, board: &Board, now: Timestamp) -> bool {
-        self.untried.iter().any(|choice| {
-            upstream_of(route, *choice) != Some(upstream.id)
-                && self.failures_at(route, *choice) == 0
-                && self.is_open_to(route, *choice, board, now)
-        })
-    }
-
-    /// Whether nothing is against a candidate now: not in this call, not on the board.
-    fn is_open_to(&self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
-        let silent = self.trouble_at(route, choice).is_some_and(|trouble| trouble.silent);
-        let against = exclusion(route, choice, board, now);
-        !silent && against.is_none_or(|reason| self.plan.last_resort && reason.is_guess())
-    }
-
-    /// Whether the upstream has failed this call before, or its provider told it to come back.
-    fn is_further(&self, route: &Route, choice: Choice) -> bool {
-        let came_back = |resting: &Resting| resting.choice == choice && resting.times > 0;
-        self.failures_at(route, choice) > 0 || self.resting.iter().any(came_back)
-    }
-
-    fn failures_at(&self, route: &Route, choice: Choice) -> u32 {
-        self.trouble_at(route, choice).map_or(0, |trouble| trouble.failures)
-    }
-
-    fn trouble_at(&self, route: &Route, choice: Choice) -> Option<&Trouble> {
-        let upstream = upstream_of(route, choice)?;
-        self.troubles.iter().find(|trouble| trouble.upstream == upstream)
-    }
-
-    fn was_reset(&self, upstream: &Upstream) -> bool {
-        self.troubles
-            .iter()
-            .any(|trouble| trouble.upstream == upstream.id && trouble.reset)
-    }
-
-    fn trouble_mut(&mut self, upstream: &Upstream) -> Option<&mut Trouble> {
-        self.troubles.iter_mut().find(|trouble| trouble.upstream == upstream.id)
-    }
-
-    fn limits_at(&self, route: &Route, choice: Choice) -> u32 {
-        self.trouble_at(route, choice).map_or(0, |trouble| trouble.limits)
-    }
-
-    /// Notes one more failure at an upstream.
-    fn trouble(&mut self, upstream: &Upstream, choice: Choice) -> &mut Trouble {
-        let trouble = self.troubles_at(upstream, choice);
-        trouble.failures += 1;
-        trouble.in_a_row = if trouble.credential == choice.credential {
-            trouble.in_a_row + 1
-        } else {
-            1
-        };
-        trouble.credential = choice.credential;
-        trouble
-    }
-
-    /// What went wrong at an upstream.
-    fn troubles_at(&mut self, upstream: &Upstream, choice: Choice) -> &mut Trouble {
-        let place = self
-            .troubles
-            .iter()
-            .position(|trouble| trouble.upstream == upstream.id)
-            .unwrap_or_else(|| {
-                self.troubles.push(Trouble {
-                    upstream: upstream.id,
-                    failures: 0,
-                    limits: 0,
-                    silent: false,
-                    reset: false,
-                    credential: choice.credential,
-                    in_a_row: 0,
-                });
-                self.troubles.len() - 1
-            });
-        &mut self.troubles[place]
     }
 
     fn fits(&self, wait: Duration, now: Timestamp) -> bool {

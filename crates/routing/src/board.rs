@@ -32,8 +32,8 @@ use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
 pub(crate) use again::Again;
-pub(crate) use credential::Daily;
 pub use credential::REFUSALS_MAX;
+pub(crate) use credential::{Daily, Unclear};
 pub(crate) use entries::Entries;
 pub(crate) use lanes::{KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
 

@@ -8,6 +8,8 @@
 //! closes it or opens it anew. The canary holds a guard: if the call ends without an outcome (its client hung up), the
 //! place is free for the next one. Time is an argument; nothing here runs by itself.
 
+use std::cell::Cell;
+
 use domain::declaration::BreakerDecl;
 use domain::{Forced, Timestamp};
 
@@ -41,8 +43,20 @@ pub(crate) struct Ticket(u64);
 pub(crate) struct Breaker {
     opened: Option<Opened>,
     forced: Option<Forced>,
-    slices: [Slice; SLICES],
     last_ticket: u64,
+    /// What choices look at lies beside each other, so the long window lies elsewhere.
+    slices: Box<[Slice; SLICES]>,
+    counted: Cell<Counted>,
+}
+
+/// The sums of a window, which records ask for far more often than they change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// Of which moments: those of one slice.
+    from: Timestamp,
+    until: Timestamp,
+    failures: u32,
+    successes: u32,
 }
 
 #[derive(Debug)]
@@ -74,7 +88,7 @@ impl Breaker {
     }
 
     /// One that stands so, and knows nothing of how it came to.
-    pub(crate) const fn standing(state: BreakerState, now: Timestamp) -> Self {
+    pub(crate) fn standing(state: BreakerState, now: Timestamp) -> Self {
         let (opened, forced) = match state {
             BreakerState::Closed => (None, None),
             BreakerState::Forced(forced) => (None, Some(forced)),
@@ -82,25 +96,36 @@ impl Breaker {
             BreakerState::HalfOpen { probing: true } => (Some((now, Some(Ticket(0)))), None),
             BreakerState::HalfOpen { probing: false } => (Some((now, None)), None),
         };
-        let opened = match opened {
-            Some((until, canary)) => Some(Opened { at: now, until, canary }),
-            None => None,
-        };
         Self {
-            opened,
+            opened: opened.map(|(until, canary)| Opened { at: now, until, canary }),
             forced,
-            slices: [Slice {
-                number: 0,
-                failures: 0,
-                successes: 0,
-            }; SLICES],
-            last_ticket: 0,
+            ..Self::default()
         }
     }
 
     /// Failures and successes that are not forgotten yet.
     pub(crate) fn lately(&self, settings: &BreakerDecl, now: Timestamp) -> (u32, u32) {
-        self.window(settings, now)
+        self.counted(now).unwrap_or_else(|| {
+            let (number, length) = (number(settings, now), slice_micros(settings));
+            let (failures, successes) = self.window(settings, now);
+            self.counted.set(Counted {
+                from: Timestamp(number.saturating_mul(length)),
+                until: Timestamp((number + 1).saturating_mul(length)),
+                failures,
+                successes,
+            });
+            (failures, successes)
+        })
+    }
+
+    /// The same, if it was counted since anything changed.
+    pub(crate) const fn counted(&self, now: Timestamp) -> Option<(u32, u32)> {
+        let counted = self.counted.get();
+        if counted.from.0 <= now.0 && now.0 < counted.until.0 {
+            Some((counted.failures, counted.successes))
+        } else {
+            None
+        }
     }
 
     /// Takes them as if they had just been.
@@ -170,7 +195,8 @@ impl Breaker {
 
     fn close(&mut self) {
         self.opened = None;
-        self.slices = [Slice::default(); SLICES];
+        *self.slices = [Slice::default(); SLICES];
+        self.counted = Cell::default();
     }
 
     /// Failures and successes within the window.
@@ -186,6 +212,7 @@ impl Breaker {
     }
 
     fn slice(&mut self, settings: &BreakerDecl, now: Timestamp) -> &mut Slice {
+        self.counted = Cell::default();
         let number = number(settings, now);
         let slice = &mut self.slices[number.rem_euclid(SLICES as i64) as usize];
         if slice.number != number {
@@ -199,8 +226,11 @@ impl Breaker {
 }
 
 fn number(settings: &BreakerDecl, now: Timestamp) -> i64 {
-    let slice = (settings.window.0.as_micros() / SLICES as u128).clamp(1, i64::MAX as u128) as i64;
-    now.0.div_euclid(slice)
+    now.0.div_euclid(slice_micros(settings))
+}
+
+fn slice_micros(settings: &BreakerDecl) -> i64 {
+    (settings.window.0.as_micros() / SLICES as u128).clamp(1, i64::MAX as u128) as i64
 }
 
 #[cfg(test)]
@@ -250,6 +280,31 @@ mod tests {
         assert_eq!(breaker.window(&SETTINGS, at(60)).0, 0);
         breaker.failed(&SETTINGS, None, at(60));
         assert_eq!(breaker.state(at(60)), BreakerState::Closed);
+    }
+
+    #[test]
+    fn what_is_told_of_the_window_is_what_is_in_it() {
+        let mut breaker = Breaker::default();
+        for secs in [0, 1, 5, 7, 8, 30, 29, 61, 65, 66, 200, 199] {
+            let now = at(secs);
+            assert_eq!(
+                breaker.lately(&SETTINGS, now),
+                breaker.window(&SETTINGS, now),
+                "at {secs}"
+            );
+            breaker.succeeded(&SETTINGS, now, now);
+            assert_eq!(
+                breaker.lately(&SETTINGS, now),
+                breaker.window(&SETTINGS, now),
+                "at {secs}"
+            );
+            breaker.failed(&SETTINGS, None, now);
+            assert_eq!(
+                breaker.lately(&SETTINGS, now),
+                breaker.window(&SETTINGS, now),
+                "at {secs}"
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! While a call is under way only a [`Trace`] is kept: numbers, in one buffer. Names are added when it is over and its record
 //! is wanted.
 
+mod beside;
 mod compare;
 mod record;
 mod replay;
@@ -23,9 +24,9 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::{Difference, Fate};
 pub use replay::{Unreplayable, read};
+pub(crate) use trace::{Glance, KeyTrouble, Measured, Seen, Sights, TargetTrouble, Trouble};
 pub use trace::{Recording, Trace, decide, dry_run};
-pub(crate) use trace::{Seen, Sights, Trouble, Used};
-pub use walk::{Again, Named, Next, Recorded, Rules, Tried, Walk};
+pub use walk::{Again, BrokeOff, Named, Next, Pair, Recorded, Rules, Tried, Walk};
 pub use words::{Bits, Moment};
 
 /// The version of records that this program writes, and the only one that it replays: what a choice depends on changes with

@@ -28,6 +28,11 @@ impl HedgeBudget {
         self.permille = (self.permille + share.permille()).min(HEDGES_SAVED_MAX * COST);
     }
 
+    /// One more, whatever was earned: for a call of which it is known that it had one.
+    pub(crate) const fn grant(&mut self) {
+        self.permille += COST;
+    }
+
     /// Takes one, if there is one.
     pub(crate) fn take(&mut self) -> bool {
         let left = self.permille.checked_sub(COST);

@@ -19,7 +19,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::asked::Asked;
-use crate::board::{Board, Entries, KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
+use crate::board::{Board, Entries, KeyLane, Lane, Lanes, Linked, UNLINKED_MAX, Unclear};
 use crate::chance::lot;
 use crate::strategy::{BEHIND, Crowd, Load, affinity, cost, rank};
 use order::{Key, Ranking, group_of_key};
@@ -250,13 +250,14 @@ fn ranked(view: &View<'_>, lanes: Lanes<'_>, excluded: &mut Vec<Excluded>) -> Or
     let (mut count, mut crowd) = (0, Crowd::default());
     for (place, lane) in targets.iter().enumerate() {
         if let Some(reason) = view.against(lanes, place, lane) {
-            view.exclude(place, reason, excluded);
+            excluded.reserve(if excluded.is_empty() { lanes.len() } else { 0 });
+            view.exclude(place, reason, lanes.keys(lane), excluded);
             continue;
         }
         let open = if are_several && lane.keys == 1 {
             view.lone(lanes, place, lane, excluded)
         } else {
-            view.pool(place, lanes.keys(lane), &mut ranking, excluded)
+            view.pool(place, lanes.keys(lane), lane.rests, &mut ranking, excluded)
         };
         count += open;
         if open == 0 || !are_several {
@@ -293,7 +294,7 @@ impl View<'_> {
             (!is_well).then(|| self.entries.upstream_exclusion(&target.upstream, self.now))?
         });
         if let Some(reason) = of_target {
-            self.exclude(0, reason, excluded);
+            self.exclude(0, reason, &[], excluded);
             return Order::default();
         }
         let credentials = &target.upstream.credentials;
@@ -303,7 +304,8 @@ impl View<'_> {
         let keys: SmallVec<[KeyLane; UNLINKED_MAX]> =
             credentials.iter().map(|known| self.entries.key_lane(known)).collect();
         let mut ranking = Ranking::new(self.lots);
-        let count = self.pool(0, &keys, &mut ranking, excluded);
+        let rests = target.upstream.cooldown.is_some();
+        let count = self.pool(0, &keys, rests, &mut ranking, excluded);
         Order::new(ranking, count)
     }
 
@@ -333,8 +335,8 @@ impl View<'_> {
         if self.upstreams_are_well {
             return None;
         }
-        let upstream = &self.route.targets.get(place)?.upstream;
-        self.entries.upstream_exclusion_in(lane.upstream, upstream, self.now)
+        self.entries
+            .upstream_exclusion_in(lane.upstream, lane.breaks, lane.rests, self.now)
     }
 
     /// What is declared against a target.
@@ -346,31 +348,62 @@ impl View<'_> {
         lack.map(Exclusion::Capability)
     }
 
-    /// Sets a whole target aside, each of its credentials for its own reason where that says more.
-    fn exclude(&self, place: usize, reason: Exclusion, excluded: &mut Vec<Excluded>) {
+    /// Sets a whole target aside, each of its credentials for its own reason where that says more. `keys`: its lanes, if it has
+    /// any.
+    fn exclude(&self, place: usize, reason: Exclusion, keys: &[KeyLane], excluded: &mut Vec<Excluded>) {
         let Some(target) = self.route.targets.get(place) else {
             return;
         };
         let profile = self.asked.profile;
         let is_final = matches!(reason, Exclusion::Dialect | Exclusion::Capability(_));
-        let credentials = target.upstream.credentials.iter().enumerate();
-        excluded.extend(credentials.map(|(credential, known)| {
-            Excluded {
-                choice: Choice {
-                    target: place,
-                    credential,
-                },
-                reason: of_account(known, target)
-                    .filter(|_| !is_final && known.pool.serves(profile))
-                    .unwrap_or_else(|| self.entries.stricter(reason, target, known, profile, self.now)),
+        let by_its_own = |known: &Credential| {
+            of_account(known, target)
+                .filter(|_| !is_final && known.pool.serves(profile))
+                .unwrap_or_else(|| self.entries.stricter(reason, target, known, profile, self.now))
+        };
+        let rests = target.upstream.cooldown.is_some();
+        let reason_of = |credential: usize, known: &Credential| {
+            let key = keys.get(credential).filter(|key| key.surely_serves(profile));
+            let own = match key {
+                Some(_) if !self.some_rest => Ok(None),
+                Some(key) => self.plainly_against(*key, rests),
+                None => Err(Unclear),
+            };
+            match own {
+                Ok(own) => own.filter(|own| reason.is_guess() && !own.is_guess()).unwrap_or(reason),
+                Err(Unclear) => by_its_own(known),
             }
+        };
+        let credentials = target.upstream.credentials.iter().enumerate();
+        excluded.extend(credentials.map(|(credential, known)| Excluded {
+            choice: Choice {
+                target: place,
+                credential,
+            },
+            reason: reason_of(credential, known),
         }));
     }
 
+    /// What is against a credential that serves the call, where it is seen at a glance.
+    fn plainly_against(&self, key: KeyLane, rests: bool) -> Result<Option<Exclusion>, Unclear> {
+        if key.is_limited {
+            return Err(Unclear);
+        }
+        match self.entries.credential_in(key.slot) {
+            Some(entry) => entry.plain_exclusion(rests, self.now),
+            None => Ok(None),
+        }
+    }
+
     /// Why a credential is not to be used; `None` where nothing is against it.
-    fn against_key(&self, choice: Choice, key: KeyLane) -> Option<Exclusion> {
-        if key.surely_serves(self.asked.profile) && !self.some_rest {
-            return None;
+    fn against_key(&self, choice: Choice, key: KeyLane, rests: bool) -> Option<Exclusion> {
+        if key.surely_serves(self.asked.profile) {
+            if !self.some_rest {
+                return None;
+            }
+            if let Ok(against) = self.plainly_against(key, rests) {
+                return against;
+            }
         }
         let target = self.route.targets.get(choice.target)?;
         let credential = target.upstream.credentials.get(choice.credential)?;
@@ -387,8 +420,9 @@ impl View<'_> {
             credential: 0,
         };
         let key = lanes.keys(lane).first();
-        match key.and_then(|key| self.against_key(choice, *key)) {
+        match key.and_then(|key| self.against_key(choice, *key, lane.rests)) {
             Some(reason) => {
+                excluded.reserve(if excluded.is_empty() { lanes.len() } else { 0 });
                 excluded.push(Excluded { choice, reason });
                 0
             }
@@ -397,7 +431,14 @@ impl View<'_> {
     }
 
     /// Ranks the credentials of a target; how many there are.
-    fn pool(&self, place: usize, keys: &[KeyLane], ranking: &mut Ranking, excluded: &mut Vec<Excluded>) -> usize {
+    fn pool(
+        &self,
+        place: usize,
+        keys: &[KeyLane],
+        rests: bool,
+        ranking: &mut Ranking,
+        excluded: &mut Vec<Excluded>,
+    ) -> usize {
         let Some(target) = self.route.targets.get(place) else {
             return 0;
         };
@@ -411,7 +452,8 @@ impl View<'_> {
                 target: place,
                 credential,
             };
-            if let Some(reason) = self.against_key(choice, *key) {
+            if let Some(reason) = self.against_key(choice, *key, rests) {
+                excluded.reserve(if excluded.is_empty() { keys.len() } else { 0 });
                 excluded.push(Excluded { choice, reason });
                 continue;
             }

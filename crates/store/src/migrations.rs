@@ -71,7 +71,8 @@ pub(crate) async fn check(db: &Db) -> Result<()> {
     match found {
         found if found > STEPS.len() => Err(too_new(found)),
         found if found < STEPS.len() => Err(StoreError::Schema(format!(
-            "the database has schema {found}, this program needs {}; run `tollgate migrate`",
+            "the database has schema {found}, and this program needs {}: an older tollgate wrote it; `tollgate migrate` and \
+             the start of the server bring it up to date, and a server of the version before goes on with it",
             STEPS.len()
         ))),
         _ => Ok(()),
@@ -80,7 +81,7 @@ pub(crate) async fn check(db: &Db) -> Result<()> {
 
 fn too_new(found: usize) -> StoreError {
     StoreError::Schema(format!(
-        "the database has schema {found}, this program knows up to {}; use the newer tollgate that wrote it",
+        "the database has schema {found}, and this program knows up to {}: a newer tollgate wrote it; use that one",
         STEPS.len()
     ))
 }

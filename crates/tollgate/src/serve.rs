@@ -274,9 +274,8 @@ impl Parts {
 pub(crate) enum Opening {
     /// It is made; an older schema is brought up to date.
     OrMake,
-    /// It is refused: who looks at the wrong place must not be told that all is well. An older schema is brought up to date.
-    Existing,
-    /// Both are refused.
+    /// Both are refused: who looks at the wrong place must not be told that all is well, and who only looks must not change
+    /// under a running server what that one works with.
     AsItIs,
 }
 
@@ -297,11 +296,11 @@ pub(crate) async fn open_store(config: &Config, opening: Opening) -> anyhow::Res
         url: config.storage.url.clone(),
         ring,
         max_connections: 0,
-        migrate: opening != Opening::AsItIs,
+        migrate: opening == Opening::OrMake,
     };
     let opened = match opening {
         Opening::OrMake => Store::open(&options).await,
-        Opening::Existing | Opening::AsItIs => Store::open_existing(&options).await,
+        Opening::AsItIs => Store::open_existing(&options).await,
     };
     opened.map_err(|error| match secrets::other_kept(config) {
         Some(kept) if is_other_key(&error) => {

@@ -6,5 +6,6 @@ mod cut;
 mod files;
 mod reload;
 mod restore;
+mod schema;
 mod start;
 mod stop;

@@ -170,7 +170,8 @@ impl Race<'_> {
             )
         };
         let failed = |attempts: &mut Attempts, which, failure: &Failure| {
-            attempts.failed_beside(&route, which, failure, &gateway.board, now(), &mut rand::rng());
+            let dice = &mut attempts.dice();
+            attempts.failed_beside(&route, which, failure, &gateway.board, now(), dice);
             gateway.failed.notify_one();
         };
         let (which, result) = tokio::select! {

@@ -35,8 +35,11 @@ impl Attempts {
         let Some((upstream, _)) = find(route, choice) else {
             return;
         };
+        let takers = (0..).zip(&route.targets).filter(|(_, target)| may_take(target));
+        let takers = takers.map(|(place, _)| place).collect();
         let may_take = |choice: &Choice| route.targets.get(choice.target).is_some_and(&may_take);
         self.unroll();
+        self.note_break(failure, takers, now);
         board.broke(upstream, None, now);
         self.refused = true;
         self.untried.retain(|choice| may_take(choice));

@@ -76,7 +76,6 @@ impl Attempts {
         board.stamp(route, choice, now);
         self.tries += 1;
         self.hedge = Some(Hedge { choice, began: now });
-        self.log.hedged = true;
         Ok(choice)
     }
 
@@ -106,6 +105,7 @@ impl Attempts {
         let Some((upstream, credential)) = find(route, choice) else {
             return;
         };
+        self.note_beside(which, (choice, began), Err(Some(failure)), now);
         board.wasted(route, choice, failure.class, now.since(began), now);
         let tried = Tried {
             upstream,
@@ -114,11 +114,11 @@ impl Attempts {
             began,
         };
         board.failed(tried, failure, canary.as_ref(), now, rng);
-        self.note_beside(upstream, choice, failure, now, rng);
+        self.judge_beside(upstream, choice, failure, now, rng);
     }
 
     /// Keeps what a failure says of the candidate for later. One that would be tried again after a delay rests meanwhile.
-    fn note_beside(
+    fn judge_beside(
         &mut self,
         upstream: &Upstream,
         choice: Choice,
@@ -153,6 +153,7 @@ impl Attempts {
         let Some((choice, began)) = self.leave_alone(Beside::Hedge) else {
             return;
         };
+        self.note_beside(Beside::Hedge, (choice, began), Ok(()), at);
         if let Some((upstream, credential)) = find(route, choice) {
             let tried = Tried {
                 upstream,
@@ -171,6 +172,7 @@ impl Attempts {
         let Some((choice, began)) = self.leave_alone(which) else {
             return;
         };
+        self.note_beside(which, (choice, began), Err(None), now);
         if which == Beside::First {
             self.canary = None;
             board.answered(route, choice, now.since(began), now);

@@ -6,9 +6,9 @@ use domain::declaration::{Period, RefusalCause};
 use domain::snapshot::Route;
 use domain::{Failure, Scope, Timestamp};
 
-use super::{Attempts, Phase};
+use super::{Attempts, Beside, Phase};
 use crate::chance::{Dice, lot};
-use crate::decision::{Moment, Rules, Tried, Walk};
+use crate::decision::{BrokeOff, Moment, Pair, Rules, Tried, Walk};
 use crate::plan::Choice;
 
 /// The notes of one call. Small, because every call has them.
@@ -19,8 +19,8 @@ pub(super) struct Log {
     asked: Timestamp,
     /// When what is running was answered, which may yet be a refusal; 0: not yet.
     served: Timestamp,
-    /// Whether two tries ran beside each other.
-    pub(super) hedged: bool,
+    /// Which of two tries that ran beside each other is still running, when the other is over.
+    left: Option<Pair>,
 }
 
 impl Log {
@@ -36,7 +36,7 @@ impl Log {
 
     fn add(&mut self, tried: Tried) {
         self.tried.push(tried);
-        (self.asked, self.served) = (Timestamp(0), Timestamp(0));
+        (self.asked, self.served, self.left) = (Timestamp(0), Timestamp(0), None);
     }
 }
 
@@ -68,7 +68,7 @@ impl Attempts {
             deadline: Moment(self.deadline),
             tried,
             gave_up,
-            hedged: self.log.hedged,
+            hedged: false,
         })
     }
 
@@ -83,20 +83,54 @@ impl Attempts {
             of_model: false,
             retry_after_us: None,
             refused: None,
+            pair: self.log.left,
+            given_up: false,
+            broke_off: None,
         }
     }
 
     pub(super) fn note_failure(&mut self, choice: Choice, failure: &Failure, ended: Timestamp) {
+        let tried = self.tried(choice, ended).failed(failure);
+        self.log.add(tried);
+    }
+
+    /// One of two tries is over, and the other goes on. `failure`: how it failed; nothing where it was answered or given up.
+    pub(super) fn note_beside(
+        &mut self,
+        which: Beside,
+        (choice, began): (Choice, Timestamp),
+        end: Result<(), Option<&Failure>>,
+        ended: Timestamp,
+    ) {
+        let (own, other) = match which {
+            Beside::First => (Pair::First, Pair::Hedge),
+            Beside::Hedge => (Pair::Hedge, Pair::First),
+        };
         let tried = Tried {
-            failure: Some(failure.class),
-            status: failure.status,
-            of_model: failure.scope == Scope::Model,
-            retry_after_us: failure
-                .retry_after
-                .map(|wait| wait.as_micros().min(u128::from(u64::MAX)) as u64),
+            began: Moment(began),
+            pair: Some(own),
+            given_up: end == Err(None),
             ..self.tried(choice, ended)
         };
-        self.log.add(tried);
+        self.log.tried.push(match end {
+            Err(Some(failure)) => tried.failed(failure),
+            Ok(()) | Err(None) => tried,
+        });
+        self.log.left = Some(other);
+    }
+
+    /// What was answered broke off now, and these targets may take it up.
+    pub(super) fn note_break(&mut self, failure: &Failure, takers: Vec<usize>, now: Timestamp) {
+        if let Some(answered) = self.answered() {
+            let broke_off = Some(BrokeOff {
+                at: Moment(now),
+                takers,
+            });
+            self.log.add(Tried {
+                broke_off,
+                ..answered.failed(failure)
+            });
+        }
     }
 
     pub(super) fn note_refusal(&mut self, cause: RefusalCause) {
@@ -113,6 +147,20 @@ impl Attempts {
         match self.phase {
             Phase::Trying(choice) if self.log.served.0 != 0 => Some(self.tried(choice, self.log.served)),
             _ => None,
+        }
+    }
+}
+
+impl Tried {
+    fn failed(self, failure: &Failure) -> Self {
+        Self {
+            failure: Some(failure.class),
+            status: failure.status,
+            of_model: failure.scope == Scope::Model,
+            retry_after_us: failure
+                .retry_after
+                .map(|wait| wait.as_micros().min(u128::from(u64::MAX)) as u64),
+            ..self
         }
     }
 }

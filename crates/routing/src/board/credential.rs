@@ -23,27 +23,33 @@ pub(super) const RESTING_MODELS_MAX: usize = 64;
 /// login is broken for a moment, refuses a few times; each of these calls began after the refusal before it.
 pub const REFUSALS_MAX: u32 = 5;
 
+/// In the order of how often choices and records look at it, so that most of them read two lines of the cache.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct CredentialEntry {
-    pub(super) cooldown: Cooldown,
-    /// Calls open.
-    pub(crate) open: u32,
-    pub(super) last_used: Timestamp,
     /// When it was last chosen, as a sequence number.
     pub(super) used: u64,
-    pub(super) uses: Uses,
-    pub(super) latency: Latency,
-    resting_models: Vec<(Arc<str>, Cooldown)>,
     pub(super) daily: Daily,
-    pub(super) windows: Windows,
+    /// Calls open.
+    pub(crate) open: u32,
+    /// Out of service, until the snapshot says so itself.
+    pub(super) deactivated: bool,
     /// Whether it is among those of which something is to be kept.
     pub(super) is_told: bool,
+    resting_models: Vec<(Arc<str>, Cooldown)>,
+    pub(super) cooldown: Cooldown,
+    pub(super) windows: Windows,
+    pub(super) uses: Uses,
+    pub(super) latency: Latency,
+    pub(super) last_used: Timestamp,
     refusals: Refusals,
     /// Under which the rest was found out; see [`domain::snapshot::CredentialState`].
     pub(super) activation: i64,
-    /// Out of service, until the snapshot says so itself.
-    pub(super) deactivated: bool,
 }
+
+/// What is against a credential is not seen at a glance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unclear;
 
 /// How often it was used on the latest day that it was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,8 +85,8 @@ impl CredentialEntry {
         }
         let resting = target.upstream.cooldown.is_some();
         let own = self.cooldown.rest(now).filter(|_| resting);
-        if let Some(Rest::OutOfCredit(until)) = own {
-            return Some(Exclusion::OutOfCredit { until });
+        if let Some(rest @ Rest::OutOfCredit(_)) = own {
+            return Some(of_rest(rest));
         }
         if let Some(until) = self.spent_until(credential, now) {
             return Some(Exclusion::DailyLimit { until });
@@ -93,17 +99,18 @@ impl CredentialEntry {
             (Some(own), Some(models)) => own.stricter(models),
             (own, models) => own.or(models)?,
         };
-        Some(match rest {
-            Rest::OutOfCredit(until) => Exclusion::OutOfCredit { until },
-            Rest::Named(until) => Exclusion::Cooldown {
-                until,
-                named_by_provider: true,
-            },
-            Rest::Guessed(until) => Exclusion::Cooldown {
-                until,
-                named_by_provider: false,
-            },
-        })
+        Some(of_rest(rest))
+    }
+
+    /// The same of a credential without limits, for a target that `rests` or not, unless its models have to be looked at too.
+    pub(crate) fn plain_exclusion(&self, rests: bool, now: Timestamp) -> Result<Option<Exclusion>, Unclear> {
+        if !self.resting_models.is_empty() {
+            return Err(Unclear);
+        }
+        if self.deactivated {
+            return Ok(Some(Exclusion::Deactivated));
+        }
+        Ok(self.cooldown.rest(now).filter(|_| rests).map(of_rest))
     }
 
     /// Until when as much is used as an operator allows.
@@ -203,6 +210,20 @@ impl CredentialEntry {
         self.resting_models.clear();
         self.refusals = Refusals::default();
         was_out
+    }
+}
+
+const fn of_rest(rest: Rest) -> Exclusion {
+    match rest {
+        Rest::OutOfCredit(until) => Exclusion::OutOfCredit { until },
+        Rest::Named(until) => Exclusion::Cooldown {
+            until,
+            named_by_provider: true,
+        },
+        Rest::Guessed(until) => Exclusion::Cooldown {
+            until,
+            named_by_provider: false,
+        },
     }
 }
 

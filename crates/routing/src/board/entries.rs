@@ -60,19 +60,20 @@ pub(super) struct Routes {
     entries: Vec<RouteEntry>,
 }
 
-/// What choices look at lies beside each other, the long windows elsewhere.
+/// In the order of how often choices and records look at it; the long windows lie elsewhere.
 #[derive(Default)]
+#[repr(C)]
 struct UpstreamEntry {
-    breaker: Box<Breaker>,
     open: u32,
-    last_used: Timestamp,
-    probe: Option<Probed>,
-    rest: UpstreamRest,
-    /// Of its credentials that which keeps its turn.
-    turn: Option<Turn>,
-    retries: Box<RetryBudget>,
     /// Whether the latest outcome was a failure of its own.
     doubted: bool,
+    rest: UpstreamRest,
+    breaker: Breaker,
+    /// Of its credentials that which keeps its turn.
+    turn: Option<Turn>,
+    last_used: Timestamp,
+    probe: Option<Probed>,
+    retries: Box<RetryBudget>,
 }
 
 /// A target of a route.
@@ -115,7 +116,7 @@ impl Entries {
         }
         self.upstreams
             .get_mut(&id)
-            .map(|entry| &mut *entry.breaker)
+            .map(|entry| &mut entry.breaker)
             .filter(|breaker| !breaker.is_closed())
     }
 
@@ -294,20 +295,27 @@ impl Entries {
         if self.upstreams_are_well(now) {
             return None;
         }
-        self.upstream_exclusion_in(self.upstreams.slot(upstream.id), upstream, now)
+        let (breaks, rests) = (upstream.breaker.is_some(), upstream.cooldown.is_some());
+        self.upstream_exclusion_in(self.upstreams.slot(upstream.id), breaks, rests, now)
     }
 
-    /// The same of the one in a slot.
-    pub(crate) fn upstream_exclusion_in(&self, slot: u32, upstream: &Upstream, now: Timestamp) -> Option<Exclusion> {
+    /// The same of the one in a slot, which has a breaker or not, and rests or not.
+    pub(crate) fn upstream_exclusion_in(
+        &self,
+        slot: u32,
+        breaks: bool,
+        rests: bool,
+        now: Timestamp,
+    ) -> Option<Exclusion> {
         let some_rest = now < self.upstreams_rest_until;
         let entry = self.upstreams.at(slot)?;
-        let rests = some_rest && upstream.cooldown.is_some() && now < entry.rest.until;
+        let rests = some_rest && rests && now < entry.rest.until;
         let rest = rests.then_some(Exclusion::UpstreamCooldown {
             until: entry.rest.until,
         });
         match entry.breaker.state(now) {
             BreakerState::Forced(Forced::Open) => Some(Exclusion::ForcedOpen),
-            _ if upstream.breaker.is_none() => rest,
+            _ if !breaks => rest,
             BreakerState::Open { until } => Some(Exclusion::BreakerOpen { until }),
             BreakerState::HalfOpen { probing: true } => Some(Exclusion::Probing),
             BreakerState::HalfOpen { probing: false } | BreakerState::Closed | BreakerState::Forced(Forced::Closed) => {

@@ -19,6 +19,12 @@ impl Board {
         hedges.entry_ref(route.model.as_str()).or_default().called(share);
     }
 
+    /// Lets a call of a model be hedged, of which it is known that it was.
+    pub(crate) fn grant_hedge(&self, route: &Route) {
+        let mut entries = self.entries.lock();
+        entries.hedges.entry_ref(route.model.as_str()).or_default().grant();
+    }
+
     /// Takes a hedge from what the calls of a model have earned; `false` where there is none.
     pub(crate) fn take_hedge(&self, route: &Route) -> bool {
         let mut entries = self.entries.lock();

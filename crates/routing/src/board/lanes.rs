@@ -36,6 +36,8 @@ pub(super) struct RouteEntry {
     oldest: usize,
     /// Whether credentials of any upstream keep their turn.
     pub(super) keeps_turns: bool,
+    /// Whether any strategy looks at what was measured or counted.
+    measures: bool,
 }
 
 /// A target.
@@ -57,6 +59,10 @@ pub(crate) struct Lane {
     cannot: CapabilitySet,
     offers: u8,
     pub(crate) strategy: Strategy,
+    /// Whether its upstream has a breaker.
+    pub(crate) breaks: bool,
+    /// Whether its upstream and its credentials may rest.
+    pub(crate) rests: bool,
 }
 
 /// A credential of a target.
@@ -68,6 +74,8 @@ pub(crate) struct KeyLane {
     pub(crate) slot: u32,
     pub(crate) weight: u32,
     pub(crate) serves: Serves,
+    /// Whether it may be used no more at some time of the day.
+    pub(crate) is_limited: bool,
 }
 
 /// Whom a credential serves, as far as it is seen at a glance.
@@ -107,6 +115,16 @@ impl<'a> Lanes<'a> {
         self.entry.keeps_turns
     }
 
+    /// Whether any strategy looks at what was measured or counted.
+    pub(crate) const fn measure(self) -> bool {
+        self.entry.measures
+    }
+
+    /// How many candidates there are.
+    pub(crate) const fn len(self) -> usize {
+        self.entry.keys.len()
+    }
+
     pub(crate) const fn targets(self) -> &'a [Lane] {
         self.entry.lanes.as_slice()
     }
@@ -138,6 +156,8 @@ impl Lane {
             cannot: target.capabilities.cannot,
             offers: 0,
             strategy: route.strategy_of(target),
+            breaks: target.upstream.breaker.is_some(),
+            rests: target.upstream.cooldown.is_some(),
         }
     }
 }
@@ -154,6 +174,7 @@ impl KeyLane {
                 Pool::Common if is_plain => Serves::Common,
                 _ => Serves::Some,
             },
+            is_limited: credential.daily_limit.is_some() || credential.pause_at.is_some(),
         }
     }
 
@@ -178,6 +199,11 @@ impl RouteEntry {
         self.surfaces.clear();
         self.oldest = 0;
         self.keeps_turns = route.targets.iter().any(|target| target.upstream.rotates_slowly);
+        let strategies = route
+            .targets
+            .iter()
+            .flat_map(|target| [route.strategy_of(target), target.upstream.strategy]);
+        self.measures = strategies.into_iter().any(measures);
         self.keys.clear();
         self.lanes.truncate(route.targets.len());
         for (place, target) in route.targets.iter().enumerate() {
@@ -233,6 +259,11 @@ impl RouteEntry {
         }
         bit
     }
+}
+
+/// Whether a strategy looks at what was measured or counted.
+pub(super) const fn measures(strategy: Strategy) -> bool {
+    matches!(strategy, Strategy::LeastUsed | Strategy::LowestLatency)
 }
 
 impl Entries {

@@ -90,7 +90,7 @@ impl Trace {
     }
 
     fn candidate(&self, route: &Route, choice: Choice, index: usize) -> Option<Candidate> {
-        let (seen, trouble) = (self.seen.all.get(index)?, self.seen.trouble(index));
+        let (seen, trouble) = (self.seen.seen(index)?, self.seen.trouble(choice.target, index));
         let target = route.targets.get(choice.target)?;
         let upstream = &target.upstream;
         let credential = upstream.credentials.get(choice.credential)?;
@@ -120,7 +120,7 @@ impl Trace {
                     .and_then(|order| order.rank_of_key(choice))
                     .and_then(|rank| shown(upstream.strategy, rank)),
             },
-            state: state(seen, &trouble, self.at),
+            state: state(&seen, &trouble, self.at),
             terms: self.terms(route, target, credential, choice),
         })
     }

@@ -54,12 +54,53 @@ pub struct Trace {
 /// The candidates, as the choice saw them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sights {
-    pub(crate) all: SmallVec<[Seen; 4]>,
-    /// Of those against which something is, by their places in `all`, ascending.
-    pub(crate) troubles: Vec<(u32, Trouble)>,
+    pub(crate) all: SmallVec<[Glance; 4]>,
+    /// What was measured and counted of each, where any strategy looks at it; else nothing.
+    pub(crate) measured: Vec<Measured>,
+    /// What was against upstreams, by the places of their targets, ascending.
+    pub(crate) of_targets: Vec<(u32, TargetTrouble)>,
+    /// What was against credentials, by their places in `all`, ascending.
+    pub(crate) of_keys: Vec<(u32, KeyTrouble)>,
 }
 
-/// A candidate, as the choice saw it: copied as it stands, and read only if somebody wants to know.
+/// What every candidate has: copied as it stands, and read only if somebody wants to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Glance {
+    pub(crate) target_turn: u64,
+    pub(crate) key_turn: u64,
+    pub(crate) uses_today: Daily,
+    pub(crate) open: u32,
+    pub(crate) key_open: u32,
+}
+
+/// What was measured and counted of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) target: (Uses, Latency),
+    pub(crate) key: (Uses, Latency),
+}
+
+/// What was against an upstream, or is not as with others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TargetTrouble {
+    pub(crate) breaker: BreakerState,
+    pub(crate) rest: Timestamp,
+    pub(crate) lately: (u32, u32),
+    pub(crate) doubted: bool,
+}
+
+/// What was against a credential, or is not as with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct KeyTrouble {
+    pub(crate) rest: Option<Rest>,
+    pub(crate) model_rest: Option<Rest>,
+    pub(crate) paused_until: Option<Timestamp>,
+    pub(crate) strikes: u32,
+    pub(crate) has_turn: bool,
+    pub(crate) deactivated: bool,
+}
+
+/// A candidate, as the choice saw it, put together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) target: Used,
@@ -120,12 +161,61 @@ impl Default for Trouble {
     }
 }
 
-impl Sights {
-    /// What was against the one in this place.
-    pub(super) fn trouble(&self, index: usize) -> Trouble {
-        let found = self.troubles.binary_search_by_key(&index, |(known, _)| *known as usize);
-        found.map_or_else(|_| Trouble::default(), |place| self.troubles[place].1)
+impl Default for TargetTrouble {
+    fn default() -> Self {
+        Self {
+            breaker: BreakerState::Closed,
+            rest: Timestamp(0),
+            lately: (0, 0),
+            doubted: false,
+        }
     }
+}
+
+impl Sights {
+    /// How the one in this place stood.
+    pub(super) fn seen(&self, index: usize) -> Option<Seen> {
+        let glance = self.all.get(index)?;
+        let used = |turn, measured: Option<(Uses, Latency)>| match measured {
+            Some((uses, latency)) => Used { turn, uses, latency },
+            None => Used { turn, ..Used::UNUSED },
+        };
+        let measured = self.measured.get(index);
+        Some(Seen {
+            target: used(glance.target_turn, measured.map(|known| known.target)),
+            key: used(glance.key_turn, measured.map(|known| known.key)),
+            uses_today: glance.uses_today,
+            open: glance.open,
+            key_open: glance.key_open,
+        })
+    }
+
+    /// What was against the one in this place, of this target.
+    pub(super) fn trouble(&self, target: usize, index: usize) -> Trouble {
+        let of_target = find(&self.of_targets, target);
+        let of_key = find(&self.of_keys, index);
+        Trouble {
+            breaker: of_target.breaker,
+            upstream_rest: of_target.rest,
+            rest: of_key.rest,
+            model_rest: of_key.model_rest,
+            paused_until: of_key.paused_until,
+            has_turn: of_key.has_turn,
+            deactivated: of_key.deactivated,
+            doubted: of_target.doubted,
+            lately: of_target.lately,
+            strikes: of_key.strikes,
+        }
+    }
+}
+
+fn find<T: Copy + Default>(all: &[(u32, T)], wanted: usize) -> T {
+    let found = all.binary_search_by_key(&wanted, |(known, _)| *known as usize);
+    found
+        .ok()
+        .and_then(|place| all.get(place))
+        .map(|(_, trouble)| *trouble)
+        .unwrap_or_default()
 }
 
 /// Decides what a call on this route may try, in this order, and marks the first choice as used. `pinned`: it names something
@@ -214,7 +304,7 @@ impl Trace {
             walk: None,
             seen: Sights {
                 all: SmallVec::with_capacity(room),
-                troubles: Vec::new(),
+                ..Sights::default()
             },
             candidates,
             is_whole: candidates <= most,

@@ -8,12 +8,13 @@
 use std::time::Duration;
 
 use domain::declaration::{Defaults, Period, RefusalCause};
-use domain::snapshot::Route;
+use domain::snapshot::{Route, Target};
 use domain::{Failure, FailureClass, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::beside::Both;
 use super::{Candidate, Decision, Moment, Unreplayable, is_default, is_false};
-use crate::attempts::{Attempts, Step};
+use crate::attempts::{Attempts, Beside, Step};
 use crate::board::{Board, Entries};
 use crate::chance::Dice;
 use crate::plan::{Choice, Plan};
@@ -30,7 +31,8 @@ pub struct Walk {
     /// The status of the refusal, where it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gave_up: Option<u16>,
-    /// Whether two tries ran beside each other. How they ended is not in here, so such a call is not made again.
+    /// In records of earlier versions: whether two tries ran beside each other. How they ended is not in there, so such a call
+    /// is not made again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hedged: bool,
 }
@@ -77,6 +79,34 @@ pub struct Tried {
     /// Why the model refused, where a fallback was asked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusalCause>,
+    /// Which of two that ran beside each other it was. The two follow each other here, in the order of their ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
+    /// Whether it was given up because the other of the two was answered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub given_up: bool,
+    /// Where its answer began and then broke off (with this failure), and another was asked to go on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke_off: Option<BrokeOff>,
+}
+
+/// One of two tries beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pair {
+    /// The one that took long.
+    First,
+    /// The one that was begun then.
+    Hedge,
+}
+
+/// An answer that broke off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokeOff {
+    /// When; [`Tried::ended`] is when it began.
+    pub at: Moment,
+    /// The places of the targets that could go on with it.
+    pub takers: Vec<usize>,
 }
 
 /// A step of a walk that was made again.
@@ -112,6 +142,8 @@ pub enum Next {
     Other,
     /// A fallback of the model.
     Fallback,
+    /// Another candidate beside the one before, which takes long.
+    Beside,
     /// Nothing: the client is answered.
     GiveUp,
 }
@@ -133,6 +165,8 @@ pub struct Named {
 pub enum Recorded {
     /// It tried this.
     Tried(Named),
+    /// It tried this too, beside the one that is told here.
+    Hedged(Named),
     /// It was given up with this status.
     GaveUp(u16),
     /// It was over.
@@ -140,7 +174,7 @@ pub enum Recorded {
 }
 
 impl Decision {
-    /// The walk, made again from this record alone; `None` where the first try was the answer, or two ran beside each other.
+    /// The walk, made again from this record alone; `None` where the first try was the answer.
     ///
     /// # Errors
     /// The record does not have what it takes.
@@ -195,26 +229,28 @@ impl Decision {
     }
 }
 
-struct Walker<'a> {
-    route: &'a Route,
-    board: Board,
-    attempts: Attempts,
+pub(super) struct Walker<'a> {
+    pub(super) route: &'a Route,
+    pub(super) board: Board,
+    pub(super) attempts: Attempts,
     walk: &'a Walk,
     candidates: Vec<&'a Candidate>,
     /// Which of the recorded tries have told how they ended.
-    used: Vec<bool>,
-    now: Timestamp,
-    before: Option<Choice>,
+    pub(super) used: Vec<bool>,
+    pub(super) now: Timestamp,
+    pub(super) before: Option<Choice>,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     fn run(mut self) -> Vec<Again> {
         let mut steps: Vec<Again> = Vec::new();
         // Each step but the last uses up one of the recorded tries.
-        for place in 0..=self.walk.tried.len() {
+        while steps.len() <= self.walk.tried.len() {
+            let place = steps.len();
             let in_step = steps.iter().all(|step| step.recorded.is_none());
             let recorded = self.walk.tried.get(place).filter(|_| in_step);
-            let (step, waited) = self.ask(recorded);
+            let pair = self.pair(place).filter(|_| recorded.is_some());
+            let (step, waited) = self.ask(pair.as_ref().map_or(recorded, |pair| Some(pair.first)));
             let choice = match step {
                 Step::Try(choice) => choice,
                 Step::GiveUp(fault) => {
@@ -231,10 +267,21 @@ impl Walker<'_> {
                 }
                 Step::Wait { .. } => break,
             };
+            if let Some(pair) = &pair
+                && let Some(begun) = self.hedge(choice, pair)
+            {
+                let goes_on = self.both(choice, begun, pair, place, &mut steps);
+                if goes_on {
+                    continue;
+                }
+                break;
+            }
             let at = named(self.route, choice);
             let same = recorded.is_some_and(|tried| self.named(tried) == at);
             let found = if same { Some(place) } else { self.find(at.as_ref()) };
+            // How one would have ended that was given up, nobody knows.
             let tried = found.and_then(|found| self.walk.tried.get(found));
+            let tried = tried.filter(|tried| !tried.given_up);
             if let Some(used) = found.and_then(|found| self.used.get_mut(found)) {
                 *used = true;
             }
@@ -243,7 +290,11 @@ impl Walker<'_> {
                 at,
                 waited_ms: waited,
                 came: tried.map(came),
-                recorded: (!same).then(|| self.recorded(place)),
+                recorded: match pair {
+                    _ if !same => Some(self.recorded(place)),
+                    Some(pair) => self.named(pair.hedge).map(Recorded::Hedged),
+                    None => None,
+                },
             });
             self.before = Some(choice);
             match tried {
@@ -286,28 +337,69 @@ impl Walker<'_> {
             self.now + tried.ended.0.since(tried.began.0)
         };
         drop(open);
-        let Some(class) = tried.failure else {
+        self.told(choice, tried)
+    }
+
+    /// Tells the end of the try that runs, which is now; whether anything comes after it.
+    pub(super) fn told(&mut self, choice: Choice, tried: &Tried) -> bool {
+        let Some(failure) = tried.failed_how() else {
             self.attempts.served(self.route, choice, &self.board, self.now);
             let refused = |cause| self.attempts.refused(self.route, choice, cause);
             return tried.refused.is_some_and(refused);
         };
-        let failure = Failure {
-            status: tried.status,
-            scope: if tried.of_model {
-                Scope::Model
-            } else {
-                Scope::Credential
-            },
-            retry_after: tried.retry_after_us.map(Duration::from_micros),
-            ..Failure::new(class, "")
-        };
+        if let Some(broke_off) = &tried.broke_off {
+            self.attempts.served(self.route, choice, &self.board, self.now);
+            self.now = self.now + broke_off.at.0.since(tried.ended.0);
+            self.break_off(choice, &failure, broke_off);
+            return true;
+        }
         let dice = &mut self.attempts.dice();
         self.attempts
             .failed(self.route, choice, &failure, &self.board, self.now, dice);
         true
     }
 
-    fn how(&self, choice: Choice) -> Next {
+    /// An answer that began breaks off.
+    fn break_off(&mut self, choice: Choice, failure: &Failure, broke_off: &BrokeOff) {
+        let takers: Vec<(&str, &str)> = self
+            .candidates
+            .iter()
+            .filter(|one| broke_off.takers.contains(&one.terms.place[0]))
+            .map(|one| (one.upstream.as_str(), one.model.as_str()))
+            .collect();
+        // Of a target that is not in the record it is not known whether it could; so it is not asked.
+        let may_take = |target: &Target| {
+            let is_it = |(upstream, model): &(&str, &str)| {
+                upstream.eq_ignore_ascii_case(&target.upstream.name) && *model == &*target.model
+            };
+            takers.iter().any(is_it)
+        };
+        let dice = &mut self.attempts.dice();
+        self.attempts
+            .broke_off(self.route, choice, failure, may_take, &self.board, self.now, dice);
+    }
+
+    /// The two recorded tries from this place on, if they ran beside each other.
+    fn pair(&self, place: usize) -> Option<Both<'a>> {
+        let [earlier, later] = self.walk.tried.get(place..place + 2)? else {
+            return None;
+        };
+        match (earlier.pair?, later.pair?) {
+            (Pair::First, Pair::Hedge) => Some(Both {
+                first: earlier,
+                hedge: later,
+                earlier: Beside::First,
+            }),
+            (Pair::Hedge, Pair::First) => Some(Both {
+                first: later,
+                hedge: earlier,
+                earlier: Beside::Hedge,
+            }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn how(&self, choice: Choice) -> Next {
         let Some(before) = self.before else {
             return Next::First;
         };
@@ -331,7 +423,7 @@ impl Walker<'_> {
         self.walk.tried.iter().enumerate().find(is_it).map(|(index, _)| index)
     }
 
-    fn named(&self, tried: &Tried) -> Option<Named> {
+    pub(super) fn named(&self, tried: &Tried) -> Option<Named> {
         let found = self
             .candidates
             .binary_search_by_key(&tried.place, |one| one.terms.place);
@@ -343,7 +435,7 @@ impl Walker<'_> {
         })
     }
 
-    fn recorded(&self, place: usize) -> Recorded {
+    pub(super) fn recorded(&self, place: usize) -> Recorded {
         match (
             self.walk.tried.get(place).and_then(|tried| self.named(tried)),
             self.walk.gave_up,
@@ -355,15 +447,26 @@ impl Walker<'_> {
     }
 }
 
+impl Tried {
+    pub(super) fn failed_how(&self) -> Option<Failure> {
+        Some(Failure {
+            status: self.status,
+            scope: if self.of_model { Scope::Model } else { Scope::Credential },
+            retry_after: self.retry_after_us.map(Duration::from_micros),
+            ..Failure::new(self.failure?, "")
+        })
+    }
+}
+
 impl Named {
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.upstream.eq_ignore_ascii_case(&other.upstream)
             && self.credential.eq_ignore_ascii_case(&other.credential)
             && self.model == other.model
     }
 }
 
-fn named(route: &Route, choice: Choice) -> Option<Named> {
+pub(super) fn named(route: &Route, choice: Choice) -> Option<Named> {
     let target = route.targets.get(choice.target)?;
     let credential = target.upstream.credentials.get(choice.credential)?;
     Some(Named {
@@ -373,7 +476,13 @@ fn named(route: &Route, choice: Choice) -> Option<Named> {
     })
 }
 
-fn came(tried: &Tried) -> String {
+pub(super) fn came(tried: &Tried) -> String {
+    if tried.given_up {
+        return "given up".to_owned();
+    }
+    if tried.broke_off.is_some() {
+        return format!("broke off ({})", tried.failure.map_or("", FailureClass::name));
+    }
     match (tried.failure, tried.status, tried.refused) {
         (Some(class), Some(status), _) => format!("{status} {}", class.name()),
         (Some(class), None, _) => class.name().to_owned(),

@@ -135,6 +135,9 @@ impl Lab {
         raw.close().await.unwrap();
     }
 
+    /// The newest schema.
+    pub(crate) const VERSIONS: usize = UNDONE.len() + 1;
+
     /// Makes the schema that of this version again. The store must be closed.
     pub(crate) async fn age(&self, version: usize) {
         for undo in UNDONE[version - 1..].iter().rev().copied().flatten() {

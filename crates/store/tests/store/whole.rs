@@ -35,6 +35,23 @@ on_both! {
         }
     }
 
+    async fn a_look_leaves_an_older_schema_as_it_is(lab) {
+        lab.store().await.close().await;
+        let versions = Lab::VERSIONS;
+        let look = StoreOptions { migrate: false, ..lab.options() };
+        for version in 1..versions {
+            lab.age(version).await;
+            for _ in 0..2 {
+                let error = Store::open_existing(&look).await.unwrap_err();
+                let told = format!("has schema {version}, and this program needs {versions}");
+                assert!(matches!(error, StoreError::Schema(_)) && error.to_string().contains(&told), "{error}");
+            }
+            // Who may, brings it up to date.
+            Store::open_existing(&lab.options()).await.unwrap().close().await;
+            Store::open_existing(&look).await.unwrap().close().await;
+        }
+    }
+
     async fn a_look_makes_no_database(lab) {
         for _ in 0..2 {
             let error = Store::open_existing(&lab.options()).await.unwrap_err();

@@ -87,7 +87,7 @@ impl Context {
         Ok(config)
     }
 
-    /// The database, which must be there.
+    /// The database, which must be there and have the schema of this program.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         Ok(self.config_and_store().await?.1)
     }
@@ -97,7 +97,7 @@ impl Context {
         let mut config = self.config()?;
         store::check_there(&config.storage.url)?;
         secrets::complete(&mut config, Make::Never)?;
-        let store = crate::serve::open_store(&config, Opening::Existing).await?;
+        let store = crate::serve::open_store(&config, Opening::AsItIs).await?;
         Ok((config, store))
     }
 
@@ -116,6 +116,18 @@ impl Context {
             store::shown(&config.storage.url)
         ));
         Ok(store)
+    }
+
+    /// The same, with a schema that is brought up to date if it is older.
+    pub(crate) async fn store_up_to_date(&self) -> anyhow::Result<Store> {
+        match self.store().await {
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Schema(_))) => {
+                let config = self.full_config(Make::Never)?;
+                crate::serve::open_store(&config, Opening::OrMake).await
+            }
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::NoDatabase(_))) => self.store_or_new().await,
+            opened => opened,
+        }
     }
 
     /// Prints a table for people, or the rows as JSON.

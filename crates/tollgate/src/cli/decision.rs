@@ -273,6 +273,7 @@ const fn next(next: Next) -> &'static str {
         Next::Sibling => "another credential",
         Next::Other => "another upstream",
         Next::Fallback => "a fallback",
+        Next::Beside => "beside it",
         Next::GiveUp => "give up",
     }
 }
@@ -282,6 +283,9 @@ fn recorded(recorded: &Recorded) -> String {
         Recorded::Tried(Named {
             upstream, credential, ..
         }) => format!("tried {upstream}/{credential}"),
+        Recorded::Hedged(Named {
+            upstream, credential, ..
+        }) => format!("was also sent to {upstream}/{credential}"),
         Recorded::GaveUp(status) => format!("gave up with {status}"),
         Recorded::Nothing => "was over".to_owned(),
     }

@@ -9,7 +9,7 @@ pub(crate) struct Migrate {}
 
 impl Migrate {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let store = context.store_or_new().await?;
+        let store = context.store_up_to_date().await?;
         let revision = store.revision().await?;
         store.close().await;
         context.say("the schema is up to date", &json!({"revision": revision}))

@@ -225,7 +225,7 @@ pub struct Logs {
     pub level: String,
     /// Of the lines on stdout. Left out: `text` on a terminal, else `json`.
     pub format: Option<LogFormat>,
-    /// A folder for log files as well, one per day.
+    /// A folder for log files as well, one per day or more.
     pub dir: Option<PathBuf>,
     /// How long log files and the request log are kept. Accounts are kept for ever.
     pub retention: Period,

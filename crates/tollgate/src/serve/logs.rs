@@ -1,5 +1,5 @@
-//! Where log lines go: stdout, and files by the day. What becomes of credentials has files of its own, so that it is still
-//! found when the others are full of calls.
+//! Where log lines go: stdout, and files by the day and by size. What becomes of credentials has files of its own, so that it
+//! is still found when the others are full of calls.
 //!
 //! Lines are written by threads of their own through bounded queues, so that a slow disk or terminal never holds up a
 //! call; a line that finds its queue full is dropped rather than waited for. Accounts do not depend on logs.
@@ -8,7 +8,6 @@ use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,10 +16,24 @@ use tracing_subscriber::{Layer, fmt};
 use crate::config::{LogFormat, Logs};
 use crate::secrets::private_dir;
 
+use self::rotating::{Keep, RotatingFile};
+
+mod rotating;
+
 /// Lines that may wait for a slow writer: a megabyte or so. The queues themselves take 32 bytes a line from the start.
 const LINES_MAX: usize = 4_096;
 
 const DAY: u64 = 86_400;
+
+/// Of a file of all lines: what an editor still opens. How long they are kept is what the operator says; how many there are
+/// by then is what their clients do.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Of a file of credential events: some fifty thousand of them.
+const EVENTS_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Of all files of credential events: three million, so that a storm of rate limits does not fill the disk of the journal.
+const EVENTS_BYTES_MAX: u64 = 1 << 30;
 
 /// The target of lines about what became of a credential.
 pub(crate) const CREDENTIAL_EVENTS: &str = "tollgate::credential";
@@ -58,17 +71,22 @@ pub(crate) fn start(logs: &Logs) -> anyhow::Result<Flush> {
     let mut to_files = Vec::new();
     if let Some(dir) = &logs.dir {
         private_dir(dir)?;
-        let days = usize::try_from(logs.retention.0.as_secs().div_ceil(DAY)).unwrap_or(usize::MAX);
+        let days = i64::try_from(logs.retention.0.as_secs().div_ceil(DAY)).unwrap_or(i64::MAX);
+        let all = Keep {
+            file_bytes_max: FILE_BYTES_MAX,
+            bytes_max: u64::MAX,
+            days: days.max(1),
+        };
+        let of_events = Keep {
+            file_bytes_max: EVENTS_FILE_BYTES_MAX,
+            bytes_max: EVENTS_BYTES_MAX,
+            ..all
+        };
         let rest = filter.clone().with_target(CREDENTIAL_EVENTS, LevelFilter::OFF);
         // All of them, whatever level of other lines is wanted: they are few.
         let events = Targets::new().with_target(CREDENTIAL_EVENTS, LevelFilter::TRACE);
-        for (prefix, filter) in [("tollgate", rest), ("credentials", events)] {
-            let files = RollingFileAppender::builder()
-                .rotation(Rotation::DAILY)
-                .filename_prefix(prefix)
-                .filename_suffix("log")
-                .max_log_files(days.max(1))
-                .build(dir)
+        for (prefix, keep, filter) in [("tollgate", all, rest), ("credentials", of_events, events)] {
+            let files = RotatingFile::open(dir, prefix, keep, super::now)
                 .with_context(|| format!("logs cannot be written to {}", dir.display()))?;
             let (files, guard) = queue().thread_name("log-files").finish(files);
             guards.push(guard);
