@@ -14,7 +14,8 @@ use domain::{Failure, FailureClass, Fault, FaultKind, Timestamp};
 use routing::Choice;
 use tokio::time::Sleep;
 
-use super::{End, Streaming};
+use super::ending::End;
+use super::streaming::Streaming;
 use crate::admit::Call;
 use crate::dispatch::{Answer, Exchange, Got, Source, Streamed, failure_of};
 use crate::recovery::{self, Searched};
