@@ -10,6 +10,8 @@
 mod build;
 mod fallbacks;
 mod lookup;
+mod resources;
+mod routes;
 mod stamp;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,10 +22,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-pub use build::{
+pub use fallbacks::FALLBACKS_MAX;
+pub use resources::{
     CredentialRow, CredentialState, Deactivation, KeyRow, ModelRow, Origin, Resources, UpstreamRow, UserRow,
 };
-pub use fallbacks::FALLBACKS_MAX;
 pub use stamp::RouteStamp;
 
 use crate::account::{Account, AccountMode};

@@ -14,20 +14,17 @@ mod book;
 mod bound;
 mod dead;
 mod entry;
+mod ledger;
+mod pending;
+mod watch;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{CredentialId, Money, UserId};
 use metering::Accounts;
-use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::balances;
-use crate::clock::now;
-use crate::db::{Sql as _, values};
 use crate::error::{Result, StoreError};
 use crate::journal::{Journal, JournalPosition, Reader};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_WAIT, DRAIN_MAX, POLL_EVERY, RETRY_FIRST, RETRY_MAX};
@@ -38,6 +35,7 @@ pub use bound::Adopted;
 pub(crate) use bound::check as check_journal;
 use dead::DeadLetters;
 pub(crate) use dead::FILE as DEAD_LETTERS;
+pub use watch::{SettlerStatus, SettlerWatch};
 
 /// Books receipts. One per journal.
 pub struct Settler {
@@ -56,43 +54,6 @@ pub struct Settler {
     /// The record at this position was refused by the database, for this reason.
     refused: Option<(JournalPosition, String)>,
     watch: SettlerWatch,
-}
-
-/// Looks at a settler from elsewhere. Cheap to clone.
-#[derive(Clone)]
-pub struct SettlerWatch {
-    journal: Arc<Journal>,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    booked: u64,
-    repeated: u64,
-    batches: u64,
-    dead_letters: u64,
-    error: Option<(String, Instant)>,
-}
-
-/// How the settler is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettlerStatus {
-    /// Receipts in the journal that are not booked.
-    pub receipts_waiting: u64,
-    /// Their bytes.
-    pub bytes_waiting: u64,
-    /// Receipts booked since the start.
-    pub booked: u64,
-    /// Receipts that were booked before already.
-    pub repeated: u64,
-    /// Transactions.
-    pub batches: u64,
-    /// Records put aside since the start, because they could not be booked.
-    pub dead_letters: u64,
-    /// Why the database cannot be used now.
-    pub error: Option<String>,
-    /// For how long.
-    pub failing_for: Option<Duration>,
 }
 
 /// What one emptying of the journal did.
@@ -159,19 +120,6 @@ impl Settler {
         settler.count_backlog()?;
         settler.journal.acknowledge(settler.position);
         Ok(settler)
-    }
-
-    /// How often credentials were used on a day, by receipts that are not booked yet. Before the first call is admitted,
-    /// and before the first is booked, this and what is booked is all that was used.
-    pub fn uses_waiting(&mut self, day: i64) -> Result<HashMap<CredentialId, u64>> {
-        let mut uses: HashMap<CredentialId, u64> = HashMap::new();
-        let end = self.journal.bookable();
-        read_between(&mut self.reader, &self.journal, self.position, end, |record| {
-            for (credential, _) in entry::sent(record).into_iter().filter(|(_, used)| *used == day) {
-                *uses.entry(credential).or_default() += 1;
-            }
-        })?;
-        Ok(uses)
     }
 
     /// A handle that outlives [`run`](Self::run).
@@ -314,106 +262,6 @@ impl Settler {
         }
     }
 
-    /// What was taken back out of the journal will never be booked, so it is not pending any longer.
-    fn forget_undone(&self) {
-        let undone = self.journal.take_undone();
-        for (user, charged) in undone.iter().filter_map(|record| entry::owed(record)) {
-            self.accounts.add_backlog(user, -charged);
-        }
-        self.journal.count_waiting(-(undone.len() as i64));
-    }
-
-    /// After an outage the database may not be what it was.
-    async fn resume(&mut self) -> Result<()> {
-        self.reload().await?;
-        self.watch.note_recovered();
-        Ok(())
-    }
-
-    /// Looks for what others did to the ledger since.
-    async fn poll(&mut self) -> Result<()> {
-        if self.store.journal_position(self.journal.id()).await? != Some(self.position) {
-            return self.reload().await;
-        }
-        for balance in balances::changed_since(&self.store, self.sequence).await? {
-            self.accounts.set_balance(balance.user, balance.balance);
-            self.sequence = self.sequence.max(balance.sequence);
-        }
-        Ok(())
-    }
-
-    /// Takes over where the database says it is, and corrects the accounts by the records in between.
-    async fn reload(&mut self) -> Result<()> {
-        let ledger = self.read_ledger().await?;
-        let (database, memory) = (ledger.position, self.position);
-        if database != memory {
-            tracing::warn!(
-                journal.segment = database.segment,
-                journal.offset = database.offset,
-                "the database knows another position of the journal than this process; booking goes on from there"
-            );
-            let (owed, records) = owed_between(
-                &mut self.reader,
-                &self.journal,
-                database.min(memory),
-                database.max(memory),
-            )?;
-            for (user, owed) in owed {
-                // What the database lost is pending again; what it knows already is pending no more.
-                self.accounts
-                    .add_backlog(user, if database < memory { owed } else { -owed });
-            }
-            self.journal
-                .count_waiting(if database < memory { records } else { -records });
-            self.position = database;
-            self.journal.acknowledge(database);
-            self.refused = None;
-        }
-        self.take_balances(&ledger);
-        Ok(())
-    }
-
-    fn take_balances(&mut self, ledger: &Ledger) {
-        for balance in &ledger.balances {
-            self.accounts.set_balance(balance.user, balance.balance);
-        }
-        self.sequence = ledger.sequence;
-    }
-
-    fn count_backlog(&mut self) -> Result<()> {
-        let end = self.journal.bookable();
-        let (owed, records) = owed_between(&mut self.reader, &self.journal, self.position, end)?;
-        for (user, owed) in owed {
-            self.accounts.add_backlog(user, owed);
-        }
-        self.journal.count_waiting(records);
-        Ok(())
-    }
-
-    /// Where the database is, and all balances, at one moment.
-    async fn read_ledger(&self) -> Result<Ledger> {
-        let id = self.journal.id();
-        if self.store.journal_position(id).await?.is_none() {
-            let tx = self.store.db().write().await?;
-            bound::still_here(&self.store, &tx).await?;
-            let insert = "INSERT INTO journals (id, segment, position, updated_at) VALUES ($1, 0, 0, $2) \
-                          ON CONFLICT (id) DO NOTHING";
-            tx.exec(insert, values![id, now().0]).await?;
-            tx.commit().await?;
-        }
-        let tx = self.store.db().snapshot().await?;
-        bound::still_here(&self.store, &tx).await?;
-        let position = book::position(&tx, id).await?.unwrap_or_default();
-        let sequence = tx.number("SELECT ledger FROM meta", values![]).await?.unsigned_abs();
-        let balances = balances::all(&tx).await?;
-        tx.commit().await?;
-        Ok(Ledger {
-            position,
-            sequence,
-            balances,
-        })
-    }
-
     fn note_error(&self, error: &StoreError) {
         if self.watch.note_error(error) {
             tracing::warn!(%error, "receipts wait in the journal: the database cannot be used");
@@ -421,164 +269,10 @@ impl Settler {
     }
 }
 
-impl SettlerWatch {
-    /// How it is doing.
-    pub fn status(&self) -> SettlerStatus {
-        let state = self.state.lock();
-        SettlerStatus {
-            receipts_waiting: self.journal.waiting_records(),
-            bytes_waiting: self.journal.waiting_bytes(),
-            booked: state.booked,
-            repeated: state.repeated,
-            batches: state.batches,
-            dead_letters: state.dead_letters,
-            error: state.error.as_ref().map(|(error, _)| error.clone()),
-            failing_for: state.error.as_ref().map(|(_, since)| since.elapsed()),
-        }
-    }
-
-    fn counts(&self) -> Drained {
-        let state = self.state.lock();
-        Drained {
-            booked: state.booked,
-            repeated: state.repeated,
-            dead_letters: state.dead_letters,
-        }
-    }
-
-    fn is_failing(&self) -> bool {
-        self.state.lock().error.is_some()
-    }
-
-    fn note_booked(&self, booked: u64, repeated: u64, dead_letters: u64) {
-        let mut state = self.state.lock();
-        state.booked += booked;
-        state.repeated += repeated;
-        state.dead_letters += dead_letters;
-        state.batches += 1;
-    }
-
-    /// Whether this is the first of an outage.
-    fn note_error(&self, error: &StoreError) -> bool {
-        let mut state = self.state.lock();
-        let since = state.error.as_ref().map(|(_, since)| *since);
-        state.error = Some((error.to_string(), since.unwrap_or_else(Instant::now)));
-        since.is_none()
-    }
-
-    fn note_recovered(&self) {
-        let recovered = self.state.lock().error.take();
-        if let Some((_, since)) = recovered {
-            tracing::info!(
-                outage_ms = since.elapsed().as_millis() as u64,
-                "the database can be used again"
-            );
-        }
-    }
-}
-
-/// The database's side of the books.
-struct Ledger {
-    position: JournalPosition,
-    sequence: u64,
-    balances: Vec<balances::Balance>,
-}
-
-/// What the records of a stretch charge each user, and how many they are.
-fn owed_between(
-    reader: &mut Reader,
-    journal: &Journal,
-    from: JournalPosition,
-    to: JournalPosition,
-) -> Result<(HashMap<UserId, Money>, i64)> {
-    let mut owed: HashMap<UserId, Money> = HashMap::new();
-    let mut count = 0;
-    read_between(reader, journal, from, to, |record| {
-        count += 1;
-        if let Some((user, charged)) = entry::owed(record) {
-            *owed.entry(user).or_default() += charged;
-        }
-    })?;
-    Ok((owed, count))
-}
-
-/// Shows the records of a stretch, one after the other.
-fn read_between(
-    reader: &mut Reader,
-    journal: &Journal,
-    from: JournalPosition,
-    to: JournalPosition,
-    mut show: impl FnMut(&[u8]),
-) -> Result<()> {
-    let mut at = from;
-    while at < to
-        && let Some(stretch) = reader.read(journal, at, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?
-    {
-        for (index, record) in stretch.records().enumerate() {
-            if stretch.end_of(index) > to {
-                return Ok(());
-            }
-            show(record);
-        }
-        at = stretch.to;
-    }
-    Ok(())
-}
-
 impl std::fmt::Debug for Settler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settler")
             .field("position", &self.position)
             .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for SettlerWatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.status().fmt(f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::KeyRing;
-    use crate::StoreOptions;
-    use crate::journal::{JournalOptions, Sync};
-
-    #[tokio::test]
-    async fn a_charge_that_never_became_durable_is_pending_no_longer() {
-        let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            url: format!("sqlite://{}", dir.path().join("tollgate.db").display()),
-            ring: KeyRing::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap(),
-            max_connections: 0,
-            migrate: true,
-        };
-        let store = Store::open(&options).await.unwrap();
-        let options = JournalOptions {
-            dir: dir.path().join("journal"),
-            sync: Sync::Always,
-            keep: Duration::from_hours(1),
-            segment_bytes: 1 << 20,
-        };
-        let journal = Arc::new(Journal::open(&options).unwrap());
-        let accounts = Arc::new(Accounts::new());
-        let settler = Settler::start(store, Arc::clone(&journal), Arc::clone(&accounts)).await;
-        let mut settler = settler.unwrap();
-        // As the gateway does: append, then the charge is pending.
-        let ticket = journal.append(br#"{"user":7,"charged":300}"#).unwrap();
-        accounts.add_backlog(UserId(7), Money::from_nanos(300));
-        assert_eq!(
-            settler.drain().await.unwrap(),
-            Drained::default(),
-            "not before it is durable"
-        );
-        journal.fail_a_flush();
-        assert!(ticket.await.is_err());
-        assert_eq!(settler.drain().await.unwrap(), Drained::default());
-        assert_eq!(accounts.pending_total(), Money::ZERO);
-        assert_eq!(settler.backlog().status().receipts_waiting, 0);
-        assert_eq!(settler.backlog().status().bytes_waiting, 0);
     }
 }

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::{Fallback, Key, Route, Snapshot, Target, Upstream, build};
+use super::routes::{declared_route, implicit_route};
+use super::{Fallback, Key, Route, Snapshot, Target, Upstream};
 use crate::declaration::Strategy;
 use crate::names::{folded, same_name};
 use crate::{Price, UpstreamId, catalog};
@@ -81,14 +82,14 @@ impl Snapshot {
 
     pub(super) fn glob_alone(&self, name: &str) -> Option<Route> {
         let (_, row) = self.globs.iter().find(|(pattern, _)| pattern.matches(name))?;
-        build::declared_route(row, name, &self.upstreams, &self.process()).0
+        declared_route(row, name, &self.upstreams, &self.process()).0
     }
 
     pub(super) fn qualified(&self, name: &str) -> Option<Route> {
         let (upstream, model) = name.split_once('/')?;
         let upstream = self.upstream(upstream)?;
         let serves = upstream.models.is_empty() || upstream.models.iter().any(|pattern| pattern.matches(model));
-        serves.then(|| build::implicit_route(name, &[(Arc::clone(upstream), model)], &self.process()))
+        serves.then(|| implicit_route(name, &[(Arc::clone(upstream), model)], &self.process()))
     }
 
     pub(super) fn served(&self, name: &str) -> Option<Route> {
@@ -100,7 +101,7 @@ impl Snapshot {
             .filter(|upstream| upstream.models.iter().any(|pattern| pattern.matches(name)))
             .map(|upstream| (Arc::clone(upstream), name))
             .collect();
-        let route = || build::implicit_route(name, &targets, &self.process());
+        let route = || implicit_route(name, &targets, &self.process());
         (!targets.is_empty()).then(|| route().of_group(group))
     }
 }

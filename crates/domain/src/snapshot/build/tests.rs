@@ -1,7 +1,9 @@
 //! What a snapshot makes of declarations.
 
 use super::*;
-use crate::Secret;
+use crate::declaration::{CredentialTerms, KeyTerms};
+use crate::snapshot::{CredentialRow, CredentialState, Origin, UpstreamRow};
+use crate::{CredentialId, Dialect, KeyId, Secret, UpstreamId, UserId};
 
 fn upstream_row(id: i64, json: serde_json::Value) -> UpstreamRow {
     UpstreamRow {
