@@ -176,6 +176,7 @@ impl Attempts {
             Phase::Trying(choice) => return Step::Try(choice),
             Phase::Waiting { until, .. } if now < until => return Step::Wait { until },
             Phase::Waiting { choice, .. } => {
+                self.log.wakes(now);
                 self.phase = Phase::Choosing;
                 if let Some(leave) = self.leave_after_wait(route, choice, board, now) {
                     return self.begin(route, choice, leave, board, now);
@@ -202,6 +203,7 @@ impl Attempts {
         };
         self.unroll();
         self.note_failure(choice, failure, now);
+        self.note_counted(route, board, now);
         board.wasted(route, choice, failure.class, now.since(self.began), now);
         let canary = self.canary.take();
         let tried = Tried {

@@ -8,6 +8,7 @@
 //! credit, what providers named) is told at the start by [`Board::restore`] and [`Board::restore_named`].
 
 mod again;
+mod counted;
 mod credential;
 mod entries;
 mod hedges;
@@ -32,6 +33,7 @@ use crate::events::{Change, CredentialEvent};
 use crate::plan::{Choice, Exclusion};
 
 pub(crate) use again::Again;
+pub(crate) use counted::Counted;
 pub use credential::REFUSALS_MAX;
 pub(crate) use credential::{Daily, Unclear};
 pub(crate) use entries::Entries;

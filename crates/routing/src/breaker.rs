@@ -134,6 +134,34 @@ impl Breaker {
         (slice.failures, slice.successes) = (failures, successes);
     }
 
+    /// What it has counted, by the beginnings of its slices; what is forgotten is not among it.
+    pub(crate) fn slices(&self, settings: &BreakerDecl, now: Timestamp) -> Vec<(Timestamp, u32, u32)> {
+        let (latest, length) = (number(settings, now), slice_micros(settings));
+        let counts =
+            |slice: &&Slice| slice.number > latest - SLICES as i64 && (slice.failures, slice.successes) != (0, 0);
+        let mut live: Vec<_> = self
+            .slices
+            .iter()
+            .filter(counts)
+            .map(|slice| {
+                let begin = Timestamp(slice.number.saturating_mul(length));
+                (begin, slice.failures, slice.successes)
+            })
+            .collect();
+        live.sort_unstable();
+        live
+    }
+
+    /// Takes this for all that it has counted.
+    pub(crate) fn put_slices(&mut self, settings: &BreakerDecl, counted: &[(Timestamp, u32, u32)]) {
+        *self.slices = [Slice::default(); SLICES];
+        for (at, failures, successes) in counted {
+            let slice = self.slice(settings, *at);
+            slice.failures = slice.failures.saturating_add(*failures);
+            slice.successes = slice.successes.saturating_add(*successes);
+        }
+    }
+
     /// Whether nothing is wrong and nothing was decided: the state that needs no further look.
     pub(crate) const fn is_closed(&self) -> bool {
         self.opened.is_none() && self.forced.is_none()

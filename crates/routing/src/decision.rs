@@ -26,7 +26,7 @@ pub use compare::{Difference, Fate};
 pub use replay::{Unreplayable, read};
 pub(crate) use trace::{Glance, KeyTrouble, Measured, Seen, Sights, TargetTrouble, Trouble};
 pub use trace::{Recording, Trace, decide, dry_run};
-pub use walk::{Again, BrokeOff, Named, Next, Pair, Recorded, Rules, Tried, Walk};
+pub use walk::{Again, Asked, BreakerCount, BrokeOff, Named, Next, Pair, Recorded, Rules, Tried, Walk};
 pub use words::{Bits, Moment};
 
 /// The version of records that this program writes, and the only one that it replays: what a choice depends on changes with

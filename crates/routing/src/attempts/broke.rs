@@ -40,6 +40,7 @@ impl Attempts {
         let may_take = |choice: &Choice| route.targets.get(choice.target).is_some_and(&may_take);
         self.unroll();
         self.note_break(failure, takers, now);
+        self.note_counted(route, board, now);
         board.broke(upstream, None, now);
         self.refused = true;
         self.untried.retain(|choice| may_take(choice));

@@ -106,6 +106,7 @@ impl Attempts {
             return;
         };
         self.note_beside(which, (choice, began), Err(Some(failure)), now);
+        self.note_counted(route, board, now);
         board.wasted(route, choice, failure.class, now.since(began), now);
         let tried = Tried {
             upstream,

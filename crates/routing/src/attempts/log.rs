@@ -7,8 +7,9 @@ use domain::snapshot::Route;
 use domain::{Failure, Scope, Timestamp};
 
 use super::{Attempts, Beside, Phase};
+use crate::board::{Board, Counted};
 use crate::chance::{Dice, lot};
-use crate::decision::{BrokeOff, Moment, Pair, Rules, Tried, Walk};
+use crate::decision::{Asked, BreakerCount, BrokeOff, Moment, Pair, Rules, Tried, Walk};
 use crate::plan::Choice;
 
 /// The notes of one call. Small, because every call has them.
@@ -17,10 +18,26 @@ pub(super) struct Log {
     tried: Vec<Tried>,
     /// When it was first asked for what is running; 0: not yet.
     asked: Timestamp,
+    /// When waits ended before that, after each of which it was asked again.
+    woken: Vec<Timestamp>,
+    /// What the breakers had counted when something first failed.
+    counted: Counts,
     /// When what is running was answered, which may yet be a refusal; 0: not yet.
     served: Timestamp,
     /// Which of two tries that ran beside each other is still running, when the other is over.
     left: Option<Pair>,
+}
+
+/// What breakers had counted before the call added to it.
+#[derive(Debug, Default)]
+enum Counts {
+    /// Nothing has failed yet.
+    #[default]
+    Unseen,
+    /// Seen then.
+    Seen(Vec<Counted>),
+    /// Known from a record: to be put back then.
+    Recorded(Vec<Counted>),
 }
 
 impl Log {
@@ -30,12 +47,17 @@ impl Log {
         }
     }
 
+    pub(super) fn wakes(&mut self, now: Timestamp) {
+        self.woken.push(now);
+    }
+
     pub(super) const fn serves(&mut self, now: Timestamp) {
         self.served = now;
     }
 
     fn add(&mut self, tried: Tried) {
         self.tried.push(tried);
+        self.woken.clear();
         (self.asked, self.served, self.left) = (Timestamp(0), Timestamp(0), None);
     }
 }
@@ -67,15 +89,31 @@ impl Attempts {
             },
             deadline: Moment(self.deadline),
             tried,
+            counted: match &self.log.counted {
+                Counts::Seen(counted) => counted.iter().map(BreakerCount::from).collect(),
+                Counts::Unseen | Counts::Recorded(_) => Vec::new(),
+            },
             gave_up,
+            gave_up_at: gave_up.is_some().then(|| Asked {
+                asked: Moment(self.log.asked),
+                woken: self.log.woken.iter().copied().map(Moment).collect(),
+            }),
             hedged: false,
         })
     }
 
-    const fn tried(&self, choice: Choice, ended: Timestamp) -> Tried {
+    fn tried(&self, choice: Choice, ended: Timestamp) -> Tried {
         Tried {
             place: [choice.target, choice.credential],
             asked: Moment(self.log.asked),
+            woken: self
+                .log
+                .woken
+                .iter()
+                .copied()
+                .filter(|at| *at < self.began)
+                .map(Moment)
+                .collect(),
             began: Moment(self.began),
             ended: Moment(ended),
             failure: None,
@@ -87,6 +125,24 @@ impl Attempts {
             given_up: false,
             broke_off: None,
         }
+    }
+
+    /// The call is made again from a record in which breakers had counted this.
+    pub(crate) fn recall(&mut self, counted: Vec<Counted>) {
+        self.log.counted = Counts::Recorded(counted);
+    }
+
+    /// Something is about to be counted against an upstream.
+    pub(super) fn note_counted(&mut self, route: &Route, board: &Board, now: Timestamp) {
+        let counted = match std::mem::take(&mut self.log.counted) {
+            Counts::Unseen => board.counted(route, now),
+            Counts::Recorded(counted) => {
+                board.put_counted(route, &counted);
+                counted
+            }
+            Counts::Seen(counted) => counted,
+        };
+        self.log.counted = Counts::Seen(counted);
     }
 
     pub(super) fn note_failure(&mut self, choice: Choice, failure: &Failure, ended: Timestamp) {

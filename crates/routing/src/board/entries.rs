@@ -415,6 +415,14 @@ impl Entries {
         self.upstream_mut(upstream).doubted = doubted;
     }
 
+    pub(super) fn breaker(&self, upstream: UpstreamId) -> Option<&Breaker> {
+        self.upstreams.get(&upstream).map(|entry| &entry.breaker)
+    }
+
+    pub(super) fn breaker_mut(&mut self, upstream: UpstreamId) -> &mut Breaker {
+        &mut self.upstream_mut(upstream).breaker
+    }
+
     pub(super) fn is_doubted(&self, upstream: UpstreamId) -> bool {
         self.upstreams.get(&upstream).is_some_and(|entry| entry.doubted)
     }

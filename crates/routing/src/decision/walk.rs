@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::beside::Both;
 use super::{Candidate, Decision, Moment, Unreplayable, is_default, is_false};
 use crate::attempts::{Attempts, Beside, Step};
-use crate::board::{Board, Entries};
+use crate::board::{Board, Counted, Entries};
 use crate::chance::Dice;
 use crate::plan::{Choice, Plan};
 
@@ -28,13 +28,50 @@ pub struct Walk {
     pub deadline: Moment,
     /// What was tried, and how that ended.
     pub tried: Vec<Tried>,
+    /// What the breakers had counted when something first failed, where that was anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<BreakerCount>,
     /// The status of the refusal, where it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gave_up: Option<u16>,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up_at: Option<Asked>,
     /// In records of earlier versions: whether two tries ran beside each other. How they ended is not in there, so such a call
     /// is not made again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hedged: bool,
+}
+
+/// When it was asked what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// At first.
+    pub asked: Moment,
+    /// And after each wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub woken: Vec<Moment>,
+}
+
+/// What the breaker of an upstream has counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerCount {
+    /// The place of its first target.
+    pub target: usize,
+    /// When a part of its window began, and the failures and successes in it.
+    pub slices: Vec<(Moment, u32, u32)>,
+}
+
+impl From<&Counted> for BreakerCount {
+    fn from(counted: &Counted) -> Self {
+        let slices = counted.slices.iter();
+        Self {
+            target: counted.target,
+            slices: slices
+                .map(|(at, failures, successes)| (Moment(*at), *failures, *successes))
+                .collect(),
+        }
+    }
 }
 
 /// The settings that bound the tries of a call.
@@ -60,6 +97,9 @@ pub struct Tried {
     pub place: [usize; 2],
     /// When it was asked what to do.
     pub asked: Moment,
+    /// When waits ended that were not the last before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub woken: Vec<Moment>,
     /// When that was done, after what was to be waited for.
     pub began: Moment,
     /// When it was over.
@@ -214,7 +254,8 @@ impl Decision {
         if let Some(first) = plan.order.first() {
             entries.stamp(route, *first, linked, now);
         }
-        let attempts = Attempts::new(plan, defaults, walk.deadline.0);
+        let mut attempts = Attempts::new(plan, defaults, walk.deadline.0);
+        attempts.recall(self.counted(walk, route));
         Walker {
             route,
             board: Board::of(entries),
@@ -226,6 +267,27 @@ impl Decision {
             before: None,
         }
         .run()
+    }
+}
+
+impl Decision {
+    /// What the breakers had counted, by the targets of this route.
+    fn counted(&self, walk: &Walk, route: &Route) -> Vec<Counted> {
+        let candidates = self.candidates();
+        let of = |place: usize| candidates.iter().find(|one| one.terms.place[0] == place);
+        let counted = walk.counted.iter().filter_map(|one| {
+            let upstream = &of(one.target)?.upstream;
+            let is_it = |target: &Target| target.upstream.name.eq_ignore_ascii_case(upstream);
+            Some(Counted {
+                target: route.targets.iter().position(is_it)?,
+                slices: one
+                    .slices
+                    .iter()
+                    .map(|(at, failures, successes)| (at.0, *failures, *successes))
+                    .collect(),
+            })
+        });
+        counted.collect()
     }
 }
 
@@ -250,7 +312,8 @@ impl<'a> Walker<'a> {
             let in_step = steps.iter().all(|step| step.recorded.is_none());
             let recorded = self.walk.tried.get(place).filter(|_| in_step);
             let pair = self.pair(place).filter(|_| recorded.is_some());
-            let (step, waited) = self.ask(pair.as_ref().map_or(recorded, |pair| Some(pair.first)));
+            let is_over = in_step && place == self.walk.tried.len();
+            let (step, waited) = self.ask(pair.as_ref().map_or(recorded, |pair| Some(pair.first)), is_over);
             let choice = match step {
                 Step::Try(choice) => choice,
                 Step::GiveUp(fault) => {
@@ -306,16 +369,20 @@ impl<'a> Walker<'a> {
     }
 
     /// What is to be done, and what is waited before, in milliseconds.
-    fn ask(&mut self, recorded: Option<&Tried>) -> (Step, u64) {
-        if let Some(tried) = recorded {
-            self.now = tried.asked.0;
+    fn ask(&mut self, recorded: Option<&Tried>, is_over: bool) -> (Step, u64) {
+        // After the last try it may still have waited before it gave up.
+        let end = self.walk.gave_up_at.as_ref().filter(|_| is_over);
+        if let Some(asked) = recorded.map(|tried| tried.asked).or(end.map(|end| end.asked)) {
+            self.now = asked.0;
         }
         let began = self.now;
         let mut step = self.attempts.next(self.route, &self.board, self.now);
+        let waits = recorded.into_iter().flat_map(|tried| &tried.woken);
+        let last = recorded.map(|tried| &tried.began);
+        let mut woken = waits.chain(last).chain(end.into_iter().flat_map(|end| &end.woken));
         while let Step::Wait { until } = step {
             // A timer comes late, never early.
-            let late = recorded.map_or(until, |tried| tried.began.0.max(until));
-            self.now = late;
+            self.now = woken.next().map_or(until, |late| late.0.max(until));
             step = self.attempts.next(self.route, &self.board, self.now);
         }
         let waited = self.now.since(began).as_millis() as u64;
