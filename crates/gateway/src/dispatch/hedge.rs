@@ -18,8 +18,9 @@ use domain::declaration::HedgeDecl;
 use domain::{Failure, Operation, Timestamp};
 use routing::{Attempts, Beside, Choice};
 
+use super::answer::{Answer, Got};
+use super::attempt::attempt;
 use super::seek::Ended;
-use super::{Answer, Got, attempt};
 use crate::admit::Call;
 use crate::recall::RESPONSES;
 
