@@ -41,7 +41,6 @@ mod server;
 mod settle;
 mod stop;
 mod translation;
-mod unwrapped;
 mod uploads;
 mod upstream;
 
