@@ -12,7 +12,7 @@ mod body;
 mod budget;
 mod clock;
 mod cors;
-mod count;
+mod count_tokens;
 mod decisions;
 mod demo;
 mod dispatch;
