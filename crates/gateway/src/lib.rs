@@ -1,7 +1,7 @@
 //! The data plane's shell: HTTP in, the pipeline of a call, HTTP out, and the receipt.
 //!
 //! The decisions are made elsewhere, in crates that do no IO (`dialects` reads bytes, `routing` chooses, `metering`
-//! counts money); this crate connects them to sockets, clocks and the journal. [`pipeline`] reads as the life of a
+//! counts money); this crate connects them to sockets, clocks and the journal. `pipeline` reads as the life of a
 //! call. Control and data plane meet only in data: a new [`domain::Snapshot`] is published, nothing else.
 
 mod admit;

@@ -7,7 +7,7 @@
 //! (`docs/adr/0026-slow-calls-are-sent-twice.md`).
 //!
 //! Nothing is sent twice that leaves more behind than its answer, and nothing that needs something outside of it: the
-//! [`Twin`] has only what every call has.
+//! `twin` has only what every call has.
 //!
 //! Calls of other models pay for this with one look at a flag of their route.
 
