@@ -13,6 +13,7 @@ mod hedge;
 mod outgoing;
 mod seek;
 mod source;
+mod unwrapped;
 mod whole;
 
 use std::sync::Arc;

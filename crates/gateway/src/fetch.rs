@@ -1,6 +1,6 @@
 //! Files that a caller names by their addresses, fetched for targets that want the bytes.
 //!
-//! The addresses are a stranger's: everything goes through the outbound connector as [`Origin::Remote`], so that private
+//! The addresses are a stranger's: everything goes through the outbound connector as `Origin::Remote`, so that private
 //! networks and metadata services are out of reach whatever a name resolves to at the moment of connecting; redirects are
 //! not followed; nothing of ours or of the caller's goes along but the address itself. Bytes, count and time are bounded,
 //! and the bytes are part of the budget of all request bodies.

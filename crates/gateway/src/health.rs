@@ -4,6 +4,8 @@
 //! next caller, and one that has recovered waits for a canary. Where an operator wants it (`upstreams[].health`), each
 //! upstream is probed now and then; what a probe finds counts on the board exactly as a call's outcome would. Probes are
 //! not calls: they have no receipt and nobody pays for them but the operator.
+//!
+//! How *we* are is another question: `/health` and its like are in `operate.rs`.
 
 mod checkup;
 mod probe;

@@ -1,7 +1,7 @@
 //! The data plane's shell: HTTP in, the pipeline of a call, HTTP out, and the receipt.
 //!
 //! The decisions are made elsewhere, in crates that do no IO (`dialects` reads bytes, `routing` chooses, `metering`
-//! counts money); this crate connects them to sockets, clocks and the journal. [`pipeline`] reads as the life of a
+//! counts money); this crate connects them to sockets, clocks and the journal. `pipeline` reads as the life of a
 //! call. Control and data plane meet only in data: a new [`domain::Snapshot`] is published, nothing else.
 
 mod admit;
@@ -12,7 +12,7 @@ mod body;
 mod budget;
 mod clock;
 mod cors;
-mod count;
+mod count_tokens;
 mod decisions;
 mod demo;
 mod dispatch;
@@ -41,7 +41,6 @@ mod server;
 mod settle;
 mod stop;
 mod translation;
-mod unwrapped;
 mod uploads;
 mod upstream;
 

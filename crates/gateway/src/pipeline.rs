@@ -30,7 +30,7 @@ use crate::refuse::refuse;
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
 use crate::stop::Stage;
-use crate::{count, headers, listing, operate, passthrough, realtime, uploads};
+use crate::{count_tokens, headers, listing, operate, passthrough, realtime, uploads};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -110,7 +110,7 @@ async fn call(
     };
     let admitted = admit::admit(gateway, caller, path, head, body, started).await;
     let mut response = match admitted {
-        Ok(call) if count::is_to_be_estimated(&call) => Box::pin(count::estimate(call)).await,
+        Ok(call) if count_tokens::is_to_be_estimated(&call) => Box::pin(count_tokens::estimate(call)).await,
         Ok(call) if call.stream => stream(call).await,
         Ok(call) => {
             let (call, result) = dispatch(call).await;

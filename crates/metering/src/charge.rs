@@ -1,4 +1,4 @@
-//! What a finished call is charged: the charge table of `docs/ARCHITECTURE.md`, row by row.
+//! What a finished call is charged, by one table, row by row.
 //!
 //! The rule behind the table: nothing is taken before an upstream answered 2xx, and nothing for an answer that did not
 //! reach its end, unless it was the client who ended it (else hanging up before the last event would be free). What a

@@ -17,6 +17,7 @@
 )]
 
 mod call;
+mod tally;
 mod upstreams;
 mod world;
 
@@ -24,7 +25,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 10_000;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use domain::snapshot::{Credential, Target};
-use domain::{AttemptRecord, Failure, FailureClass, Surface, Timestamp};
+use domain::{AttemptRecord, Failure, FailureClass, Timestamp};
 use routing::Choice;
 
 use super::answer::{Answer, Got};
-use super::exchange::exchange;
+use super::exchange::{exchange, passes_through};
 use crate::admit::Call;
 use crate::recovery;
 use crate::settle::{Settlement, attempt_record};
@@ -98,10 +98,4 @@ pub(crate) fn chosen(route: &domain::snapshot::Route, choice: Choice) -> Result<
     target
         .and_then(|target| Some((target, target.upstream.credentials.get(choice.credential)?)))
         .ok_or_else(|| Failure::new(FailureClass::Connect, "the chosen target does not exist"))
-}
-
-/// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
-/// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
-pub(super) fn passes_through(call: &Call, served: Surface) -> bool {
-    served == call.surface() && !call.facts.has_foreign_seals() && call.resumption.is_none()
 }

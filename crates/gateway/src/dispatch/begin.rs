@@ -8,9 +8,9 @@ use domain::snapshot::Target;
 use domain::{Failure, FailureClass, Fault, FaultKind, Surface};
 use http::StatusCode;
 
+use super::answer::{Answer, Streamed};
 use super::outgoing::wants_usage;
 use super::source::Source;
-use super::{Answer, Streamed};
 use crate::admit::Call;
 use crate::limits::PRELUDE_MAX;
 use crate::recovery;

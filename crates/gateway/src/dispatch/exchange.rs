@@ -8,7 +8,6 @@ use domain::{Dialect, Failure, FailureClass, Operation, Surface};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::answer::{Answer, Streamed};
-use super::attempt::passes_through;
 use super::begin::{begin, first_content};
 use super::demonstrate::demonstrate;
 use super::outgoing::{outgoing, translated};
@@ -81,6 +80,12 @@ pub(super) async fn exchange(
         Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}
     }
     Ok((headers, answer))
+}
+
+/// Whether the request goes on as the client wrote it. Where it brings back a seal that another provider put on its
+/// reasoning, it is told anew without it, in the same format; the answer passes through all the same.
+pub(super) fn passes_through(call: &Call, served: Surface) -> bool {
+    served == call.surface() && !call.facts.has_foreign_seals() && call.resumption.is_none()
 }
 
 /// Tells the board what an answer says of the limits that the next call will meet. Of a refusal only the allowances:

@@ -7,7 +7,7 @@
 //! (`docs/adr/0026-slow-calls-are-sent-twice.md`).
 //!
 //! Nothing is sent twice that leaves more behind than its answer, and nothing that needs something outside of it: the
-//! [`Twin`] has only what every call has.
+//! `twin` has only what every call has.
 //!
 //! Calls of other models pay for this with one look at a flag of their route.
 
@@ -18,8 +18,9 @@ use domain::declaration::HedgeDecl;
 use domain::{Failure, Operation, Timestamp};
 use routing::{Attempts, Beside, Choice};
 
+use super::answer::{Answer, Got};
+use super::attempt::attempt;
 use super::seek::Ended;
-use super::{Answer, Got, attempt};
 use crate::admit::Call;
 use crate::recall::RESPONSES;
 

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use dialects::Unwrapper;
 use domain::{Failure, FailureClass};
 
+use super::unwrapped;
 use crate::body::BodyError;
 use crate::demo;
 use crate::limits::DRAIN_TIMEOUT;
-use crate::unwrapped;
 use crate::upstream::incoming::UpstreamBody;
 
 /// Where a stream's bytes come from.

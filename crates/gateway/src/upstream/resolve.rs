@@ -16,7 +16,7 @@ pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + 
 
 /// Finds the addresses of a host name.
 pub trait Resolve: fmt::Debug + Send + Sync {
-    /// All addresses in the order of preference, at most [`ADDRESSES_MAX`](crate::limits) of them are tried.
+    /// All addresses in the order of preference, at most `ADDRESSES_MAX` of them are tried.
     fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a>;
 }
 

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use dialects::{Unwrapper, Wrapping};
 
+use super::source::Source;
 use crate::body::BodyError;
-use crate::dispatch::Source;
 
 /// The next events inside of frames.
-pub(crate) fn poll_next(
+pub(super) fn poll_next(
     inner: &mut Source,
     unwrapper: &mut Unwrapper,
     cx: &mut Context<'_>,
