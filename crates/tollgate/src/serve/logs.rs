@@ -20,8 +20,8 @@ use self::rotating::{Keep, RotatingFile};
 
 mod rotating;
 
-/// Lines that may wait for a slow writer: a megabyte or so. The queues themselves take 32 bytes a line from the start.
-const LINES_MAX: usize = 4_096;
+/// Lines that may wait for a slow writer: half a megabyte or so. The queues themselves take 32 bytes a line from the start.
+const LINES_MAX: usize = 2_048;
 
 const DAY: u64 = 86_400;
 
