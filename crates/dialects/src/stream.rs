@@ -9,10 +9,10 @@
 //! terminator that a provider forgot after an answer that is demonstrably whole.
 
 use bytes::{Bytes, BytesMut};
-use domain::{Dialect, FailureClass, Surface};
+use domain::{Dialect, Surface};
 use smallvec::SmallVec;
 
-use crate::answer::{Report, UsageReport};
+use crate::answer::{Report, ReportedFailure, UsageReport};
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
@@ -82,14 +82,7 @@ pub enum StreamFault {
         event: u64,
     },
     /// The provider reported an error instead of going on. The event was not released.
-    ErrorEvent {
-        /// What kind.
-        class: FailureClass,
-        /// The provider's message, masked and shortened: for the operator.
-        message: String,
-        /// The status that the error stands for, where it can be told. 400, 404, 413 and 422: of the caller's making.
-        status: Option<u16>,
-    },
+    ErrorEvent(ReportedFailure),
     /// It ended before it was complete.
     Truncated,
     /// One event is longer than a stream may hold back.
@@ -283,7 +276,7 @@ impl StreamTap {
     /// The number of the event that could be told next, in a format that numbers them (Responses); else 0.
     pub(crate) fn next_number(&self) -> u64 {
         let not_told = match self.state {
-            TapState::Terminal | TapState::Broken(StreamFault::Malformed { .. } | StreamFault::ErrorEvent { .. }) => 1,
+            TapState::Terminal | TapState::Broken(StreamFault::Malformed { .. } | StreamFault::ErrorEvent(_)) => 1,
             TapState::Open | TapState::Broken(StreamFault::Truncated | StreamFault::TooLong) => 0,
         };
         let next = |(number, event): (u64, u64)| number.saturating_add(self.events - event + 1);
@@ -478,8 +471,7 @@ impl StreamTap {
         match sign.mark {
             Mark::Error(error) => {
                 self.failed_early = !was_at_end;
-                let (class, message, status) = (error.class, error.message, error.status);
-                return Fate::Broken(StreamFault::ErrorEvent { class, message, status });
+                return Fate::Broken(StreamFault::ErrorEvent(error));
             }
             Mark::End => return self.terminal(),
             Mark::Perhaps | Mark::None => self.has_content |= sign.content,

@@ -9,6 +9,7 @@ mod limits;
 mod listing;
 mod passthrough;
 mod paths;
+mod prose;
 mod refusals;
 mod said_failures;
 mod searches;

@@ -211,10 +211,8 @@ fn is_failure(reason: &[u8]) -> bool {
 fn failure(choice: &[u8]) -> ReportedFailure {
     let said = ProviderError::read(choice).reported();
     if said.message.is_empty() {
-        return ReportedFailure {
-            message: "the model ended its answer with `error`".to_owned(),
-            ..said
-        };
+        let words = "the model ended its answer with `error`".to_owned();
+        return ReportedFailure::told(said.class, said.status, words);
     }
     said
 }
