@@ -259,7 +259,7 @@ mod tests {
             );
             assert!(
                 matches!(
-                    read_answer(surface(dialect), b"{\"message\":\"hi\"}"),
+                    read_answer(surface(dialect), b"{\"greeting\":\"hi\"}"),
                     Err(Nonsense::Lacks(_))
                 ),
                 "{dialect}"

@@ -119,6 +119,12 @@ const OVERFLOW_MESSAGES: [&str; 8] = [
     "context_length_exceeded",
 ];
 
+/// Members in which an error without an envelope says what is wrong: proxies and frameworks (`FastAPI`: `detail`), Baidu
+/// (`error_msg`) and others (`msg`).
+pub(crate) fn is_complaint(key: &[u8]) -> bool {
+    matches!(key, b"message" | b"msg" | b"detail" | b"error_msg")
+}
+
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -315,7 +321,9 @@ impl ProviderError {
         error.take(nested.unwrap_or(root));
         if nested.is_none() {
             error.message_of(root.get("error"));
-            error.message_of(root.get("detail"));
+            for key in ["detail", "msg", "error_msg"] {
+                error.message_of(root.get(key));
+            }
             if let Some(reply) = root.get("base_resp") {
                 error.take(reply);
             }

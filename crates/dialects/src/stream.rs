@@ -17,6 +17,7 @@ use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
 use crate::openai_responses::Instructions;
+use crate::provider_error::ProviderError;
 use crate::sse::{Event, Framer};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses, tasks};
 
@@ -429,6 +430,7 @@ impl StreamTap {
             return self.judge_done();
         }
         match self.state {
+            TapState::Open if event.name == b"error" && !data.is_empty() => self.read_error(data),
             TapState::Open if !data.is_empty() => self.read(data),
             TapState::Open if self.tail.is_empty() || self.trailer + piece.len() > TRAILER_MAX => Fate::Release,
             TapState::Open => Fate::Follow,
@@ -481,6 +483,18 @@ impl StreamTap {
             _ if sign.usage_only && self.options.hide_usage_chunk => Fate::Drop,
             _ => Fate::Release,
         }
+    }
+
+    /// An event that is called an error is one, whatever is in it.
+    fn read_error(&mut self, data: &[u8]) -> Fate {
+        let was_at_end = self.is_at_end();
+        let fate = self.read(data);
+        // What the reader took for the failure that it is may have to be passed on.
+        if matches!(fate, Fate::Broken(_)) || self.seen.report.failure.is_some() {
+            return fate;
+        }
+        self.failed_early = !was_at_end;
+        Fate::Broken(StreamFault::ErrorEvent(ProviderError::read(data).reported()))
     }
 
     fn read_sign(&mut self, data: &[u8]) -> Result<Sign, Syntax> {

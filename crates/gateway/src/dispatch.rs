@@ -41,7 +41,6 @@ use crate::translation;
 use crate::upstream::auth;
 use crate::upstream::confidence;
 use crate::upstream::incoming::UpstreamBody;
-use crate::upstream::request::relayed_headers;
 
 /// What came of a call, with the call itself.
 pub(crate) type Dispatched = (Box<Call>, Result<Exchange, Fault>);
@@ -367,7 +366,7 @@ async fn exchange(
     // Frames around the events of another format are taken off first.
     let is_wrapped = is_amazons(&head.headers) && served.dialect != Dialect::BedrockConverse;
     let mut source = Source::upstream(body, is_wrapped);
-    let answer =
+    let mut answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
             begin(call, target, served, source).await?
         } else if is_sound(served, &head.headers)? {
@@ -375,8 +374,9 @@ async fn exchange(
         } else {
             whole(call, served, head.status, source, losses).await?
         };
-    let mut headers = relayed_headers(&head.headers);
-    match &answer {
+    let spoken = call.gateway.account_tokens.spoken(credential);
+    let mut headers = confidence::headers(&head.headers, &target.upstream, &spoken);
+    match &mut answer {
         Answer::Stream(_) if is_wrapped || served != call.surface() => {
             headers.insert(CONTENT_TYPE, streamed_type(call));
         }
@@ -388,7 +388,8 @@ async fn exchange(
             };
             headers.insert(CONTENT_TYPE, content_type);
         }
-        Answer::Refused { .. } => {
+        Answer::Refused { body, .. } => {
+            *body = confidence::text(std::mem::take(body), &target.upstream, &spoken);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}

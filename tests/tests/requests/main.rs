@@ -3,6 +3,7 @@
 
 mod auth;
 mod budgets;
+mod confidence;
 mod egress;
 mod faithful;
 mod limits;
