@@ -215,6 +215,8 @@ fn unknown_headers_go_on_and_secret_ones_end_here() {
         .header("forwarded", "for=10.1.2.3")
         .header("connection", "keep-alive, x-hop")
         .header("x-hop", "1")
+        .header("connection", "x-second-hop")
+        .header("x-second-hop", "1")
         .header("te", "trailers")
         .header("accept-encoding", "gzip, br")
         .header("openai-organization", "org-foreign")
@@ -246,6 +248,7 @@ fn unknown_headers_go_on_and_secret_ones_end_here() {
         "x-forwarded-for",
         "forwarded",
         "x-hop",
+        "x-second-hop",
         "te",
         "openai-organization",
         "x-tollgate-anything",
