@@ -305,7 +305,7 @@ impl Ask<'_> {
         match sent {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(failure)) => {
-                if failure.class == FailureClass::Connect {
+                if matches!(failure.class, FailureClass::Connect | FailureClass::Barred) {
                     board.give_back_beside(credential, began);
                 }
                 tracing::warn!(
