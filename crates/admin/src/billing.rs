@@ -4,9 +4,10 @@
 //! spent together. `total_usage` is in cents by their contract. Figures are JSON numbers there; they are written from
 //! the decimal text, never through a binary fraction.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use domain::{Money, Policy};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -34,8 +35,20 @@ struct Usage {
     total_usage: Box<RawValue>,
 }
 
+/// Where `/v1` is found: the data plane's compatibility prefixes, and nowhere at all.
+const PREFIXES: [&str; 5] = ["/v1", "/api/v1", "/api/proxy/v1", "/openai/v1", ""];
+
+/// The routes, below every prefix.
+pub(crate) fn routes() -> Router<Shared> {
+    PREFIXES.iter().fold(Router::new(), |router, prefix| {
+        router
+            .route(&format!("{prefix}/dashboard/billing/subscription"), get(subscription))
+            .route(&format!("{prefix}/dashboard/billing/usage"), get(usage))
+    })
+}
+
 /// The limit.
-pub(crate) async fn subscription(State(shared): State<Shared>, client: Client) -> Result<Response, ApiError> {
+async fn subscription(State(shared): State<Shared>, client: Client) -> Result<Response, ApiError> {
     let user = &client.key.user;
     let limit = match user.policy {
         Policy::Unlimited => NO_LIMIT,
@@ -55,7 +68,7 @@ pub(crate) async fn subscription(State(shared): State<Shared>, client: Client) -
 }
 
 /// What was spent, in cents.
-pub(crate) async fn usage(State(shared): State<Shared>, client: Client) -> Result<Response, ApiError> {
+async fn usage(State(shared): State<Shared>, client: Client) -> Result<Response, ApiError> {
     let spent = spent(&shared, &client).await?;
     Ok(Json(Usage {
         object: "list",

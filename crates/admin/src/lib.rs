@@ -138,10 +138,6 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/me/balance", get(me::balance))
         .route("/api/me/usage", get(me::usage))
         .route("/api/me/models", get(me::models))
-        .route("/v1/dashboard/billing/subscription", get(billing::subscription))
-        .route("/v1/dashboard/billing/usage", get(billing::usage))
-        .route("/dashboard/billing/subscription", get(billing::subscription))
-        .route("/dashboard/billing/usage", get(billing::usage))
         .route("/api/stats", get(stats::show))
         .route("/api/accounts", get(accounts::list))
         .route("/api/admin/accounts/begin", post(logins::begin))
@@ -151,6 +147,7 @@ pub fn router(options: AdminOptions) -> Router {
         .route("/api/requests/{call}", get(requests::show))
         .route("/api/explain", get(explain::show))
         .route("/api/admin/upstreams/{name}/test", post(checkup::run))
+        .merge(billing::routes())
         .fallback(error::no_such_path)
         .with_state(shared.clone());
     // Around all of them, as the methods that a path takes are added to an answer behind every layer of a route.

@@ -184,7 +184,7 @@ async fn the_balance_counts_what_is_held_and_pending() {
 async fn one_api_clients_find_the_limit_and_what_was_spent() {
     let bench = bench(Policy::Hard).await;
     bench.accounts.add_backlog(bench.alice, "0.25".parse().unwrap());
-    for prefix in ["/v1", ""] {
+    for prefix in ["/v1", "", "/api/v1", "/api/proxy/v1", "/openai/v1"] {
         let (_, subscription) = bench
             .get(&format!("{prefix}/dashboard/billing/subscription"), KEY)
             .await;

@@ -119,8 +119,23 @@ pub struct ReportedFailure {
     pub class: FailureClass,
     /// The status that the error stands for, where it can be told. 400, 404, 413 and 422: of the caller's making.
     pub status: Option<u16>,
-    /// The provider's message, masked and shortened: for the operator.
+    /// The codes that the provider gave it, or words of ours: for logs and receipts. Never its prose, which may quote what
+    /// the caller sent.
+    pub detail: String,
+    /// The provider's message, masked and shortened: for the caller whose request it is about, and nobody else.
     pub message: String,
+}
+
+impl ReportedFailure {
+    /// A failure that the provider gives no message of, in words of ours.
+    pub(crate) fn told(class: FailureClass, status: Option<u16>, words: String) -> Self {
+        Self {
+            class,
+            status,
+            message: words.clone(),
+            detail: words,
+        }
+    }
 }
 
 /// Why a 2xx body is not an answer.
@@ -138,7 +153,7 @@ pub enum Nonsense {
     #[error("the answer lacks `{0}`")]
     Lacks(&'static str),
     /// An error envelope under a 2xx status.
-    #[error("an error under a 2xx status: {}", .0.message)]
+    #[error("an error under a 2xx status: {}", .0.detail)]
     Error(ReportedFailure),
 }
 
@@ -244,7 +259,7 @@ mod tests {
             );
             assert!(
                 matches!(
-                    read_answer(surface(dialect), b"{\"message\":\"hi\"}"),
+                    read_answer(surface(dialect), b"{\"greeting\":\"hi\"}"),
                     Err(Nonsense::Lacks(_))
                 ),
                 "{dialect}"

@@ -26,8 +26,7 @@ pub enum Verdict {
 
 /// Decides what `status`, `headers` and `body` of a refused attempt mean. `now` is for dates in `retry-after`.
 ///
-/// The `detail` of a failure never holds the provider's text about credentials, and anything in it that looks like a
-/// secret is masked.
+/// The `detail` of a failure holds the provider's codes and nothing of its prose, which may quote what the caller sent.
 pub fn classify(dialect: Dialect, status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Verdict {
     let mut error = ProviderError::read(body);
     if let Some(code) = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()) {
@@ -42,8 +41,14 @@ pub fn classify(dialect: Dialect, status: u16, headers: &HeaderMap, body: &[u8],
         status: Some(status),
         scope: scope(class, status, dialect, headers, &error, now),
         retry_after: named.map(retry_after::believed),
-        detail: error.detail(class),
+        detail: error.shown_codes(),
     })
+}
+
+/// A refusal in the provider's own words, codes and masked message: for a question that nobody sent but us, and for whoever
+/// wants to know what came of that.
+pub fn words_of(body: &[u8], class: FailureClass) -> Option<String> {
+    Some(ProviderError::read(body).words(class)).filter(|words| !words.is_empty())
 }
 
 /// How much of the credential the answer is about. In doubt all of it: the next candidate is then another credential.

@@ -44,7 +44,7 @@ mod usage;
 
 pub use affinity::{affinity, named_affinity};
 pub use answer::{Finish, Nonsense, Report, ReportedFailure, SideUsage, Stored, UsageReport, read_answer};
-pub use classify::{Allowance, Verdict, classify, refusal_cause};
+pub use classify::{Allowance, Verdict, classify, refusal_cause, words_of};
 pub use hub::nested::read as read_json;
 pub use hub::{BadRequest, Loss};
 pub use listing::{ListedModel, model_card, model_list};

@@ -184,7 +184,8 @@ impl Observation {
     pub(crate) fn may_terminate(&self, surface: Surface) -> bool {
         match surface.dialect {
             Dialect::OpenaiChat if surface.operation.is_task() => self.closing,
-            // Some providers give no finish reasons at all; their last word before `[DONE]` is the usage.
+            // Some providers give no finish reasons at all (recorded of Novita's Kimi K2 through OpenRouter, and of
+            // Snowflake); their last word before `[DONE]` is the usage.
             Dialect::OpenaiChat => self.may_end(surface) || (self.choices.none_finished() && self.usage_was_last),
             Dialect::AnthropicMessages | Dialect::OpenaiResponses | Dialect::BedrockConverse => self.closing,
             Dialect::Gemini => self.may_end(surface),

@@ -71,6 +71,9 @@ const KEY_CODES: [&str; 14] = [
 /// day (RPD) quotas reset at midnight Pacific time" (ai.google.dev/gemini-api/docs/rate-limits).
 const PACIFIC_MIDNIGHT: Duration = Duration::from_hours(8);
 
+/// Codes of one error that are shown; the longest known have four.
+const CODES_MAX: usize = 8;
+
 /// Quotas that one error is read for; Google names two or three.
 const QUOTAS_MAX: usize = 16;
 
@@ -115,6 +118,12 @@ const OVERFLOW_MESSAGES: [&str; 8] = [
     "exceeds the context window",
     "context_length_exceeded",
 ];
+
+/// Members in which an error without an envelope says what is wrong: proxies and frameworks (`FastAPI`: `detail`), Baidu
+/// (`error_msg`) and others (`msg`).
+pub(crate) fn is_complaint(key: &[u8]) -> bool {
+    matches!(key, b"message" | b"msg" | b"detail" | b"error_msg")
+}
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +212,10 @@ impl ProviderError {
         ReportedFailure {
             class,
             status: self.status(),
-            message: self.detail(class),
+            detail: Some(self.shown_codes())
+                .filter(|codes| !codes.is_empty())
+                .unwrap_or_else(|| "an error without a code".to_owned()),
+            message: self.words(class),
         }
     }
 
@@ -251,10 +263,15 @@ impl ProviderError {
         }
     }
 
-    /// What the operator may read: the codes, and the masked message. About credentials only the codes.
-    pub(crate) fn detail(&self, class: FailureClass) -> String {
-        let codes: Vec<&str> = self.codes.iter().filter_map(|code| identifier(code)).collect();
-        let codes = codes.join(" ");
+    /// What logs, receipts and the reasons of credentials may say: the codes that are written like codes.
+    pub(crate) fn shown_codes(&self) -> String {
+        let codes = self.codes.iter().filter_map(|code| identifier(code));
+        codes.take(CODES_MAX).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What whoever sent the request may read: the codes, and the masked message. About credentials only the codes.
+    pub(crate) fn words(&self, class: FailureClass) -> String {
+        let codes = self.shown_codes();
         if class == FailureClass::Auth || self.message.is_empty() {
             return codes;
         }
@@ -304,7 +321,9 @@ impl ProviderError {
         error.take(nested.unwrap_or(root));
         if nested.is_none() {
             error.message_of(root.get("error"));
-            error.message_of(root.get("detail"));
+            for key in ["detail", "msg", "error_msg"] {
+                error.message_of(root.get(key));
+            }
             if let Some(reply) = root.get("base_resp") {
                 error.take(reply);
             }
@@ -530,6 +549,7 @@ mod tests {
             (FailureClass::Overloaded, Some(529))
         );
         assert_eq!(overloaded.message, "overloaded_error: Overloaded");
+        assert_eq!(overloaded.detail, "overloaded_error");
         let caller = reported(r#"{"error":{"code":"context_length_exceeded","message":"too long"}}"#);
         assert_eq!(caller.status, Some(400));
         let unknown = reported(r#"{"error":"boom"}"#);
@@ -548,6 +568,6 @@ mod tests {
         let error = ProviderError::read(
             br#"{"error":{"message":"Incorrect API key provided: hunter2.","code":"invalid_api_key"}}"#,
         );
-        assert_eq!(error.detail(FailureClass::Auth), "invalid_api_key");
+        assert_eq!(error.words(FailureClass::Auth), "invalid_api_key");
     }
 }

@@ -9,14 +9,15 @@
 //! terminator that a provider forgot after an answer that is demonstrably whole.
 
 use bytes::{Bytes, BytesMut};
-use domain::{Dialect, FailureClass, Surface};
+use domain::{Dialect, Surface};
 use smallvec::SmallVec;
 
-use crate::answer::{Report, UsageReport};
+use crate::answer::{Report, ReportedFailure, UsageReport};
 use crate::json::{Syntax, utf8};
 use crate::limits::{EVENT_MAX, TRAILER_MAX};
 use crate::observation::{Mark, Observation, Sign};
 use crate::openai_responses::Instructions;
+use crate::provider_error::ProviderError;
 use crate::sse::{Event, Framer};
 use crate::{anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses, tasks};
 
@@ -82,14 +83,7 @@ pub enum StreamFault {
         event: u64,
     },
     /// The provider reported an error instead of going on. The event was not released.
-    ErrorEvent {
-        /// What kind.
-        class: FailureClass,
-        /// The provider's message, masked and shortened: for the operator.
-        message: String,
-        /// The status that the error stands for, where it can be told. 400, 404, 413 and 422: of the caller's making.
-        status: Option<u16>,
-    },
+    ErrorEvent(ReportedFailure),
     /// It ended before it was complete.
     Truncated,
     /// One event is longer than a stream may hold back.
@@ -283,7 +277,7 @@ impl StreamTap {
     /// The number of the event that could be told next, in a format that numbers them (Responses); else 0.
     pub(crate) fn next_number(&self) -> u64 {
         let not_told = match self.state {
-            TapState::Terminal | TapState::Broken(StreamFault::Malformed { .. } | StreamFault::ErrorEvent { .. }) => 1,
+            TapState::Terminal | TapState::Broken(StreamFault::Malformed { .. } | StreamFault::ErrorEvent(_)) => 1,
             TapState::Open | TapState::Broken(StreamFault::Truncated | StreamFault::TooLong) => 0,
         };
         let next = |(number, event): (u64, u64)| number.saturating_add(self.events - event + 1);
@@ -436,6 +430,7 @@ impl StreamTap {
             return self.judge_done();
         }
         match self.state {
+            TapState::Open if event.name == b"error" && !data.is_empty() => self.read_error(data),
             TapState::Open if !data.is_empty() => self.read(data),
             TapState::Open if self.tail.is_empty() || self.trailer + piece.len() > TRAILER_MAX => Fate::Release,
             TapState::Open => Fate::Follow,
@@ -478,8 +473,7 @@ impl StreamTap {
         match sign.mark {
             Mark::Error(error) => {
                 self.failed_early = !was_at_end;
-                let (class, message, status) = (error.class, error.message, error.status);
-                return Fate::Broken(StreamFault::ErrorEvent { class, message, status });
+                return Fate::Broken(StreamFault::ErrorEvent(error));
             }
             Mark::End => return self.terminal(),
             Mark::Perhaps | Mark::None => self.has_content |= sign.content,
@@ -489,6 +483,18 @@ impl StreamTap {
             _ if sign.usage_only && self.options.hide_usage_chunk => Fate::Drop,
             _ => Fate::Release,
         }
+    }
+
+    /// An event that is called an error is one, whatever is in it.
+    fn read_error(&mut self, data: &[u8]) -> Fate {
+        let was_at_end = self.is_at_end();
+        let fate = self.read(data);
+        // What the reader took for the failure that it is may have to be passed on.
+        if matches!(fate, Fate::Broken(_)) || self.seen.report.failure.is_some() {
+            return fate;
+        }
+        self.failed_early = !was_at_end;
+        Fate::Broken(StreamFault::ErrorEvent(ProviderError::read(data).reported()))
     }
 
     fn read_sign(&mut self, data: &[u8]) -> Result<Sign, Syntax> {

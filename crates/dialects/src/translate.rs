@@ -652,11 +652,7 @@ impl Translation {
             _ => None,
         };
         match self.tap.seen().failure.as_ref().or(said) {
-            Some(failure) => StreamFault::ErrorEvent {
-                class: failure.class,
-                message: failure.message.clone(),
-                status: failure.status,
-            },
+            Some(failure) => StreamFault::ErrorEvent(failure.clone()),
             None => StreamFault::Malformed {
                 event: self.tap.events(),
             },

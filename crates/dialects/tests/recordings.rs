@@ -20,7 +20,9 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use dialects::{Nonsense, Report, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, UsageReport, Verdict};
+use dialects::{
+    Nonsense, Report, ReportedFailure, StreamEnd, StreamFault, StreamTap, TapOptions, TapState, UsageReport, Verdict,
+};
 use domain::{Dialect, FailureClass, Operation, Surface, Timestamp, Usage};
 use serde_json::Value;
 
@@ -235,10 +237,10 @@ fn check_stream(recording: &Recording) -> Vec<String> {
     if FAILS_OVER.contains(&recording.id.as_str()) {
         let is_error = matches!(
             whole.fault,
-            Some(StreamFault::ErrorEvent {
+            Some(StreamFault::ErrorEvent(ReportedFailure {
                 class: FailureClass::OutOfCredit,
                 ..
-            })
+            }))
         );
         if !is_error || whole.has_content {
             problems.push(format!("should fail over: {:?}", whole.fault));

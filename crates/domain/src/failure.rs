@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum FailureClass {
     /// No connection: refused, unreachable, name not found, TLS, address not allowed.
     Connect,
+    /// Our own rules bar the address. Nothing was sent, and nothing ever will be: the rules or the address must change.
+    Barred,
     /// The connection broke before the first content.
     Reset,
     /// Neither head nor first content within the time limit, or 408.
@@ -44,6 +46,7 @@ impl FailureClass {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Barred => "barred",
             Self::Reset => "reset",
             Self::Silence => "silence",
             Self::RateLimited => "rate_limited",

@@ -117,7 +117,7 @@ async fn fetch(
     let request = request(&wanted.url).ok_or(FetchError::Address)?;
     let answer = gateway.client.fetch(request).await.map_err(|failure| {
         tracing::warn!(%call, detail = failure.detail, "a file could not be fetched for a caller");
-        if failure.class == FailureClass::Connect {
+        if matches!(failure.class, FailureClass::Connect | FailureClass::Barred) {
             FetchError::Unreachable
         } else {
             FetchError::Broken

@@ -29,7 +29,7 @@ use crate::realtime::elsewhere;
 use crate::recall::responses::{Ask, limited};
 use crate::recall::{Maker, batches, jobs, things};
 use crate::upstream::confidence;
-use crate::upstream::request::{query_without_key, relayed_headers};
+use crate::upstream::request::query_without_key;
 
 /// Picks the upstream where several of the same format are configured.
 const UPSTREAM_HEADER: &str = "x-tollgate-upstream";
@@ -150,7 +150,7 @@ pub(crate) async fn relay(
         ));
     }
     if head.status.is_success() {
-        return Ok(relayed(upstream, &head, streamed(source)));
+        return Ok(relayed((upstream, credential), &head, streamed(source)));
     }
     let said = collect(source, ERROR_BODY_MAX, Overflow::Cut).await;
     let said = said.map_err(|_| Fault::new(FaultKind::BadGateway, "the upstream broke off its refusal"))?;
@@ -172,8 +172,13 @@ fn streamed(source: Source) -> Body {
 }
 
 /// What an upstream answered, as it goes on to the client.
-pub(crate) fn relayed(upstream: &Upstream, head: &http::response::Parts, body: Body) -> Response<Body> {
-    signed(upstream, head.status, relayed_headers(&head.headers), body)
+pub(crate) fn relayed(
+    (upstream, credential): (&Upstream, &Credential),
+    head: &http::response::Parts,
+    body: Body,
+) -> Response<Body> {
+    let headers = confidence::headers(&head.headers, upstream, credential);
+    signed(upstream, head.status, headers, body)
 }
 
 fn signed(upstream: &Upstream, status: StatusCode, mut headers: HeaderMap, body: Body) -> Response<Body> {

@@ -26,7 +26,7 @@ use crate::dispatch::{Answer, Exchange, chosen, dispatch};
 use crate::gateway::Inner;
 use crate::inbound::{CallPath, Inbound};
 use crate::recall::{self, jobs, responses};
-use crate::refuse::refuse;
+use crate::refuse::{recorded, refuse};
 use crate::relay::Relay;
 use crate::settle::{Outcome, Served, unrecorded};
 use crate::stop::Stage;
@@ -180,10 +180,7 @@ async fn respond(mut call: Box<Call>, result: Result<Exchange, Fault>) -> Respon
                 status: status.as_u16(),
                 served: None,
                 first_content: None,
-                error: Some(format!(
-                    "the upstream refused the request with status {}",
-                    status.as_u16()
-                )),
+                error: Some(recorded(status)),
             };
             if let Err(fault) = call.settlement.finish(&outcome) {
                 return failed(call, &fault);

@@ -34,6 +34,12 @@ pub(crate) fn refuse(dialect: Dialect, fault: &Fault, request_id: &str) -> Respo
     response
 }
 
+/// What is kept of a request that an upstream refused. The provider's words are the client's alone: they may quote what it
+/// sent.
+pub(crate) fn recorded(status: StatusCode) -> String {
+    format!("the upstream refused the request with status {}", status.as_u16())
+}
+
 /// A JSON answer.
 pub(crate) fn json(status: u16, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::full(body));

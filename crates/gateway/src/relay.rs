@@ -31,6 +31,7 @@ use crate::body::BodyError;
 use crate::dispatch::{Answer, Dispatched, Exchange, Streamed};
 use crate::recall;
 use crate::recovery::Searched;
+use crate::refuse::recorded;
 use crate::settle::{Outcome, Settled, unrecorded};
 use crate::stop;
 use ending::{Closed, End};
@@ -218,7 +219,10 @@ impl Relay {
             }
             Ok(exchange) => {
                 let fault = unstreamed(&exchange.answer);
-                self.fail(call, &fault);
+                match &exchange.answer {
+                    Answer::Refused { status, .. } => self.fail_as(call, &fault, status.as_u16(), recorded(*status)),
+                    _ => self.fail(call, &fault),
+                }
             }
             Err(fault) => {
                 call.gateway.metrics.refused(fault.kind);
@@ -228,13 +232,18 @@ impl Relay {
     }
 
     /// Ends in-band: status 200 is out already.
-    fn fail(&mut self, mut call: Box<Call>, fault: &Fault) {
+    fn fail(&mut self, call: Box<Call>, fault: &Fault) {
+        self.fail_as(call, fault, fault.kind.status(), fault.message.to_string());
+    }
+
+    /// The same, where what is kept of it is not what the client is told.
+    fn fail_as(&mut self, mut call: Box<Call>, fault: &Fault, status: u16, error: String) {
         let outcome = Outcome {
             ending: Ending::Failed,
-            status: fault.kind.status(),
+            status,
             served: None,
             first_content: None,
-            error: Some(fault.message.to_string()),
+            error: Some(error),
         };
         let settled = call.settlement.finish(&outcome).ok();
         let last = VecDeque::from([dialects::in_band_opening(call.dialect(), fault, call.json_array)]);

@@ -158,6 +158,9 @@ fn connection(
             Ok(answer.map(|body| body.on(answering)))
         }
     });
+    // Without `half_close`: who ends its writing side after its request (`nc -N`) gets no answer. The same FIN is how nearly
+    // every client leaves, and with it allowed nothing would tell us so before something is written to who is gone: the
+    // upstream would go on generating, and somebody would pay for it. RFC 9112, 9.6, leaves both to the server.
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)

@@ -251,7 +251,8 @@ impl Attempts {
                 self.rest(choice, failure.retry_after, now, rng);
                 Phase::Choosing
             }
-            FailureClass::Silence => {
+            // Nothing more of it in this call.
+            FailureClass::Silence | FailureClass::Barred => {
                 self.trouble(upstream, choice).silent = true;
                 Phase::Choosing
             }

@@ -415,7 +415,10 @@ impl Board {
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
-        if matches!(failure.class, FailureClass::Untranslatable | FailureClass::Connect) {
+        if matches!(
+            failure.class,
+            FailureClass::Untranslatable | FailureClass::Connect | FailureClass::Barred
+        ) {
             // Nothing was sent: the provider did not count it either.
             let mut entries = self.entries.lock();
             let daily = &mut entries.credential_mut(tried.credential.id).daily;
@@ -581,6 +584,7 @@ fn looks_at_latency(route: &Route, choice: Choice) -> bool {
 const fn is_the_upstreams(class: FailureClass) -> bool {
     match class {
         FailureClass::Connect
+        | FailureClass::Barred
         | FailureClass::Reset
         | FailureClass::Silence
         | FailureClass::Server

@@ -339,7 +339,13 @@ impl Db {
             if self.backend() == Backend::Sqlite && errors::is_broken(&error) {
                 self.drop_connections();
             }
-            errors::sorted(&error)
+            match (&self.place, errors::sorted(&error)) {
+                (Place::Postgres { url }, StoreError::Away(why)) if errors::is_unconnected(&error) => {
+                    let mend = "is a server there, and is that the place? It is `storage.url`, or DATABASE_URL";
+                    StoreError::Away(format!("{}: {why}; {mend}", shown(url)))
+                }
+                (_, sorted) => sorted,
+            }
         })
     }
 }

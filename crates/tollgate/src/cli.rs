@@ -39,7 +39,9 @@ mod user;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Mistakes;
 use context::Context;
@@ -125,7 +127,7 @@ enum Command {
 pub fn run() -> ExitCode {
     // Whatever is made here (database, journal, logs, backups) is for its owner only.
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
-    let cli = Cli::parse();
+    let cli = parse();
     let context = Context::new(cli.global);
     let done = match cli.command {
         Command::Serve(command) => crate::serve::runtime().and_then(|runtime| runtime.block_on(command.run(&context))),
@@ -140,6 +142,36 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the arguments, or ends the process with what is wrong with them.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    if let Some(edit) = changing_nothing(&mut command, &matches) {
+        let told = "there is nothing to change; say what by an option (--help lists them)";
+        edit.error(ErrorKind::MissingRequiredArgument, told).exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command that edits, where it is told nothing but what.
+fn changing_nothing<'a>(command: &'a mut clap::Command, matches: &ArgMatches) -> Option<&'a mut clap::Command> {
+    let (resource, matches) = matches.subcommand()?;
+    let (_, given) = matches.subcommand().filter(|(name, _)| *name == "edit")?;
+    let edit = command.find_subcommand_mut(resource)?.find_subcommand_mut("edit")?;
+    // A credential is named by its upstream, too.
+    let is_address = |id: &str| id == "name" || (resource == "credential" && id == "upstream");
+    let is_given = |id: &str| {
+        let source = given.value_source(id);
+        source.is_some_and(|source| source != ValueSource::DefaultValue)
+    };
+    let mut options = edit.get_arguments().filter(|argument| !argument.is_global_set());
+    if options.any(|option| !is_address(option.get_id().as_str()) && is_given(option.get_id().as_str())) {
+        return None;
+    }
+    drop(options);
+    Some(edit)
 }
 
 impl Command {
@@ -183,12 +215,39 @@ fn report(error: &anyhow::Error) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_definitions_agree_with_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_edit_says_what_is_to_change() {
+        let changes_nothing = |line: &str| {
+            let mut command = Cli::command();
+            let matches = command.try_get_matches_from_mut(line.split(' ')).unwrap();
+            changing_nothing(&mut command, &matches).is_some()
+        };
+        for line in [
+            "tollgate key edit laptop",
+            "tollgate user edit alice --json",
+            "tollgate model edit m -c x.yaml --set a=b",
+            "tollgate upstream edit u",
+            "tollgate credential edit k --upstream u",
+        ] {
+            assert!(changes_nothing(line), "{line}");
+        }
+        for line in [
+            "tollgate key edit laptop --rpm 5",
+            "tollgate key edit laptop --name desk",
+            "tollgate user edit alice --policy hard",
+            "tollgate upstream edit u --breaker open",
+            "tollgate credential edit k --upstream u --activate",
+            "tollgate key list",
+            "tollgate serve",
+        ] {
+            assert!(!changes_nothing(line), "{line}");
+        }
     }
 }

@@ -27,6 +27,7 @@ use domain::declaration::{
     UserDecl,
 };
 use domain::{Groups, Provider, Secret, SystemPromptDecl, catalog};
+use gateway::AddressRules;
 use serde::Deserialize;
 
 pub use environment::Environment;
@@ -246,6 +247,11 @@ fn read_tree(tree: &Node, environment: &Environment, notes: Vec<String>, mistake
     let own: Vec<&Provider> = providers.iter().map(|listed| &listed.decl).collect();
     check::accounts(&accounts, &own, mistakes);
     check::upstreams(&upstreams, &own, mistakes);
+    let rules = AddressRules {
+        allow: security.allow_upstream_cidrs.clone(),
+    };
+    check::upstream_addresses(&upstreams, &rules, mistakes);
+    check::target_addresses(&models, &rules, mistakes);
     check::groups(tree, &groups, &upstreams, mistakes);
     let found = if tree.get("upstreams").is_none() {
         found(environment, &own)

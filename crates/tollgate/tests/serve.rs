@@ -249,6 +249,7 @@ fn views_and_metrics_take_their_tokens() {
         "/api/me/usage",
         "/api/me/models",
         "/v1/dashboard/billing/subscription",
+        "/api/v1/dashboard/billing/subscription",
     ] {
         assert_eq!(
             (get(path, "sk-tg-file-key").status(), get(path, "tg-admin-x").status()),

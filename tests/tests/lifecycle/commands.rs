@@ -381,3 +381,23 @@ fn an_audit_tells_of_receipts_that_wait_in_the_journal() {
         "{said}"
     );
 }
+
+#[test]
+fn what_is_missing_is_named_with_its_mend() {
+    let gateway = Setup::without_config().prepare();
+    gateway.cli_ok(&["user", "add", "alice"]);
+    gateway.cli_ok(&["key", "add", "laptop", "--user", "alice"]);
+    let refused = |arguments: &[&str], code: i32, told: &str| {
+        let output = gateway.cli(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(told), "{arguments:?}: {stderr}");
+    };
+    refused(&["key", "edit", "laptop"], 2, "there is nothing to change");
+    refused(&["user", "add", ""], 1, "is empty; give it a name");
+    refused(&["key", "edit", "laptop", "--name", ""], 1, "is empty; give it a name");
+    // Nobody listens at port 1.
+    let nowhere = "storage.url=postgres://u:hidden@127.0.0.1:1/d";
+    refused(&["user", "list", "--set", nowhere], 1, "127.0.0.1:1/d: ");
+    refused(&["user", "list", "--set", nowhere], 1, "DATABASE_URL");
+}

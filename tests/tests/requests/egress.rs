@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use blackbox::format::Format;
 use blackbox::socks::{Asked, Socks};
 use blackbox::tunnel::Proxy;
-use blackbox::{CLIENT_KEY, config, wait};
+use blackbox::{CLIENT_KEY, config, receipt_of, wait};
 use serde_json::json;
 use testkit::client::Response;
 use testkit::gateway::Tollgate;
@@ -179,11 +179,20 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn metadata_addresses_need_an_entry_even_for_the_operator() {
     let upstream = Upstream::start();
-    let yaml = with(&upstream, "timeouts: {connect: 2s}").replace(&upstream.v1(), "http://169.254.169.254/v1");
-    let gateway = Tollgate::start(&yaml);
-    let begun = std::time::Instant::now();
+    let yaml = with(&upstream, "timeouts: {connect: 2s}");
+    // Written like a name, so that it is known only when it is connected to.
+    let yaml = yaml.replace(&upstream.v1(), "http://2852039166/v1");
+    let gateway = Tollgate::start(&yaml.replace("defaults: {retries: 0}", "defaults: {retries: 3}"));
     let response = unreached(&gateway);
-    assert!(begun.elapsed() < wait::PATIENCE);
+    // It would be barred again, so it is not tried again.
+    let receipt = receipt_of(&gateway, &response);
+    let attempts = receipt["attempts"].as_array().expect("attempts");
+    assert_eq!(
+        (attempts.len(), &attempts[0]["failure"]),
+        (1, &json!("barred")),
+        "{receipt}"
+    );
+    assert!(response.text().contains("tell the operator"), "{}", response.text());
     // The log names the mend.
     gateway.wait_for_output("allow_upstream_cidrs");
     assert!(gateway.stdout().contains("169.254.169.254"));

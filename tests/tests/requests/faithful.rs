@@ -4,7 +4,7 @@
 use blackbox::format::Format;
 use blackbox::{CLIENT_KEY, UPSTREAM_KEY, config, receipt_of};
 use testkit::client::{Request, Response};
-use testkit::gateway::Tollgate;
+use testkit::gateway::{Setup, Tollgate};
 use testkit::upstream::{Answer, Behaviour, Received, Upstream, Usage};
 
 struct World {
@@ -215,6 +215,8 @@ fn unknown_headers_go_on_and_secret_ones_end_here() {
         .header("forwarded", "for=10.1.2.3")
         .header("connection", "keep-alive, x-hop")
         .header("x-hop", "1")
+        .header("connection", "x-second-hop")
+        .header("x-second-hop", "1")
         .header("te", "trailers")
         .header("accept-encoding", "gzip, br")
         .header("openai-organization", "org-foreign")
@@ -246,6 +248,7 @@ fn unknown_headers_go_on_and_secret_ones_end_here() {
         "x-forwarded-for",
         "forwarded",
         "x-hop",
+        "x-second-hop",
         "te",
         "openai-organization",
         "x-tollgate-anything",
@@ -303,4 +306,27 @@ fn the_query_goes_on_without_the_key() {
     let response = request.send(&world.gateway.url());
     assert_eq!(response.status(), 200, "{}", response.text());
     assert_eq!(world.upstream.received()[0].target, "/v1/messages?beta=true&x=%20y");
+}
+
+/// Providers know a model in one spelling only.
+#[test]
+fn a_model_is_asked_for_in_its_own_spelling() {
+    let upstream = Upstream::start();
+    let config = config(&upstream, "").replace("models: [\"gpt-*\"", "models: [\"Real-X\", \"gpt-*\", \"own-*\"");
+    let gateway = Setup::config(&config).start();
+    for (asked, told) in [
+        ("real-x", "Real-X"),
+        ("openai-main/real-x", "Real-X"),
+        ("OpenAI-Main/REAL-X", "Real-X"),
+        ("GPT-4o-Mini", "gpt-4o-mini"),
+        ("openai-main/GPT-4o-Mini", "gpt-4o-mini"),
+        // Nobody but the provider knows these, so they are told as they came.
+        ("openai-main/own-Q", "own-Q"),
+        ("openai-main/gpt-9-Q", "gpt-9-Q"),
+    ] {
+        upstream.take_received();
+        let response = Format::Chat.call(asked).bearer(CLIENT_KEY).send(&gateway.url());
+        assert_eq!(response.status(), 200, "{asked}: {}", response.text());
+        assert_eq!(upstream.take_received()[0].model.as_deref(), Some(told), "{asked}");
+    }
 }

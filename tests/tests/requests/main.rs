@@ -3,12 +3,14 @@
 
 mod auth;
 mod budgets;
+mod confidence;
 mod egress;
 mod faithful;
 mod limits;
 mod listing;
 mod passthrough;
 mod paths;
+mod prose;
 mod refusals;
 mod said_failures;
 mod searches;

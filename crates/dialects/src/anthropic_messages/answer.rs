@@ -6,7 +6,7 @@ use crate::answer::Finish;
 use crate::anthropic_messages::usage;
 use crate::json::{Cursor, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
-use crate::provider_error::ProviderError;
+use crate::provider_error::{ProviderError, is_complaint};
 
 /// The parts of an event that are looked at once its type is known.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ struct Parts {
     block: Option<Range<usize>>,
     usage: Option<Range<usize>>,
     has_error: bool,
+    /// It says what is wrong, as an error without an envelope does.
+    complains: bool,
 }
 
 /// Reads one event.
@@ -30,7 +32,7 @@ pub(crate) fn read_event(data: &[u8], seen: &mut Observation) -> Result<Sign, Sy
     };
     let is = |name: &str| kind.is_some_and(|kind| kind.is(name));
     let mut sign = Sign::default();
-    if parts.has_error || is("error") {
+    if parts.has_error || is("error") || (kind.is_none() && parts.complains) {
         sign.mark = Mark::Error(ProviderError::read(data).reported());
     } else if is("content_block_delta") && parts.delta.is_some() {
         sign.content = read_delta(&mut part(parts.delta), seen)?;
@@ -68,11 +70,15 @@ fn read_parts(cursor: &mut Cursor<'_>) -> Result<Parts, Syntax> {
     cursor.object(|key, value| {
         match key {
             b"type" => parts.kind = Some(value.skip()?),
-            b"message" => parts.message = Some(value.skip()?),
+            b"message" => {
+                parts.complains |= value.kind()? == Kind::String;
+                parts.message = Some(value.skip()?);
+            }
             b"delta" => parts.delta = Some(value.skip()?),
             b"content_block" => parts.block = Some(value.skip()?),
             b"usage" => parts.usage = Some(value.skip()?),
             b"error" => parts.has_error = is_filled(value)?,
+            key if is_complaint(key) => parts.complains |= is_filled(value)?,
             _ => {
                 value.skip()?;
             }

@@ -4,7 +4,7 @@ use crate::answer::Finish;
 use crate::gemini::usage;
 use crate::json::{Cursor, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
-use crate::provider_error::ProviderError;
+use crate::provider_error::{ProviderError, is_complaint};
 
 /// What one candidate held.
 #[derive(Debug, Default)]
@@ -22,7 +22,12 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     let mut sign = Sign::default();
     let mut usage_span = None;
     let mut is_error = false;
+    let (mut complains, mut is_of_an_answer) = (false, false);
     cursor.object(|key, value| {
+        is_of_an_answer |= matches!(
+            key,
+            b"candidates" | b"promptFeedback" | b"usageMetadata" | b"embedding" | b"embeddings" | b"totalTokens"
+        );
         match key {
             b"candidates" => {
                 seen.has_body |= value.array_if(|candidate| read_candidate(candidate, seen, &mut sign))?;
@@ -33,6 +38,7 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
             b"error" => is_error |= is_filled(value)?,
             // Embeddings, and the answer of `countTokens`.
             b"embedding" | b"embeddings" | b"totalTokens" => seen.has_body |= is_filled(value)?,
+            key if is_complaint(key) => complains |= is_filled(value)?,
             _ => {
                 value.skip()?;
             }
@@ -47,7 +53,7 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     if seen.report.finish == Finish::Stop && seen.tool_asked {
         seen.report.finish = Finish::Tool;
     }
-    if is_error {
+    if is_error || (complains && !is_of_an_answer) {
         sign.mark = Mark::Error(ProviderError::read(data).reported());
     } else if seen.choices.all_finished() || seen.blocked {
         // There is no terminal marker, so this may be the last event.

@@ -55,11 +55,8 @@ pub(crate) fn is_failure(word: &str, has_call: bool) -> bool {
 
 /// The failure that such a word stands for.
 pub(crate) fn failure(word: &str) -> ReportedFailure {
-    ReportedFailure {
-        class: FailureClass::Nonsense,
-        status: None,
-        message: format!("the model ended its answer with {word}"),
-    }
+    let words = format!("the model ended its answer with {word}");
+    ReportedFailure::told(FailureClass::Nonsense, None, words)
 }
 
 /// Reads a `finishReason`. A tool call ends with `STOP` too, so that must be known besides.

@@ -8,7 +8,7 @@ use crate::answer::{Finish, ReportedFailure};
 use crate::json::{Cursor, Figure, Kind, Syntax};
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
-use crate::provider_error::ProviderError;
+use crate::provider_error::{ProviderError, is_complaint};
 use crate::searches::cites_page;
 use crate::usage::{Tally, judge};
 
@@ -36,9 +36,11 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     let mut sign = Sign::default();
     let mut usage = None;
     let (mut is_error, mut choices, mut failed) = (false, 0_u32, None);
+    let (mut complains, mut is_of_an_answer) = (false, false);
     cursor.object(|key, value| {
         match key {
             b"choices" => {
+                is_of_an_answer = true;
                 seen.has_body |= value.array_if(|choice| {
                     choices += 1;
                     let start = choice.position();
@@ -67,7 +69,12 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
             b"created" => seen.counter(value)?,
             b"obfuscation" => seen.aside(value)?,
             b"service_tier" => seen.service_tier(value)?,
-            b"data" => seen.has_body |= value.array_if(|element| element.skip().map(|_| ()))?,
+            b"data" => {
+                let is_list = value.array_if(|element| element.skip().map(|_| ()))?;
+                seen.has_body |= is_list;
+                is_of_an_answer |= is_list;
+            }
+            key if is_complaint(key) => complains |= is_filled(value)?,
             _ => {
                 value.skip()?;
             }
@@ -77,6 +84,7 @@ pub(crate) fn read(data: &[u8], seen: &mut Observation) -> Result<Sign, Syntax> 
     cursor.end()?;
     seen.usage_was_last = usage.is_some();
     sign.usage_only = usage.is_some() && choices == 0;
+    is_error |= complains && !is_of_an_answer && usage.is_none();
     if let Some((tally, span)) = usage.filter(|(tally, _)| tally.is_given()) {
         seen.report.usage = judge(&tally, cursor.slice(span), usage::normal);
         seen.bill_chat_search();
@@ -247,11 +255,8 @@ impl FailedEnd {
 fn failure(end: FailedEnd, choice: &[u8]) -> ReportedFailure {
     let said = ProviderError::read(choice).reported();
     if said.message.is_empty() {
-        return ReportedFailure {
-            class: end.class,
-            message: format!("the model ended its answer with `{}`", end.word),
-            ..said
-        };
+        let words = format!("the model ended its answer with `{}`", end.word);
+        return ReportedFailure::told(end.class, said.status, words);
     }
     said
 }

@@ -11,7 +11,7 @@ use crate::json::{Cursor, Figure, Syntax, Text};
 use crate::limits::ID_MAX;
 use crate::observation::{Mark, Observation, Sign, generated, is_filled};
 use crate::openai_chat::usage;
-use crate::provider_error::ProviderError;
+use crate::provider_error::{ProviderError, is_complaint};
 use crate::usage::judge;
 
 /// The parts of an event that are looked at once its type is known.
@@ -24,6 +24,8 @@ struct Parts<'a> {
     response: Option<Range<usize>>,
     item: Option<Range<usize>>,
     error: Option<Range<usize>>,
+    /// It says what is wrong, as an error without an envelope does.
+    complains: bool,
 }
 
 /// Reads one event. `has_content`: whether content was seen before it.
@@ -44,7 +46,7 @@ pub(crate) fn read_event(data: &[u8], seen: &mut Observation, has_content: bool)
             };
         }
         // Not an event of this format at all: some servers in between say their errors so, with whatever text.
-        "" if parts.error.is_some() => {
+        "" if parts.error.is_some() || parts.complains => {
             let error = parts.error.map_or(data, |span| cursor.slice(span));
             sign.mark = Mark::Error(ProviderError::read(error).reported());
         }
@@ -110,6 +112,7 @@ fn read_parts<'a>(cursor: &mut Cursor<'a>, seen: &mut Observation) -> Result<Par
             b"response" => parts.response = Some(value.skip()?),
             b"item" => parts.item = Some(value.skip()?),
             b"error" => parts.error = filled(value)?,
+            key if is_complaint(key) => parts.complains |= is_filled(value)?,
             _ => {
                 value.skip()?;
             }

@@ -1,10 +1,10 @@
 //! Streams cut at every byte, faults of every kind, and what must never look complete.
 
-use domain::Operation;
+use domain::{FailureClass, Operation};
 use proptest::prelude::*;
 
 use super::*;
-use crate::answer::UsageReport;
+use crate::answer::{ReportedFailure, UsageReport};
 
 /// What came of a stream.
 #[derive(Debug, PartialEq)]
@@ -180,31 +180,32 @@ fn error_events_break_the_stream_and_stay_inside() {
     let outcome = chat(&[ROLE, error, DONE].concat());
     assert_eq!(outcome.released, ROLE);
     assert!(!outcome.content);
-    let expected = StreamFault::ErrorEvent {
+    let expected = StreamFault::ErrorEvent(ReportedFailure {
         class: FailureClass::Overloaded,
+        detail: "overloaded_error".to_owned(),
         message: "overloaded_error: Overloaded …".to_owned(),
         status: Some(529),
-    };
+    });
     assert_eq!(why(&outcome), &expected);
     let anthropic =
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"m\"}}\n\n";
     let outcome = run(options(Dialect::AnthropicMessages), &[anthropic.as_bytes()], true);
     assert!(matches!(
         why(&outcome),
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             class: FailureClass::RateLimited,
             ..
-        }
+        })
     ));
     let gemini = "data: {\"error\":{\"code\":503,\"message\":\"m\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n";
     let outcome = run(options(Dialect::Gemini), &[gemini.as_bytes()], true);
     assert!(matches!(
         why(&outcome),
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             class: FailureClass::Server,
             status: Some(503),
             ..
-        }
+        })
     ));
 }
 
@@ -266,10 +267,10 @@ fn responses_end_as_they_say() {
     let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"oops\"}}}\n\n";
     assert!(matches!(
         why(&run(&[error, failed].concat())),
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             class: FailureClass::Server,
             ..
-        }
+        })
     ));
     let outcome = run(&[text, error, failed].concat());
     assert_eq!(
@@ -332,17 +333,17 @@ fn gemini_as_an_array_ends_with_its_bracket() {
     let error = "{\"error\":{\"code\":500,\"message\":\"m\"}}";
     assert!(matches!(
         why(&run(error)),
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             class: FailureClass::Server,
             ..
-        }
+        })
     ));
     assert!(matches!(
         why(&run(&format!("[{error}]"))),
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             class: FailureClass::Server,
             ..
-        }
+        })
     ));
     assert_eq!(
         why(&run("{\"candidates\":[{\"finishReason\":\"STOP\"}]}")),

@@ -201,11 +201,7 @@ impl Translation {
         let failure = failure.filter(|failure| !matches!(failure.status, Some(400 | 404 | 413 | 422)));
         match failure {
             Some(failure) if !matches!(self.standing(), Standing::Lost(_)) => StreamEnd::Incomplete {
-                why: StreamFault::ErrorEvent {
-                    class: failure.class,
-                    message: failure.message.clone(),
-                    status: failure.status,
-                },
+                why: StreamFault::ErrorEvent(failure.clone()),
             },
             _ => StreamEnd::Complete { last },
         }

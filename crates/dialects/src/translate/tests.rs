@@ -6,6 +6,7 @@ use domain::{FailureClass, Operation, Surface};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::answer::ReportedFailure;
 use crate::hub::{Citation, Cited, CitedSource, Delta, Part};
 use crate::limits::{RETOLD_MAX, WAITING_MAX};
 use crate::stream::TapOptions;
@@ -389,7 +390,7 @@ data: {"type":"response.failed","response":{"id":"r","status":"failed","model":"
 "#;
     let (_, end) = streamed(Dialect::OpenaiResponses, stream, Dialect::OpenaiChat);
     let StreamEnd::Incomplete {
-        why: StreamFault::ErrorEvent { class, .. },
+        why: StreamFault::ErrorEvent(ReportedFailure { class, .. }),
     } = end
     else {
         panic!("{end:?}")

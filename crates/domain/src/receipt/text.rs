@@ -366,6 +366,7 @@ mod tests {
     fn attempt() -> impl Strategy<Value = AttemptRecord> {
         let failure = prop::option::of(prop::sample::select(vec![
             FailureClass::Connect,
+            FailureClass::Barred,
             FailureClass::Reset,
             FailureClass::Silence,
             FailureClass::RateLimited,

@@ -89,7 +89,8 @@ impl Snapshot {
         let (upstream, model) = name.split_once('/')?;
         let upstream = self.upstream(upstream)?;
         let serves = upstream.models.is_empty() || upstream.models.iter().any(|pattern| pattern.matches(model));
-        serves.then(|| implicit_route(name, &[(Arc::clone(upstream), model)], &self.process()))
+        let targets = || [(Arc::clone(upstream), upstream.spelled(model))];
+        serves.then(|| implicit_route(name, &targets(), &self.process()))
     }
 
     pub(super) fn served(&self, name: &str) -> Option<Route> {
@@ -114,6 +115,20 @@ impl Key {
 }
 
 impl Upstream {
+    /// A model's name as it is written there: as declared, else as the catalog has it. Providers know their models in one
+    /// spelling only.
+    fn spelled<'a>(&'a self, model: &'a str) -> &'a str {
+        let mut declared = self.models.iter().filter(|pattern| !pattern.is_glob());
+        if let Some(declared) = declared.find(|pattern| pattern.matches(model)) {
+            return declared.as_str();
+        }
+        let facts = catalog::models().find(self.provider.catalog_name(), model);
+        facts
+            .map(|facts| facts.name.as_str())
+            .filter(|name| same_name(name, model))
+            .unwrap_or(model)
+    }
+
     /// Whether calls for models of this group may go there: anywhere, where the name belongs to none.
     pub(super) fn is_in(&self, group: Option<&str>) -> bool {
         let own = self.group.as_deref();

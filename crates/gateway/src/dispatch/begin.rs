@@ -76,7 +76,7 @@ pub(super) async fn first_content(call: &Call, mut streamed: Streamed) -> Result
         let is_retold = !streamed.tap.passes();
         match failed_answer(&report) {
             Some(failure) => return Err(failure),
-            None if is_retold => return unbegun(call, &reported(failure)),
+            None if is_retold => return unbegun(call, &StreamFault::ErrorEvent(failure.clone())),
             None => {}
         }
     }
@@ -91,11 +91,11 @@ pub(super) async fn first_content(call: &Call, mut streamed: Streamed) -> Result
 /// made the mistake.
 pub(super) fn unbegun(call: &Call, fault: &StreamFault) -> Result<Answer, Failure> {
     match fault {
-        StreamFault::ErrorEvent {
+        StreamFault::ErrorEvent(ReportedFailure {
             message,
             status: Some(status @ (400 | 404 | 413 | 422)),
             ..
-        } => {
+        }) => {
             let fault = Fault::new(
                 FaultKind::Malformed,
                 format!("the upstream refused the request: {message}"),
@@ -118,7 +118,7 @@ pub(super) fn failed_answer(report: &Report) -> Option<Failure> {
     let failure = report.failure.as_ref()?;
     callers_status(failure).is_none().then(|| Failure {
         status: failure.status,
-        ..Failure::new(failure.class, failure.message.clone())
+        ..Failure::new(failure.class, failure.detail.clone())
     })
 }
 
@@ -130,14 +130,6 @@ pub(super) fn callers_status(failure: &ReportedFailure) -> Option<StatusCode> {
     StatusCode::from_u16(status).ok()
 }
 
-fn reported(failure: &ReportedFailure) -> StreamFault {
-    StreamFault::ErrorEvent {
-        class: failure.class,
-        message: failure.message.clone(),
-        status: failure.status,
-    }
-}
-
 /// A stream's fault as the failure of an attempt.
 pub(crate) fn failure_of(fault: &StreamFault) -> Failure {
     match fault {
@@ -145,9 +137,9 @@ pub(crate) fn failure_of(fault: &StreamFault) -> Failure {
             FailureClass::Nonsense,
             format!("event {event} of the stream is malformed"),
         ),
-        StreamFault::ErrorEvent { class, message, status } => Failure {
-            status: *status,
-            ..Failure::new(*class, message.clone())
+        StreamFault::ErrorEvent(failure) => Failure {
+            status: failure.status,
+            ..Failure::new(failure.class, failure.detail.clone())
         },
         StreamFault::Truncated => Failure::new(FailureClass::Reset, "the stream ended before its content did"),
         StreamFault::TooLong => Failure::new(FailureClass::Nonsense, "an event of the stream is over the limit"),

@@ -15,8 +15,7 @@ use super::source::Source;
 use super::whole::{refused, whole};
 use crate::admit::Call;
 use crate::translation;
-use crate::upstream::auth;
-use crate::upstream::request::relayed_headers;
+use crate::upstream::{auth, confidence};
 
 /// One exchange with a target, which is asked as `served`. What a format cannot say on the way is added to `losses`.
 pub(super) async fn exchange(
@@ -53,7 +52,7 @@ pub(super) async fn exchange(
     // Frames around the events of another format are taken off first.
     let is_wrapped = is_amazons(&head.headers) && served.dialect != Dialect::BedrockConverse;
     let mut source = Source::upstream(body, is_wrapped);
-    let answer =
+    let mut answer =
         if is_event_stream(&head.headers) || call.stream && (call.json_array || source.begins_with_event().await?) {
             begin(call, target, served, source).await?
         } else if is_sound(served, &head.headers)? {
@@ -61,8 +60,9 @@ pub(super) async fn exchange(
         } else {
             whole(call, served, head.status, source, losses).await?
         };
-    let mut headers = relayed_headers(&head.headers);
-    match &answer {
+    let spoken = call.gateway.account_tokens.spoken(credential);
+    let mut headers = confidence::headers(&head.headers, &target.upstream, &spoken);
+    match &mut answer {
         Answer::Stream(_) if is_wrapped || served != call.surface() => {
             headers.insert(CONTENT_TYPE, streamed_type(call));
         }
@@ -74,7 +74,8 @@ pub(super) async fn exchange(
             };
             headers.insert(CONTENT_TYPE, content_type);
         }
-        Answer::Refused { .. } => {
+        Answer::Refused { body, .. } => {
+            *body = confidence::text(std::mem::take(body), &target.upstream, &spoken);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         Answer::Stream(_) | Answer::Whole { .. } | Answer::Taken => {}

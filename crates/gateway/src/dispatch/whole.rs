@@ -112,7 +112,7 @@ fn said_failure(call: &Call, failure: &ReportedFailure, body: &[u8]) -> Result<A
     let Some(status) = begin::callers_status(failure) else {
         return Err(Failure {
             status: failure.status,
-            ..Failure::new(failure.class, failure.message.clone())
+            ..Failure::new(failure.class, failure.detail.clone())
         });
     };
     let id = call.settlement.call.to_string();

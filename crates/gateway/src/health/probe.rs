@@ -123,7 +123,7 @@ async fn models(gateway: &Arc<Inner>, upstream: &Arc<Upstream>, credential: &Arc
     }
     match dialects::classify(dialect, status, &headers, &body, gateway.clock.now()) {
         Verdict::Caller => Ok(()),
-        Verdict::Failure(failure) => Err(failure),
+        Verdict::Failure(failure) => Err(in_words(failure, &body)),
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn call(gateway: &Arc<Inner>, target: &Target, credential: &Arc
     let (status, headers, answer) = send(gateway, upstream, credential, Method::POST, &path, body).await?;
     if !(200..300).contains(&status) {
         return match dialects::classify(surface.dialect, status, &headers, &answer, gateway.clock.now()) {
-            Verdict::Failure(failure) => Err(failure),
+            Verdict::Failure(failure) => Err(in_words(failure, &answer)),
             // It answers; that it does not like this question concerns nobody else.
             Verdict::Caller => Ok(()),
         };
@@ -152,6 +152,14 @@ pub(super) async fn call(gateway: &Arc<Inner>, target: &Target, credential: &Arc
     let read = dialects::read_answer(surface, &answer);
     read.map(|_| ())
         .map_err(|nonsense| Failure::new(FailureClass::Nonsense, nonsense.to_string()))
+}
+
+/// A refusal with the provider's words: nobody's prompt is in them, since the question was ours.
+fn in_words(failure: Failure, body: &[u8]) -> Failure {
+    match dialects::words_of(body, failure.class) {
+        Some(detail) => Failure { detail, ..failure },
+        None => failure,
+    }
 }
 
 /// The question of a probing call in the upstream's own format, with its quirks.

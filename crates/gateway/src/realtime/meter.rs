@@ -384,7 +384,7 @@ impl Meter {
         let error = report
             .failure
             .as_ref()
-            .map(|failure| self.unspoken(&failure.message))
+            .map(|failure| failure.detail.clone())
             .or_else(|| error.map(str::to_owned));
         let served = chosen(&self.route, self.choice)
             .ok()

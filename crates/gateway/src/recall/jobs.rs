@@ -113,7 +113,7 @@ pub(crate) async fn seen(gateway: &Arc<Inner>, pin: &Pin, body: &[u8]) {
             finish(gateway, pin, ending, Some(report), None).await;
         }
         Err(Nonsense::Error(failure)) => {
-            finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.message)).await;
+            finish(gateway, pin, Ending::UpstreamGone, None, Some(failure.detail)).await;
         }
         Err(nonsense) => tracing::warn!(id = pin.id, %nonsense, "a response in the background cannot be read"),
     }

@@ -185,14 +185,15 @@ async fn pinned(
         })?;
         jobs::seen(gateway, pin, &body).await;
         return Ok(passthrough::relayed(
-            upstream,
+            (upstream, &gateway.account_tokens.spoken(credential)),
             &answered,
             Body::full(repeating(pin, &body)),
         ));
     }
     if let Some(hidden) = hidden(pin).filter(|_| answered.status.is_success() && wish != Wish::Delete) {
         let body = repeated(hidden, is_json(&answered.headers), Source::Upstream(body, None)).await?;
-        return Ok(passthrough::relayed(upstream, &answered, body));
+        let spoken = gateway.account_tokens.spoken(credential);
+        return Ok(passthrough::relayed((upstream, &spoken), &answered, body));
     }
     if answered.status.is_success() && wish == Wish::Delete {
         gateway.recall.unpin(pin.user, &pin.id);
@@ -304,7 +305,7 @@ impl Ask<'_> {
         match sent {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(failure)) => {
-                if failure.class == FailureClass::Connect {
+                if matches!(failure.class, FailureClass::Connect | FailureClass::Barred) {
                     board.give_back_beside(credential, began);
                 }
                 tracing::warn!(

@@ -14,6 +14,7 @@ use crate::admit::Call;
 use crate::dispatch::{chosen, failure_of};
 use crate::recall;
 use crate::settle::{Outcome, Served, Settled};
+use crate::upstream::confidence;
 
 /// How a stream ended.
 pub(super) enum End {
@@ -56,7 +57,7 @@ impl Streaming {
             // The provider's own word that the answer failed is passed on as it wrote it.
             End::Complete { last } if failed.is_some() => {
                 self.blame();
-                (Ending::UpstreamGone, None, last)
+                (Ending::UpstreamGone, None, self.unspoken(last))
             }
             End::Complete { last } => (Ending::Complete, None, last),
             End::Broken(why) => {
@@ -108,6 +109,15 @@ impl Streaming {
             next_number,
             is_whole,
         }
+    }
+
+    /// The provider's words without what it was told in confidence.
+    fn unspoken(&self, words: Bytes) -> Bytes {
+        let Ok((target, credential)) = chosen(&self.call.route, self.exchange.choice) else {
+            return words;
+        };
+        let spoken = self.call.gateway.account_tokens.spoken(credential);
+        confidence::text(words, &target.upstream, &spoken)
     }
 
     /// What the upstream did wrong, if it ended like this.

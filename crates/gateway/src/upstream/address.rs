@@ -67,6 +67,15 @@ impl AddressRules {
         Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
     }
 
+    /// What is wrong with the address that an operator's URL names, where it names one and no name of it. Shown with the
+    /// place of the URL.
+    pub fn problem_of(&self, url: &str) -> Option<String> {
+        let uri: Uri = url.parse().ok()?;
+        let address: IpAddr = uri.host()?.trim_matches(['[', ']']).parse().ok()?;
+        let refused = self.check(address, Origin::Operator).err()?;
+        Some(format!("will never be connected to: {refused}"))
+    }
+
     /// Checks an address that is about to be connected to.
     pub(crate) fn check(&self, address: IpAddr, origin: Origin) -> Result<(), AddressError> {
         let reach = reach(address);

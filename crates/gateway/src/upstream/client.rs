@@ -14,7 +14,7 @@ use http::{HeaderValue, Response, Uri};
 use parking_lot::RwLock;
 
 use super::address::AddressRules;
-use super::connector::{Connector, Egress};
+use super::connector::{ConnectError, Connector, Egress};
 use super::incoming::UpstreamBody;
 use super::link::{Link, Sent};
 use super::resolve::Resolve;
@@ -81,7 +81,7 @@ impl UpstreamClient {
         addressed(&mut request, &target)
             .ok_or_else(|| Failure::new(FailureClass::Connect, "the URL of the upstream has no host"))?;
         let stream = pool.connector.connect(&target).await;
-        let stream = stream.map_err(|error| failure(FailureClass::Connect, &error))?;
+        let stream = stream.map_err(|error| failure(class_of(&error), &error))?;
         let asked = upgrade::ask(stream, request).await;
         asked.map_err(|error| failure(FailureClass::Reset, &error))
     }
@@ -149,7 +149,7 @@ impl Pool {
 
     async fn connect(&self, target: &Uri) -> Result<Box<Link>, Failure> {
         let stream = self.connector.connect(target).await;
-        let stream = stream.map_err(|error| failure(FailureClass::Connect, &error))?;
+        let stream = stream.map_err(|error| failure(class_of(&error), &error))?;
         let link = Link::open(stream).await;
         link.map_err(|error| failure(FailureClass::Connect, &error))
     }
@@ -205,6 +205,14 @@ impl<'a> EgressRef<'a> {
             ca: upstream.ca.clone(),
             connect_timeout: upstream.timeouts.connect,
         }
+    }
+}
+
+/// What it means for the call that there is no connection.
+const fn class_of(error: &ConnectError) -> FailureClass {
+    match error {
+        ConnectError::Address(_) => FailureClass::Barred,
+        _ => FailureClass::Connect,
     }
 }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use domain::cloud::{AwsKeys, HiddenText};
 use domain::provider::AuthScheme;
 use domain::snapshot::{Credential, Upstream};
-use http::HeaderMap;
-use memchr::memmem::Finder;
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem::{Finder, find};
 
 use super::request::relayed_headers;
 
@@ -37,15 +37,14 @@ pub(crate) fn unspoken(detail: &str, upstream: &Upstream, credential: &Credentia
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The headers of a refusal that goes on to the caller: none that repeats a secret.
+/// The headers of an answer that goes on to the caller: none that repeats a secret. Every call comes by here, and few
+/// values are long enough to hold one.
 pub(crate) fn headers(answer: &HeaderMap, upstream: &Upstream, credential: &Credential) -> HeaderMap {
     let mut headers = relayed_headers(answer);
     let mut telling = Vec::new();
     for secret in secrets(upstream, credential) {
-        let finder = Finder::new(secret);
-        let found = headers
-            .iter()
-            .filter(|(_, value)| finder.find(value.as_bytes()).is_some());
+        let tells = |value: &HeaderValue| value.len() >= secret.len() && find(value.as_bytes(), secret).is_some();
+        let found = headers.iter().filter(|(_, value)| tells(value));
         telling.extend(found.map(|(name, _)| name.clone()));
     }
     for name in telling {
@@ -59,10 +58,9 @@ fn secrets<'a>(upstream: &'a Upstream, credential: &'a Credential) -> impl Itera
     let headers = headers.filter(|value| value.len() >= HEADER_SECRET_MIN);
     let key = credential.secret.expose();
     // Of a secret with parts this is the one that goes out as it is.
-    let keys = AwsKeys::read(&credential.secret).ok().flatten();
-    let token = keys
-        .filter(|_| upstream.auth == AuthScheme::Aws)
-        .and_then(|keys| keys.session_token);
+    let keys = || AwsKeys::read(&credential.secret).ok().flatten();
+    let keys = (upstream.auth == AuthScheme::Aws).then(keys).flatten();
+    let token = keys.and_then(|keys| keys.session_token);
     let own = [key, token.map_or("", HiddenText::expose)];
     own.into_iter()
         .filter(|key| !key.is_empty())

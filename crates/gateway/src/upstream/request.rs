@@ -113,9 +113,9 @@ impl Outgoing<'_> {
 
 fn head(upstream: &Upstream, client: &HeaderMap) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
-    let connection = named_by_connection(client);
+    let connection = client.get_all(header::CONNECTION);
     for (name, value) in client {
-        let named = is_named(connection, name);
+        let named = is_named(&connection, name);
         let in_body = upstream.provider.body_headers.contains_key(name.as_str());
         if !named && !in_body && !HOP_BY_HOP.contains(name) && !NOT_FORWARDED.contains(&name.as_str()) && !is_ours(name)
         {
@@ -150,13 +150,12 @@ pub(crate) fn in_body(upstream: &Upstream, client: &HeaderMap, served: Surface) 
     Some(told)
 }
 
-/// The list of headers that are for the connection only.
-fn named_by_connection(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::CONNECTION).and_then(|value| value.to_str().ok())
-}
+/// The lists of headers that are for the connection only: one list may be told in several headers.
+type Named<'a> = header::GetAll<'a, HeaderValue>;
 
-fn is_named(connection: Option<&str>, name: &HeaderName) -> bool {
-    connection.is_some_and(|list| list.split(',').any(|item| name == item.trim()))
+fn is_named(connection: &Named<'_>, name: &HeaderName) -> bool {
+    let mut lists = connection.iter().filter_map(|value| value.to_str().ok());
+    lists.any(|list| list.split(',').any(|item| name == item.trim()))
 }
 
 fn is_ours(name: &HeaderName) -> bool {
@@ -166,7 +165,7 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Takes from an upstream's answer what goes on to the client.
 pub(crate) fn relayed_headers(answer: &HeaderMap) -> HeaderMap {
     let mut relayed = HeaderMap::with_capacity(answer.len() + 6);
-    let connection = named_by_connection(answer);
+    let connection = answer.get_all(header::CONNECTION);
     for (name, value) in answer {
         let text = name.as_str();
         // Who may read our answers from a web page is for `server.cors_origins` to say.
@@ -174,7 +173,7 @@ pub(crate) fn relayed_headers(answer: &HeaderMap) -> HeaderMap {
             || text.starts_with("anthropic-ratelimit-")
             || text.starts_with("access-control-");
         if !ours
-            && !is_named(connection, name)
+            && !is_named(&connection, name)
             && !HOP_BY_HOP.contains(name)
             && !NOT_RELAYED.contains(&text)
             && !is_ours(name)

@@ -134,7 +134,7 @@ impl Attempts {
             | FailureClass::CreditShort
             | FailureClass::Untranslatable
             | FailureClass::Unfit => {}
-            FailureClass::Silence => self.trouble(upstream, choice).silent = true,
+            FailureClass::Silence | FailureClass::Barred => self.trouble(upstream, choice).silent = true,
             FailureClass::Nonsense => {
                 self.trouble(upstream, choice);
             }

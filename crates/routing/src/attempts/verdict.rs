@@ -98,6 +98,10 @@ impl Verdict {
                 FaultKind::Unavailable,
                 format!("no upstream of model `{model}` can be reached; try again later").into(),
             ),
+            (FailureClass::Barred, _) => (
+                FaultKind::Unavailable,
+                format!("the address of the upstream of model `{model}` is not allowed; tell the operator").into(),
+            ),
             (
                 FailureClass::Auth
                 | FailureClass::OutOfCredit
@@ -122,7 +126,11 @@ impl Verdict {
 const fn tells(class: FailureClass) -> bool {
     !matches!(
         class,
-        FailureClass::Auth | FailureClass::OutOfCredit | FailureClass::CreditShort | FailureClass::Connect
+        FailureClass::Auth
+            | FailureClass::OutOfCredit
+            | FailureClass::CreditShort
+            | FailureClass::Connect
+            | FailureClass::Barred
     )
 }
 

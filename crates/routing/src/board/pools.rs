@@ -214,6 +214,7 @@ fn what_was_not_sent_is_not_counted() {
     for class in [
         FailureClass::Untranslatable,
         FailureClass::Connect,
+        FailureClass::Barred,
         FailureClass::RateLimited,
         FailureClass::Unfit,
     ] {

@@ -38,6 +38,11 @@ pub(super) fn is_broken(error: &DbErr) -> bool {
     }
 }
 
+/// Whether there is no connection at all.
+pub(super) const fn is_unconnected(error: &DbErr) -> bool {
+    matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_))
+}
+
 fn is_data(error: &dyn sea_orm::sqlx::error::DatabaseError) -> bool {
     if let Some(code) = sqlite_code(error) {
         return SQLITE_DATA.contains(&code);

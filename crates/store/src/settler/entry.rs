@@ -167,7 +167,7 @@ fn uses(started_at: Timestamp, attempts: &[Attempt]) -> Uses {
         attempt.credential.0 > 0
             && !matches!(
                 attempt.failure,
-                Some(FailureClass::Connect | FailureClass::Untranslatable)
+                Some(FailureClass::Connect | FailureClass::Barred | FailureClass::Untranslatable)
             )
     };
     let used = |attempt: &Attempt| {

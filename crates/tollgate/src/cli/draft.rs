@@ -38,7 +38,13 @@ impl Draft {
     pub(crate) fn set(&mut self, key: &str, flag: &str, value: Option<impl ToString>) {
         if let Some(value) = value {
             let path: Vec<&str> = key.split('.').collect();
-            self.node.set(&path, Node::of_text(place(flag), value.to_string()));
+            let value = value.to_string();
+            // Whatever a name looks like (`true`, nothing at all), it is a text.
+            let node = match key {
+                "name" => quoted(place(flag), &value),
+                _ => Node::of_text(place(flag), value),
+            };
+            self.node.set(&path, node);
         }
     }
 

@@ -3,6 +3,7 @@
 use admin::checkup::Checkup;
 use domain::declaration::{CredentialDecl, Switch, UpstreamDecl};
 use domain::{Forced, Provider};
+use gateway::AddressRules;
 use serde_json::json;
 use store::{Origin, Store, UpstreamRecord};
 
@@ -290,7 +291,13 @@ impl Edit {
 fn finish(draft: &Draft, context: &Context) -> anyhow::Result<UpstreamDecl> {
     let config = context.config()?;
     let own: Vec<&Provider> = config.providers.iter().map(|provider| &**provider).collect();
-    Ok(draft.finish(|listed, mistakes| check::upstreams(listed, &own, mistakes))?)
+    let rules = AddressRules {
+        allow: config.security.allow_upstream_cidrs.clone(),
+    };
+    Ok(draft.finish(|listed, mistakes| {
+        check::upstreams(listed, &own, mistakes);
+        check::upstream_addresses(listed, &rules, mistakes);
+    })?)
 }
 
 /// Names of all upstreams, for checks of targets.

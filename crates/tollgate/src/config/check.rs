@@ -3,6 +3,7 @@
 //! Everything that would be set aside or fail later is found here, with its place, while a person is looking.
 
 mod accounts;
+mod addresses;
 mod fallbacks;
 mod groups;
 mod models;
@@ -19,6 +20,7 @@ use super::read::join;
 use super::tree::{Node, Place};
 
 pub use accounts::accounts;
+pub use addresses::{target_addresses, upstream_addresses};
 pub use fallbacks::{circle, declaring, fallbacks};
 pub use groups::groups;
 pub use models::models;

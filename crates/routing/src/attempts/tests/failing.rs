@@ -128,6 +128,11 @@ fn a_silent_upstream_is_never_asked_again() {
     assert_eq!(run(&siblings, primary_fails(&silence)).tries, [(0, 1, 0), (10, 2, 0)]);
     let log = run(&siblings, always(&silence));
     assert_eq!((log.status(), log.upstreams()), (504, vec![1, 2]));
+    // Nor one whose address is barred: it would be again.
+    let barred = failure(FailureClass::Barred);
+    assert_eq!(run(&siblings, primary_fails(&barred)).tries, [(0, 1, 0), (10, 2, 0)]);
+    let log = run(&siblings, always(&barred));
+    assert_eq!((log.status(), log.upstreams()), (503, vec![1, 2]));
 }
 
 #[test]
