@@ -372,17 +372,55 @@ fn data_have_a_name() {
             cite: None,
         }))
     };
-    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-    let parts = vec![
-        data(None, "application/pdf"),
-        data(Some("a.pdf"), "application/pdf"),
-        data(None, docx),
-    ];
+    let parts = vec![data(None, "application/pdf"), data(Some("a.pdf"), "application/pdf")];
     let (body, _) = told(Request {
         messages: vec![message(Role::User, parts)],
         ..Request::default()
     });
     let content = body["messages"][0]["content"].as_array().unwrap();
     let names: Vec<_> = content.iter().map(|part| &part["file"]["filename"]).collect();
-    assert_eq!(names, ["document.pdf", "a.pdf", "document.docx"]);
+    assert_eq!(names, ["document.pdf", "a.pdf"]);
+}
+
+#[test]
+fn other_files_than_pdf_are_refused_from_people_and_lost_from_tools() {
+    let docx = || {
+        Part::new(Content::Media(Media {
+            kind: MediaKind::Document,
+            source: Source::Base64("QQ==".to_owned()),
+            mime: "application/vnd.openxmlformats-officedocument.wordprocessingml.document".to_owned(),
+            name: None,
+            detail: None,
+            context: None,
+            cite: None,
+        }))
+    };
+    let asked = Request {
+        messages: vec![message(Role::User, vec![docx()])],
+        ..Request::default()
+    };
+    let target = Target {
+        model: "there",
+        max_output: 0,
+        thinks: None,
+        include_usage: true,
+        quirks: &PLAIN,
+    };
+    let problem = super::request(asked, &target, &mut Losses::default()).unwrap_err();
+    assert!(problem.to_string().contains("PDF and text only"), "{problem}");
+    let (body, losses) = told(Request {
+        messages: vec![message(
+            Role::User,
+            vec![result("c", vec![Part::text("found"), docx()])],
+        )],
+        ..Request::default()
+    });
+    assert_eq!(
+        body["messages"],
+        json!([{"role": "tool", "tool_call_id": "c", "content": "found"}])
+    );
+    assert!(
+        losses.iter().any(|loss| loss.starts_with("tool_result: document")),
+        "{losses:?}"
+    );
 }
