@@ -290,6 +290,9 @@ fn written(
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
     served::settle(&mut request, dialect, target.thinks, losses);
+    if dialect != Dialect::AnthropicMessages {
+        anthropic_messages::decode::settle_client_tools(&mut request.tools);
+    }
     if let Some(telling) = telling(dialect, request.extra.origin) {
         documents_as_texts(&mut request.messages, telling, losses);
     }

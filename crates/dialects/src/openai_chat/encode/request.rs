@@ -209,6 +209,7 @@ fn service_tier(tier: &str, losses: &mut Losses) -> Option<Value> {
 
 fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Losses) {
     let mut allowed: Option<Vec<String>> = None;
+    let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     let choice = match request.tool_choice.take() {
         None => None,
         Some(ToolChoice::Auto) => Some("auto".into()),
@@ -243,6 +244,7 @@ fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Loss
         }
     }
     if tools.is_empty() {
+        losses.note_if(is_forced, "tool_choice", "there is no tool left to choose");
         return;
     }
     body.insert("tools".to_owned(), tools.into());
