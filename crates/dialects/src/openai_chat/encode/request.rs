@@ -40,7 +40,10 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     put(
         &mut body,
         "reasoning_effort",
-        request.reasoning.as_ref().and_then(|wish| effort(wish, losses)),
+        request
+            .reasoning
+            .as_ref()
+            .and_then(|wish| effort(wish, target.quirks.thinking_switch, losses)),
     );
     put(
         &mut body,
@@ -136,8 +139,8 @@ fn sampling(request: &mut Request, body: &mut Map<String, Value>, losses: &mut L
     }
 }
 
-/// How much to think, in words: this format has no figures.
-fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
+/// How much to think, in words: this format has no figures. `has_switch`: all models can be kept from it.
+fn effort(wish: &Reasoning, has_switch: bool, losses: &mut Losses) -> Option<Value> {
     losses.note_if(
         wish.summary.is_some(),
         "reasoning.summary",
@@ -146,6 +149,7 @@ fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
     let effort = match (wish.effort, wish.budget) {
         (Some(effort), _) => Some(effort),
         (None, Some(ThinkingBudget::Tokens(tokens))) => Some(Effort::of_budget(tokens)),
+        (None, Some(ThinkingBudget::Off)) if has_switch => Some(Effort::None),
         (None, Some(ThinkingBudget::Off)) => {
             losses.note(
                 "thinking",

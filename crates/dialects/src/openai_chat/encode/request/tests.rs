@@ -13,6 +13,8 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    reasoning: false,
+    thinking_switch: false,
     reasoning_details: false,
     extra_content: false,
     text_parts: false,
@@ -204,6 +206,35 @@ fn an_upstream_gets_back_only_its_own_seals() {
     };
     let (remembered, _) = told_to(&takes_back, request(Dialect::AnthropicMessages));
     assert_eq!(remembered["messages"][0]["reasoning_content"], "t");
+    let short = Quirks {
+        reasoning: true,
+        ..PLAIN
+    };
+    let (remembered, _) = told_to(&short, request(Dialect::AnthropicMessages));
+    assert_eq!(remembered["messages"][0]["reasoning"], "t");
+}
+
+#[test]
+fn not_to_think_is_an_effort_where_all_models_can_be_told() {
+    for has_switch in [false, true] {
+        let quirks = Quirks {
+            thinking_switch: has_switch,
+            ..PLAIN
+        };
+        let wish = Reasoning {
+            budget: Some(ThinkingBudget::Off),
+            ..Reasoning::default()
+        };
+        let (body, losses) = told_to(
+            &quirks,
+            Request {
+                reasoning: Some(wish),
+                ..Request::default()
+            },
+        );
+        assert_eq!(body.get("reasoning_effort").is_some(), has_switch);
+        assert_eq!(losses.is_empty(), has_switch, "{losses:?}");
+    }
 }
 
 #[test]
