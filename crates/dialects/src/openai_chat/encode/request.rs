@@ -274,6 +274,7 @@ fn offer(tool: Tool, losses: &mut Losses) -> Option<Value> {
             cache,
             extra,
         } => {
+            let strict = schema::held_to(strict, schema.as_ref(), &extra, losses);
             let mut function = Map::new();
             function.insert("name".to_owned(), name.into());
             put(&mut function, "description", description.map(Value::from));
