@@ -13,6 +13,7 @@
 mod answer;
 mod collect;
 mod deed;
+mod document;
 mod event;
 mod fields;
 mod loss;
@@ -27,6 +28,7 @@ mod tool;
 pub(crate) use answer::{Answer, CUT_CALL, Choice, Stop, StopReason};
 pub(crate) use collect::Collector;
 pub(crate) use deed::{Act, Deed, MADE, Page, is_made, is_made_name, native_name};
+pub(crate) use document::{Telling, as_texts, documents_as_texts, is_search_result};
 pub(crate) use event::{Delta, Event, weight};
 pub use fields::BadRequest;
 pub(crate) use fields::{Fields, compact};

@@ -6,7 +6,7 @@
 use domain::Dialect;
 use serde_json::{Map, Value, json};
 
-use crate::hub::Losses;
+use crate::hub::{Extra, Losses};
 
 /// Keywords that are refused in schemas that Claude is held to, by Anthropic
 /// (<https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations>) and by Bedrock
@@ -39,6 +39,43 @@ pub(crate) fn note_unenforced(strict: Option<bool>, origin: Option<Dialect>, los
         "output schema",
         "the target follows it without being held to it: that wants `strict` and a narrower schema",
     );
+}
+
+/// Whether OpenAI takes a function's schema as strict: all objects closed, and all their members required (the same page). Google's
+/// clients, whose format holds the model to wider ones, are not refused for it.
+pub(crate) fn held_to(
+    strict: Option<bool>,
+    schema: Option<&Value>,
+    extra: &Extra,
+    losses: &mut Losses,
+) -> Option<bool> {
+    let is_narrow = schema.is_none_or(is_narrow) || extra.origin != Some(Dialect::Gemini);
+    losses.note_if(
+        strict == Some(true) && !is_narrow,
+        "tools.strict",
+        "OpenAI's models are held to schemas only of which all objects are closed and all members required",
+    );
+    strict.filter(|_| is_narrow)
+}
+
+fn is_narrow(schema: &Value) -> bool {
+    match schema {
+        Value::Array(schemas) => schemas.iter().all(is_narrow),
+        Value::Object(members) => {
+            let named = members.get("properties").and_then(Value::as_object);
+            let required = members.get("required").and_then(Value::as_array);
+            let is_required = |name: &String| required.is_some_and(|list| list.iter().any(|known| known == name));
+            let is_closed = members.get("additionalProperties") == Some(&Value::Bool(false));
+            let is_object = named.is_some() || members.get("type").is_some_and(|kind| kind == "object");
+            let is_fine = !is_object || (is_closed && named.is_none_or(|named| named.keys().all(is_required)));
+            is_fine
+                && members.iter().all(|(name, value)| match value {
+                    Value::Object(named) if BY_NAME.contains(&name.as_str()) => named.values().all(is_narrow),
+                    other => name == "enum" || name == "const" || is_narrow(other),
+                })
+        }
+        _ => true,
+    }
 }
 
 /// Members that hold schemas by name.
@@ -126,6 +163,30 @@ pub(crate) fn listing_members(schema: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn googles_functions_are_strict_at_openai_only_with_narrow_schemas() {
+        let held = |origin, schema: Value| {
+            let extra = Extra {
+                origin: Some(origin),
+                ..Extra::default()
+            };
+            let mut losses = Losses::default();
+            let strict = held_to(Some(true), Some(&schema), &extra, &mut losses);
+            (strict, losses.into_vec().len())
+        };
+        let closed = |required: Value| {
+            json!({"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}, "required": required,
+                "additionalProperties": false})
+        };
+        let google = Dialect::Gemini;
+        assert_eq!(held(google, closed(json!(["a"]))), (Some(true), 0));
+        assert_eq!(held(google, closed(json!([]))), (None, 1));
+        let inside = json!({"type": "object", "properties": {"a": {"type": "object"}}, "required": ["a"],
+            "additionalProperties": false});
+        assert_eq!(held(google, inside), (None, 1));
+        assert_eq!(held(Dialect::OpenaiChat, json!({"type": "object"})), (Some(true), 0));
+    }
 
     #[test]
     fn an_object_without_members_says_so() {

@@ -12,7 +12,8 @@ use domain::{Dialect, FailureClass, Operation, Surface, Usage};
 
 use crate::answer::{Nonsense, Report, Stored};
 use crate::hub::{
-    BadRequest, Event, Loss, Losses, Neighbours, OutputFormat, Request, Tool, nested, results_behind_calls,
+    BadRequest, Event, Loss, Losses, Neighbours, OutputFormat, Request, Telling, Tool, documents_as_texts, nested,
+    results_behind_calls,
 };
 use crate::limits::SCHEMA_DEPTH_MAX;
 use crate::sse;
@@ -289,6 +290,12 @@ fn written(
 ) -> Result<serde_json::Value, BadRequest> {
     refuse_kept(&request, dialect)?;
     served::settle(&mut request, dialect, target.thinks, losses);
+    if dialect != Dialect::AnthropicMessages {
+        anthropic_messages::decode::settle_client_tools(&mut request.tools);
+    }
+    if let Some(telling) = telling(dialect, request.extra.origin) {
+        documents_as_texts(&mut request.messages, telling, losses);
+    }
     match dialect {
         // There results are items, which stand anywhere.
         Dialect::OpenaiResponses => {}
@@ -304,6 +311,20 @@ fn written(
     }?;
     fit::fit(&mut body, target, losses);
     Ok(body)
+}
+
+/// How documents are told; `None`: the format has its own words for those of text.
+///
+/// Chat Completions takes PDFs only (<https://developers.openai.com/api/docs/guides/file-inputs>). Google's names of files are
+/// not for models, and its API refuses them; what Anthropic's clients call a title is for the model to read.
+fn telling(dialect: Dialect, origin: Option<Dialect>) -> Option<Telling> {
+    let (text_files, names) = match dialect {
+        Dialect::AnthropicMessages | Dialect::BedrockConverse => return None,
+        Dialect::OpenaiChat => (false, true),
+        Dialect::OpenaiResponses => (true, true),
+        Dialect::Gemini => (true, origin != Some(Dialect::AnthropicMessages)),
+    };
+    Some(Telling { text_files, names })
 }
 
 /// Members by which a request names a part of the conversation that its own provider keeps. The first

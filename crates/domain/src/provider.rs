@@ -163,6 +163,10 @@ pub struct Quirks {
     pub developer_role: bool,
     /// Chat: reasoning of earlier turns is taken back as `reasoning_content`.
     pub reasoning_content: bool,
+    /// Chat: reasoning of earlier turns is taken back as `reasoning`, without the rest of the word.
+    pub reasoning: bool,
+    /// Chat: whether to think is said by `thinking: {type: disabled}`, not by an effort of `none`.
+    pub thinking_switch: bool,
     /// Chat: reasoning of earlier turns is taken back, seals and all, as OpenRouter's `reasoning_details`; others refuse them.
     pub reasoning_details: bool,
     /// Chat: cache marks of Anthropic's form (`cache_control`) stand on parts of content and on the whole request.

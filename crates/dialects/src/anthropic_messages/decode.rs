@@ -5,12 +5,14 @@
 
 mod answer;
 mod blocks;
+mod client_tools;
 mod mcp;
 mod request;
 mod stream;
 mod tools;
 
 pub(crate) use answer::answer;
+pub(crate) use client_tools::{is_one as is_client_tool, is_run_by_client, settle as settle_client_tools};
 pub(super) use mcp::{SERVER, TOOLSET};
 pub(crate) use request::request;
 pub(crate) use stream::StreamDecoder;

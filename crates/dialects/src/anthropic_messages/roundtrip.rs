@@ -250,7 +250,7 @@ fn settings_are_understood() {
         })
         .collect();
     assert!(matches!(hosted[0], HostedKind::WebSearch { max_uses: Some(2), .. }));
-    assert_eq!(hosted[1..], [&HostedKind::CodeExecution, &HostedKind::Other]);
+    assert_eq!(hosted[1..], [&HostedKind::CodeExecution]);
     let beta = br#"{"messages": [], "output_format": {"type": "json_schema", "schema": {}}}"#;
     assert!(decode::request(beta).unwrap().format.is_some());
 }

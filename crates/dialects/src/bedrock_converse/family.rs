@@ -28,6 +28,9 @@ pub(super) const THINKS: Generation = Generation(3, 7);
 pub(super) const SAMPLES_ONE_WAY: Generation = Generation(4, 1);
 /// The first that decides by itself how much to think, and can be told an effort.
 pub(super) const ADAPTS: Generation = Generation(4, 6);
+/// The first that can be told to call one tool at a time
+/// (<https://github.com/BerriAI/litellm/pull/34347>, <https://github.com/BerriAI/litellm/pull/29668>).
+pub(super) const CALLS_ONE: Generation = Generation(4, 5);
 /// The first that does not take a budget any more:
 /// <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>.
 pub(super) const TAKES_NO_BUDGET: Generation = Generation(4, 7);

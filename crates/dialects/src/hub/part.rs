@@ -128,6 +128,13 @@ pub(crate) struct Media {
     pub(crate) cite: Option<bool>,
 }
 
+impl Media {
+    /// Whether it is text in the request itself, not a file of text.
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self.source, Source::Text(_) | Source::Parts(_))
+    }
+}
+
 /// Kinds of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MediaKind {

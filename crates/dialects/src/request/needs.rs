@@ -6,6 +6,7 @@
 
 use domain::{Capability, CapabilitySet, Dialect, Surface};
 
+use crate::anthropic_messages::decode::is_run_by_client;
 use crate::json::{Cursor, Kind, Syntax};
 
 /// What a request of this surface needs. A body that is no JSON needs nothing.
@@ -141,10 +142,13 @@ fn anthropic(found: &mut CapabilitySet, body: &[u8]) -> Result<(), Syntax> {
     members(body, |key, value| match key {
         b"messages" | b"system" => blocks(found, value),
         b"tools" => {
-            // The client's own have no type, or this one; those that the provider runs are its models' own affair.
+            // The client's own have no type, or this one, or one of those that it runs; those that the provider runs are its
+            // models' own affair.
             value
                 .array_if(|tool| {
-                    let is_typed = says(&mut tool.clone(), b"type", |kind| kind != "custom")?;
+                    let is_typed = says(&mut tool.clone(), b"type", |kind| {
+                        kind != "custom" && !is_run_by_client(kind)
+                    })?;
                     note(found, !is_typed, Capability::Tools);
                     skip(tool)
                 })
@@ -323,6 +327,7 @@ mod tests {
         for (tool, needed) in [
             (json!({"name": "f", "input_schema": {}}), vec!["tools"]),
             (json!({"type": "custom", "name": "f"}), vec!["tools"]),
+            (json!({"type": "bash_20250124", "name": "bash"}), vec!["tools"]),
             (json!({"type": "web_search_20250305", "name": "web_search"}), vec![]),
         ] {
             assert_eq!(

@@ -1,5 +1,7 @@
 """Requests of Gemini, read by <https://ai.google.dev/api/generate-content>. Google reads names in both spellings."""
 
+import dataclasses
+
 from .plain import Plain, Tool, effort_of_budget, effort_of_word, schema, tool_schema, top_p, unwrapped
 
 
@@ -18,7 +20,11 @@ def generate(body: dict, path: str) -> Plain:
             read_part(plain, ids, "assistant" if turn.get("role") == "model" else "user", part)
     for tool in body.get("tools") or []:
         read_tool(plain, tool)
-    plain.tool_choice = choice(field(field(body, "toolConfig"), "functionCallingConfig") or {})
+    calling = field(field(body, "toolConfig"), "functionCallingConfig") or {}
+    plain.tool_choice = choice(calling)
+    if calling.get("mode") == "VALIDATED":
+        # All calls keep to their schemas; how narrow a schema must be for that, each format says for itself.
+        plain.tools = {name: dataclasses.replace(tool, strict=None) for name, tool in plain.tools.items()}
     config = field(body, "generationConfig") or {}
     plain.max_tokens, plain.temperature = field(config, "maxOutputTokens"), config.get("temperature")
     plain.top_p, plain.top_k = top_p(field(config, "topP")), field(config, "topK")

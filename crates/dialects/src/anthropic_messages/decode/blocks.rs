@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::OWN;
 use crate::hub::{
-    BadRequest, CacheMark, Citation, CitedSource, Content, Extra, Fields, Media, MediaKind, Part, Signature, Source,
-    Thinking, ToolCall, ToolResult, compact,
+    BadRequest, CacheMark, Citation, CitedSource, Content, DocumentPlace, Extra, Fields, Media, MediaKind, Part,
+    Signature, Source, Thinking, ToolCall, ToolResult, compact,
 };
 
 /// Reads a member that is a text or a list of blocks; absent is empty.
@@ -187,6 +187,18 @@ fn search_result(mut fields: Fields) -> Result<Part, BadRequest> {
     Ok(part)
 }
 
+/// Where in its document something stands.
+fn place(citation: &Value) -> Option<DocumentPlace> {
+    let range = |name: &str| {
+        let bound = |which: &str| citation[format!("{which}_{name}")].as_u64();
+        bound("start").zip(bound("end"))
+    };
+    let pages = range("page_number").map(|(from, to)| DocumentPlace::Pages(from, to));
+    let chars = || range("char_index").map(|(from, to)| DocumentPlace::Chars(from, to));
+    let blocks = || range("block_index").map(|(from, to)| DocumentPlace::Blocks(from, to));
+    pages.or_else(chars).or_else(blocks)
+}
+
 /// Reads a citation. What is missing in it is simply not known: it is kept whole besides.
 pub(super) fn citation(value: Value) -> Citation {
     let text = |name: &str| value[name].as_str().map(str::to_owned);
@@ -203,8 +215,7 @@ pub(super) fn citation(value: Value) -> Citation {
             value["document_index"].as_u64().map(|index| CitedSource::Document {
                 index,
                 title: text("document_title"),
-                // What stands in the same family's `native` is not needed by any other.
-                place: None,
+                place: place(&value),
             })
         }
         _ => None,

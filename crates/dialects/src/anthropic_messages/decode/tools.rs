@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::OWN;
 use super::blocks::{cache, rest};
+use super::client_tools;
 use crate::hub::{BadRequest, Fields, Hosted, HostedKind, Request, Tool, ToolChoice};
 
 /// Takes `tools` and `tool_choice`.
@@ -20,6 +21,12 @@ pub(super) fn take(fields: &mut Fields, request: &mut Request) -> Result<(), Bad
 
 fn tool(path: String, value: Value) -> Result<Tool, BadRequest> {
     if let Some(kind) = value["type"].as_str().filter(|kind| *kind != "custom") {
+        let known = value
+            .as_object()
+            .and_then(|members| client_tools::published(kind, members));
+        if let Some((about, schema)) = known {
+            return run_by_client(Fields::of(path, value)?, about, schema);
+        }
         let kind = hosted(kind, &value);
         return Ok(Tool::Hosted(Hosted {
             kind,
@@ -39,8 +46,19 @@ fn tool(path: String, value: Value) -> Result<Tool, BadRequest> {
     })
 }
 
-/// What a tool of Anthropic's does. Those that it only defines and the client runs (shell, editor, memory) are known to
-/// no other family either.
+/// A tool that Anthropic defines and the client runs. Its type stays with it: for Anthropic it says all the rest.
+fn run_by_client(mut fields: Fields, about: String, schema: Value) -> Result<Tool, BadRequest> {
+    Ok(Tool::Function {
+        name: fields.required_text("name")?,
+        description: Some(about),
+        schema: Some(schema),
+        strict: fields.flag("strict")?,
+        cache: cache(&mut fields)?,
+        extra: rest(fields),
+    })
+}
+
+/// What a tool does that Anthropic runs.
 fn hosted(kind: &str, value: &Value) -> HostedKind {
     let domains = |name: &str| {
         let listed = value[name].as_array().map(Vec::as_slice).unwrap_or_default();

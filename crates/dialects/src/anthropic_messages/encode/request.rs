@@ -71,7 +71,12 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     insert_list(&mut body, mcp::SERVERS, tools.servers);
     insert(&mut body, "tool_choice", tools.choice);
     sampling::encode(request.sampling, model, plan.thinks, &mut body, losses);
-    let config = output_config(request.format, plan.effort, losses);
+    let format = request.format.take().filter(|format| {
+        let is_lost = !is_own && !model.takes_schemas() && matches!(format, OutputFormat::Schema { .. });
+        losses.note_if(is_lost, "response_format", "the model cannot be held to a schema");
+        !is_lost
+    });
+    let config = output_config(format, plan.effort, losses);
     insert(&mut body, "thinking", plan.thinking);
     insert(&mut body, "output_config", config);
     insert(&mut body, "metadata", request.user.map(|user| json!({"user_id": user})));

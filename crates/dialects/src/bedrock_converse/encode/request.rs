@@ -44,10 +44,11 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     if request.cache.is_some() {
         told.cache_end(request.cache.as_ref(), family, losses);
     }
-    let additional = thinking::additional(&mut request, &told, family, losses);
+    let mut additional = thinking::additional(&mut request, &told, family, losses);
     put_list(&mut body, "system", told.system);
     put_map(&mut body, "inferenceConfig", inference(&mut request, family, losses));
-    let tools = tools::config(&mut request, &told.called, family, losses);
+    let mut tools = tools::config(&mut request, &told.called, family, losses);
+    tools::one_at_a_time(request.parallel_tools, tools.as_mut(), &mut additional, family, losses);
     body.insert("messages".to_owned(), Value::Array(told.messages));
     put(&mut body, "toolConfig", tools);
     if matches!(family, Family::Claude(_))

@@ -103,6 +103,15 @@ fn domains(search: &Value) -> Vec<String> {
         .collect()
 }
 
+/// As it likes, but in the schemas' shape: others say so of each function.
+fn hold_to_schemas(tools: &mut [Tool]) {
+    for tool in tools {
+        if let Tool::Function { strict, .. } = tool {
+            *strict = Some(true);
+        }
+    }
+}
+
 /// Reads `toolConfig`; what it says beyond our words is handed back.
 pub(super) fn choice(mut fields: Fields, request: &mut Request) -> Result<Map<String, Value>, BadRequest> {
     let Some(mut config) = message(&mut fields, "functionCallingConfig")? else {
@@ -110,19 +119,17 @@ pub(super) fn choice(mut fields: Fields, request: &mut Request) -> Result<Map<St
     };
     let mode = config.text("mode")?.map(|word| word.to_ascii_uppercase());
     let names = config.texts("allowedFunctionNames")?;
-    let mut rest = config.into_map();
+    let rest = config.into_map();
+    if mode.as_deref() == Some("VALIDATED") {
+        hold_to_schemas(&mut request.tools);
+    }
     request.tool_choice = match (mode.as_deref(), names.len()) {
         (None, 0) => None,
         (Some("NONE"), _) => Some(ToolChoice::None),
         (Some("ANY"), 0) => Some(ToolChoice::Required),
         (Some("ANY"), 1) => names.into_iter().next().map(ToolChoice::Named),
         (Some("ANY"), _) => Some(ToolChoice::Allowed { names, required: true }),
-        (Some("VALIDATED"), 0) => {
-            // As it likes, but in the schemas' shape: a wish that only Google knows.
-            rest.insert("mode".to_owned(), "VALIDATED".into());
-            Some(ToolChoice::Auto)
-        }
-        (Some("AUTO" | "MODE_UNSPECIFIED"), 0) => Some(ToolChoice::Auto),
+        (Some("AUTO" | "MODE_UNSPECIFIED" | "VALIDATED"), 0) => Some(ToolChoice::Auto),
         (None | Some("AUTO" | "MODE_UNSPECIFIED" | "VALIDATED"), _) => {
             Some(ToolChoice::Allowed { names, required: false })
         }

@@ -207,6 +207,11 @@ fn answered(
                 inside.push(Value::Object(members));
             }
             content => {
+                losses.note_if(
+                    matches!(content, Content::Media(_)),
+                    "tool_result: media",
+                    "a result has no place for it; it stands beside",
+                );
                 part.content = content;
                 part::write(part, To::Upstream, losses, after)?;
             }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::put;
 use crate::gemini::served::{BESIDE, Beside};
-use crate::hub::{Citation, CitedSource, Deed, Losses};
+use crate::hub::{Citation, CitedSource, Deed, DocumentPlace, Losses};
 
 /// Gathers the citations of one candidate.
 #[derive(Debug, Default)]
@@ -49,8 +49,18 @@ impl Grounding {
                 put(&mut context, "text", citation.quote.clone());
                 json!({"retrievedContext": context})
             }
-            CitedSource::Document { .. } | CitedSource::Other => {
-                losses.note("citations", "Gemini cites pages and files only");
+            CitedSource::Document { title, place, .. } => {
+                let Some(context) = context(title, place, citation.quote) else {
+                    losses.note(
+                        "citations",
+                        "Gemini tells a document's title, page and words, and this has none",
+                    );
+                    return;
+                };
+                json!({"retrievedContext": context})
+            }
+            CitedSource::Other => {
+                losses.note("citations", "Gemini cites pages, files and documents only");
                 return;
             }
         };
@@ -105,6 +115,19 @@ pub(super) fn beside(part: &Value) -> Option<(&'static str, &Value)> {
     BESIDE.into_iter().find_map(|name| Some((name, part.get(name)?)))
 }
 
+/// A document of the request. Google's files from stores stand in the same words.
+fn context(title: Option<String>, place: Option<DocumentPlace>, quote: Option<String>) -> Option<Map<String, Value>> {
+    let page = match place {
+        Some(DocumentPlace::Pages(first, _)) => Some(first),
+        Some(DocumentPlace::Chars(..) | DocumentPlace::Blocks(..)) | None => None,
+    };
+    let mut members = Map::new();
+    put(&mut members, "title", title);
+    put(&mut members, "text", quote);
+    put(&mut members, "pageNumber", page);
+    (!members.is_empty()).then_some(members)
+}
+
 fn page(uri: String, title: Option<String>) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("uri".to_owned(), uri.into());
@@ -130,4 +153,21 @@ fn byte(text: &str, character: u64) -> Option<usize> {
     let character = usize::try_from(character).ok()?;
     let starts = text.char_indices().map(|(at, _)| at);
     starts.chain(std::iter::once(text.len())).nth(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_title_words_and_page() {
+        let told = context(
+            Some("T".to_owned()),
+            Some(DocumentPlace::Pages(3, 4)),
+            Some("words".to_owned()),
+        );
+        let expected = json!({"title": "T", "text": "words", "pageNumber": 3});
+        assert_eq!(told.map(Value::Object), Some(expected));
+        assert_eq!(context(None, Some(DocumentPlace::Chars(0, 1)), None), None);
+    }
 }

@@ -167,7 +167,6 @@ fn media(
     if is_voice && matches!(&media.source, Source::Base64(data) if data.is_empty()) {
         return Ok(());
     }
-    losses.note_if(media.context.is_some(), "document.context", "Gemini does not take it");
     losses.note_if(
         media.cite == Some(true),
         "document.citations",
@@ -188,7 +187,6 @@ fn media(
             return Ok(());
         }
         Source::Text(text) => {
-            losses.note_if(media.name.is_some(), "document.title", "the document is sent as text");
             members.insert("text".to_owned(), text.into());
         }
         _ => {

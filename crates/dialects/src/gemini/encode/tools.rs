@@ -18,12 +18,10 @@ pub(super) fn write(body: &mut Map<String, Value>, request: &mut Request, model:
     let mut foreign_hosted = false;
     let mut entries: Vec<Value> = Vec::new();
     let mut functions: Option<usize> = None;
-    let forced = matches!(
-        request.tool_choice,
-        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { .. })
-    );
+    let is_strict = |tool: &Tool| matches!(tool, Tool::Function { strict: Some(true), .. });
+    let strict = tools.iter().any(is_strict);
     for tool in tools {
-        match declaration(tool, forced, losses) {
+        match declaration(tool, losses) {
             Declaration::Function(function) => {
                 let at = *functions.get_or_insert_with(|| {
                     entries.push(json!({"functionDeclarations": []}));
@@ -58,7 +56,7 @@ pub(super) fn write(body: &mut Map<String, Value>, request: &mut Request, model:
         put(
             &mut config,
             "functionCallingConfig",
-            choice(request.tool_choice.take(), losses),
+            choice(request.tool_choice.take(), strict, losses),
         );
     } else {
         let wants = matches!(
@@ -83,7 +81,7 @@ enum Declaration {
     Hosted(Hosted),
 }
 
-fn declaration(tool: Tool, forced: bool, losses: &mut Losses) -> Declaration {
+fn declaration(tool: Tool, losses: &mut Losses) -> Declaration {
     let mut members = Map::new();
     match tool {
         Tool::Hosted(hosted) => return Declaration::Hosted(hosted),
@@ -91,15 +89,10 @@ fn declaration(tool: Tool, forced: bool, losses: &mut Losses) -> Declaration {
             name,
             description,
             schema,
-            strict,
             cache,
             extra,
+            ..
         } => {
-            losses.note_if(
-                strict == Some(true) && !forced,
-                "tools.strict",
-                "Gemini holds to schemas only where it must call a function",
-            );
             put(&mut members, "name", Some(name));
             put(&mut members, "description", description);
             let schema = schema.map(|schema| schema::to_gemini(schema, losses));
@@ -175,8 +168,18 @@ fn own(hosted: &Hosted, losses: &mut Losses) -> Option<Value> {
     }
 }
 
-fn choice(choice: Option<ToolChoice>, losses: &mut Losses) -> Option<Value> {
-    Some(match choice? {
+/// Gemini is held to schemas by the mode, for all functions: where it must call one, and in VALIDATED, which leaves it free
+/// (google-genai 3.6, `FunctionCallingConfigMode`: "will validate function calls with constrained decoding").
+fn choice(choice: Option<ToolChoice>, strict: bool, losses: &mut Losses) -> Option<Value> {
+    Some(match choice {
+        None | Some(ToolChoice::Auto) if strict => json!({"mode": "VALIDATED"}),
+        None => return None,
+        Some(choice) => said(choice, losses)?,
+    })
+}
+
+fn said(choice: ToolChoice, losses: &mut Losses) -> Option<Value> {
+    Some(match choice {
         ToolChoice::Auto => json!({"mode": "AUTO"}),
         ToolChoice::None => json!({"mode": "NONE"}),
         ToolChoice::Required => json!({"mode": "ANY"}),

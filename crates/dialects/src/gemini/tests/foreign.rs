@@ -507,3 +507,30 @@ fn arguments_that_are_no_object_are_kept() {
     );
     assert_eq!(lost, ["tool_call.arguments"]);
 }
+
+#[test]
+fn strict_functions_are_held_to_their_schemas() {
+    let tool = |strict| Tool::Function {
+        name: "f".to_owned(),
+        description: None,
+        schema: Some(json!({"type": "object"})),
+        strict,
+        cache: None,
+        extra: Extra::default(),
+    };
+    let mode = |strict, choice| {
+        let (told, lost) = write(Request {
+            tools: vec![tool(None), tool(strict)],
+            tool_choice: choice,
+            ..of(vec![user(vec![Part::text("q")])])
+        });
+        assert_eq!(lost, [""; 0]);
+        told["toolConfig"]["functionCallingConfig"]["mode"].clone()
+    };
+    assert_eq!(mode(Some(true), None), "VALIDATED");
+    assert_eq!(mode(Some(true), Some(ToolChoice::Auto)), "VALIDATED");
+    assert_eq!(mode(Some(true), Some(ToolChoice::Required)), "ANY");
+    assert_eq!(mode(Some(true), Some(ToolChoice::None)), "NONE");
+    assert_eq!(mode(Some(false), Some(ToolChoice::Auto)), "AUTO");
+    assert_eq!(mode(None, None), json!(null));
+}

@@ -138,6 +138,15 @@ fn choices_of_tools() {
         Some(ToolChoice::Allowed { names, required: false })
     );
     assert_eq!(choice(json!({})), None);
+    let validated = read(&json!({
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"}},
+    }));
+    assert_eq!(validated.tool_choice, Some(ToolChoice::Auto));
+    assert!(matches!(
+        validated.tools[0],
+        crate::hub::Tool::Function { strict: Some(true), .. }
+    ));
 }
 
 #[test]

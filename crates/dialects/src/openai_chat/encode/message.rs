@@ -156,17 +156,16 @@ fn tool(
     let mut texts = Vec::new();
     for part in result.parts {
         match &part.content {
-            Content::Text { text, .. }
-            | Content::Media(Media {
-                source: Source::Text(text),
-                ..
-            }) => texts.push((text.clone(), mark(part.cache, target, losses))),
+            Content::Text { text, .. } => texts.push((text.clone(), mark(part.cache, target, losses))),
             Content::Native { value, .. } => texts.push((value.to_string(), None)),
             Content::Media(Media {
                 kind: MediaKind::Video,
                 source: Source::Base64(_),
                 ..
             }) => losses.note("tool_result: video", "the format takes no films as data"),
+            Content::Media(media) if !is_taken(media, target) => {
+                losses.note("tool_result: document", ONLY_PDF);
+            }
             Content::Media(_) => {
                 losses.note(
                     "tool_result: media",
@@ -236,23 +235,29 @@ fn content(parts: Vec<Part>, target: &Target<'_>, losses: &mut Losses) -> Result
     Ok((!list.is_empty()).then(|| list.into()))
 }
 
+/// Why a file cannot be told.
+const ONLY_PDF: &str = "the target's format takes PDF and text only";
+
+/// Whether a document in base64 is one that the target takes: of files it takes PDFs
+/// (<https://developers.openai.com/api/docs/guides/file-inputs>); those of text have become texts before.
+fn is_taken(media: &Media, target: &Target<'_>) -> bool {
+    let mime = media.mime.split(';').next().unwrap_or_default().trim();
+    media.kind != MediaKind::Document
+        || !matches!(media.source, Source::Base64(_))
+        || target.quirks.document_url
+        || matches!(mime, "" | "application/pdf" | "application/x-pdf")
+}
+
 fn written_media(media: Media, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
     losses.note_if(
         media.cite == Some(true),
         "citations",
         "the format cannot ask for citations of documents",
     );
-    losses.note_if(
-        media.context.is_some(),
-        "document.context",
-        "the format has no place for it",
-    );
-    let is_text = matches!(media.source, Source::Text(_) | Source::Parts(_));
-    losses.note_if(
-        is_text && media.name.is_some(),
-        "document.title",
-        "the document is sent as text",
-    );
+    if !is_taken(&media, target) {
+        let problem = format!("document: {ONLY_PDF}; the request would mean something else without");
+        return Err(BadRequest::new("messages", problem));
+    }
     let mime = if media.mime.is_empty() {
         default_mime(media.kind)
     } else {

@@ -40,7 +40,10 @@ pub(crate) fn request(mut request: Request, target: &Target<'_>, losses: &mut Lo
     put(
         &mut body,
         "reasoning_effort",
-        request.reasoning.as_ref().and_then(|wish| effort(wish, losses)),
+        request
+            .reasoning
+            .as_ref()
+            .and_then(|wish| effort(wish, target.quirks.thinking_switch, losses)),
     );
     put(
         &mut body,
@@ -136,8 +139,8 @@ fn sampling(request: &mut Request, body: &mut Map<String, Value>, losses: &mut L
     }
 }
 
-/// How much to think, in words: this format has no figures.
-fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
+/// How much to think, in words: this format has no figures. `has_switch`: all models can be kept from it.
+fn effort(wish: &Reasoning, has_switch: bool, losses: &mut Losses) -> Option<Value> {
     losses.note_if(
         wish.summary.is_some(),
         "reasoning.summary",
@@ -146,6 +149,7 @@ fn effort(wish: &Reasoning, losses: &mut Losses) -> Option<Value> {
     let effort = match (wish.effort, wish.budget) {
         (Some(effort), _) => Some(effort),
         (None, Some(ThinkingBudget::Tokens(tokens))) => Some(Effort::of_budget(tokens)),
+        (None, Some(ThinkingBudget::Off)) if has_switch => Some(Effort::None),
         (None, Some(ThinkingBudget::Off)) => {
             losses.note(
                 "thinking",
@@ -209,6 +213,7 @@ fn service_tier(tier: &str, losses: &mut Losses) -> Option<Value> {
 
 fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Losses) {
     let mut allowed: Option<Vec<String>> = None;
+    let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     let choice = match request.tool_choice.take() {
         None => None,
         Some(ToolChoice::Auto) => Some("auto".into()),
@@ -243,6 +248,7 @@ fn tools(request: &mut Request, body: &mut Map<String, Value>, losses: &mut Loss
         }
     }
     if tools.is_empty() {
+        losses.note_if(is_forced, "tool_choice", "there is no tool left to choose");
         return;
     }
     body.insert("tools".to_owned(), tools.into());
@@ -268,6 +274,7 @@ fn offer(tool: Tool, losses: &mut Losses) -> Option<Value> {
             cache,
             extra,
         } => {
+            let strict = schema::held_to(strict, schema.as_ref(), &extra, losses);
             let mut function = Map::new();
             function.insert("name".to_owned(), name.into());
             put(&mut function, "description", description.map(Value::from));

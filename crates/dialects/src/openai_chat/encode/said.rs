@@ -94,7 +94,7 @@ fn remembered(thinking: Vec<Thinking>, target: &Target<'_>, written: &mut Map<St
     let mut details = Vec::new();
     let mut text = String::new();
     for thought in thinking {
-        let takes_words = target.quirks.reasoning_content;
+        let takes_words = target.quirks.reasoning_content || target.quirks.reasoning;
         let says_nothing = thought.text.is_empty() && thought.signature.is_some();
         match entry(&thought) {
             Some(entry) if target.quirks.reasoning_details => details.push(entry),
@@ -102,7 +102,12 @@ fn remembered(thinking: Vec<Thinking>, target: &Target<'_>, written: &mut Map<St
             _ => losses.note("thinking", "the target does not take back reasoning of earlier turns"),
         }
     }
-    put(written, "reasoning_content", (!text.is_empty()).then(|| text.into()));
+    let member = if target.quirks.reasoning {
+        "reasoning"
+    } else {
+        "reasoning_content"
+    };
+    put(written, member, (!text.is_empty()).then(|| text.into()));
     put(
         written,
         "reasoning_details",

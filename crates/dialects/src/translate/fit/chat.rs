@@ -3,7 +3,7 @@
 use std::hash::Hasher as _;
 
 use domain::provider::Quirks;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::take_out;
 use crate::hub::Losses;
@@ -13,6 +13,10 @@ const SIGNS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 
 /// Changes messages and tools to what the provider takes.
 pub(super) fn fit(body: &mut Map<String, Value>, quirks: &Quirks, losses: &mut Losses) {
+    if quirks.thinking_switch && body.get("reasoning_effort").is_some_and(|effort| effort == "none") {
+        body.shift_remove("reasoning_effort");
+        body.insert("thinking".to_owned(), json!({"type": "disabled"}));
+    }
     if !quirks.message_unsupported.is_empty() || quirks.tool_id_length != 0 {
         for message in objects(body.get_mut("messages")) {
             fit_message(message, quirks, losses);
@@ -123,6 +127,20 @@ mod tests {
             );
         }
         assert_eq!(ids("toolu_01A"), "5hJXTcYN8", "in every version the same");
+    }
+
+    #[test]
+    fn thinking_is_switched_off_in_the_providers_word() {
+        let quirks = Quirks {
+            thinking_switch: true,
+            ..Quirks::default()
+        };
+        let off = json!({"thinking": {"type": "disabled"}});
+        assert_eq!(fitted(&quirks, json!({"reasoning_effort": "none"})), (off, 0));
+        let low = json!({"reasoning_effort": "low"});
+        assert_eq!(fitted(&quirks, low.clone()), (low, 0));
+        let none = json!({"reasoning_effort": "none"});
+        assert_eq!(fitted(&Quirks::default(), none.clone()), (none, 0));
     }
 
     #[test]

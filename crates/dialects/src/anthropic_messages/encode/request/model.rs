@@ -50,6 +50,16 @@ impl Model {
         self.claude.is_some_and(|claude| claude >= version)
     }
 
+    /// It can think; the first to was 3.7.
+    pub(super) fn can_think(self) -> bool {
+        self.claude.is_none_or(|claude| claude >= (3, 7))
+    }
+
+    /// It can be held to a schema of its answer: <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>.
+    pub(super) fn takes_schemas(self) -> bool {
+        self.claude.is_none_or(|claude| claude >= (4, 1))
+    }
+
     /// It is told to think as it likes, and how hard in words.
     pub(super) fn is_adaptive(self) -> bool {
         self.from((4, 6))
@@ -121,7 +131,11 @@ mod tests {
         let new = Model::of("claude-opus-4-8");
         assert!(!new.takes_budget() && new.is_adaptive() && !new.samples() && new.can_rest());
         assert!(!Model::of("claude-fable-5-1").can_rest() && !Model::of("claude-opus-5-5").can_rest());
+        let older = Model::of("claude-3-5-haiku-20241022");
+        assert!(!older.can_think() && !older.takes_schemas() && old.can_think() && old.takes_schemas());
+        assert!(!Model::of("claude-3-opus-20240229").can_think() && Model::of("claude-3-7-sonnet").can_think());
         let other = Model::of("kimi-k2");
+        assert!(other.can_think() && other.takes_schemas());
         assert!(other.takes_budget() && other.samples() && !other.is_adaptive());
     }
 }

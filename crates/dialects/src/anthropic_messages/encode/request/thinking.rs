@@ -62,6 +62,10 @@ pub(super) fn plan(ask: &Ask<'_>, losses: &mut Losses) -> Plan {
         plan.effort = effort(reasoning.effort, ask, losses);
         return plan;
     }
+    if !ask.is_own && !ask.model.can_think() {
+        losses.note_if(wanted != Wanted::Rest, "reasoning", "the model does not think");
+        return plan;
+    }
     if wanted == Wanted::Rest {
         if ask.model.can_rest() {
             plan.thinking = Some(json!({"type": "disabled"}));

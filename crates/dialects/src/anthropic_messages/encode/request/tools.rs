@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::model::Model;
 use super::{mcp, schema};
+use crate::anthropic_messages::decode::is_client_tool;
 use crate::anthropic_messages::encode::OWN;
 use crate::anthropic_messages::encode::blocks::{CUSTOM_INPUT, Members, cache_control, put_back};
 use crate::hub::{Hosted, HostedKind, Losses, Request, Tool, ToolChoice};
@@ -112,6 +113,9 @@ fn write(tool: Tool, model: Model, losses: &mut Losses) -> Option<Value> {
             let is_own = extra.origin == Some(OWN);
             let mut written = Members::new();
             written.insert("name".to_owned(), name.into());
+            // What Anthropic defines is told by its type alone.
+            let is_defined = is_client_tool(&extra);
+            let description = description.filter(|_| !is_defined);
             super::insert(&mut written, "description", description.map(Value::from));
             let mut schema = schema::for_input(schema, losses);
             // That arguments need not keep to the schema is what goes without saying.
@@ -119,7 +123,9 @@ fn write(tool: Tool, model: Model, losses: &mut Losses) -> Option<Value> {
             if strict == Some(true) && model.is_strict() && !is_own {
                 schema = enforceable(schema, losses);
             }
-            written.insert("input_schema".to_owned(), schema);
+            if !is_defined {
+                written.insert("input_schema".to_owned(), schema);
+            }
             if strict == Some(true) && !model.is_strict() {
                 losses.note("tools[].strict", "the model cannot be held to a schema");
             } else {

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::put;
-use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Source};
+use crate::bedrock_converse::family::Family;
+use crate::hub::{BadRequest, Content, Losses, Media, MediaKind, Part, Source, Telling, as_texts, is_search_result};
 
 /// Characters of a document's name:
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html>.
@@ -61,6 +62,49 @@ pub(super) fn block(media: Media, names: &mut Names, losses: &mut Losses) -> Res
     inner.insert("format".to_owned(), format(&media)?.into());
     inner.insert("source".to_owned(), source(media.source)?);
     Ok(json!({kind: inner}))
+}
+
+/// A search result: Claude takes it as such, others as texts
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_SearchResultBlock.html>). It is taken out of the
+/// part.
+pub(super) fn search_result(part: &mut Part, family: Family, losses: &mut Losses) -> Option<Vec<Value>> {
+    if !is_search_result(part) {
+        return None;
+    }
+    let mut found = std::mem::replace(part, Part::text(""));
+    part.cache = found.cache.take();
+    if matches!(family, Family::Claude(_))
+        && let Some(block) = native(&found)
+    {
+        return Some(vec![block]);
+    }
+    let telling = Telling {
+        text_files: true,
+        names: true,
+    };
+    let texts = as_texts(found, telling, losses).into_iter();
+    let texts = texts.filter_map(|part| part.as_text().filter(|text| !text.trim().is_empty()).map(str::to_owned));
+    Some(texts.map(|text| json!({"text": text})).collect())
+}
+
+/// Title, address and texts must all be there.
+fn native(part: &Part) -> Option<Value> {
+    let Content::Media(media) = &part.content else {
+        return None;
+    };
+    let Source::Parts(parts) = &media.source else {
+        return None;
+    };
+    let texts: Option<Vec<Value>> = parts
+        .iter()
+        .map(|part| part.as_text().map(|text| json!({"text": text})))
+        .collect();
+    let mut inner = Map::new();
+    inner.insert("source".to_owned(), part.extra.members.get("source")?.clone());
+    inner.insert("title".to_owned(), media.name.clone()?.into());
+    inner.insert("content".to_owned(), texts.filter(|texts| !texts.is_empty())?.into());
+    put(&mut inner, "citations", media.cite.map(|cite| json!({"enabled": cite})));
+    Some(json!({"searchResult": inner}))
 }
 
 fn document(media: Media, names: &mut Names) -> Result<Value, BadRequest> {

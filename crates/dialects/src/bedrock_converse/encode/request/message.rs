@@ -159,9 +159,11 @@ fn instructions(parts: Vec<Part>, family: Family, system: &mut Vec<Value>, losse
 
 fn user(parts: Vec<Part>, family: Family, names: &mut Names, losses: &mut Losses) -> Result<Vec<Value>, BadRequest> {
     let mut blocks = Vec::with_capacity(parts.len());
-    for part in parts {
+    for mut part in parts {
+        let found = media::search_result(&mut part, family, losses);
         unsaid(&part, losses);
         match part.content {
+            _ if found.is_some() => blocks.extend(found.into_iter().flatten()),
             Content::Text { text, .. } | Content::Refusal(text) => blocks.extend(text_block(&text)),
             Content::Media(media) => blocks.push(media::block(media, names, losses)?),
             Content::ToolResult(result) => blocks.push(tool_result(result, family, names, losses)?),
@@ -300,7 +302,11 @@ fn tool_result(
     losses: &mut Losses,
 ) -> Result<Value, BadRequest> {
     let mut content = Vec::with_capacity(result.parts.len());
-    for part in result.parts {
+    for mut part in result.parts {
+        if let Some(found) = media::search_result(&mut part, family, losses) {
+            content.extend(found);
+            continue;
+        }
         match part.content {
             Content::Text { text, .. } => content.extend(text_block(&text)),
             Content::Media(media) => content.push(media::block(media, names, losses)?),

@@ -507,3 +507,34 @@ fn a_prefill_ends_without_white_space() {
         (&json!("b "), vec![])
     );
 }
+
+#[test]
+fn one_call_at_a_time_is_said_to_claude_where_nothing_else_is_chosen() {
+    let asked = |model: &str, choice, tools: Vec<Tool>| {
+        let question = Request {
+            tools,
+            tool_choice: choice,
+            parallel_tools: Some(false),
+            ..asks(vec![says(Role::User, "q")])
+        };
+        let (body, losses) = told_to(model, question).unwrap();
+        let is_lost = losses.iter().any(|loss| loss == "parallel_tool_calls");
+        (
+            body["additionalModelRequestFields"]["tool_choice"].clone(),
+            is_lost,
+            body,
+        )
+    };
+    let one = json!({"type": "auto", "disable_parallel_tool_use": true});
+    for choice in [None, Some(ToolChoice::Auto)] {
+        let (said, is_lost, body) = asked(CLAUDE, choice, vec![function("f")]);
+        assert_eq!((said, is_lost), (one.clone(), false));
+        assert!(body["toolConfig"].get("toolChoice").is_none(), "{body}");
+    }
+    let (said, is_lost, _) = asked(CLAUDE, Some(ToolChoice::Required), vec![function("f")]);
+    assert_eq!((said, is_lost), (Value::Null, true));
+    let (said, is_lost, _) = asked("amazon.nova-pro-v1:0", None, vec![function("f")]);
+    assert_eq!((said, is_lost), (Value::Null, true));
+    let (said, is_lost, _) = asked(CLAUDE, None, Vec::new());
+    assert_eq!((said, is_lost), (Value::Null, false));
+}

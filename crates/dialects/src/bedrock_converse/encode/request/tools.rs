@@ -3,19 +3,38 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::super::family::Family;
+use super::super::super::family::{CALLS_ONE, Family};
 use super::message::cache_point;
 use super::put;
 use crate::hub::{CacheMark, HostedKind, Losses, Request, Tool, ToolChoice};
 use crate::schema::enforceable;
 
+/// That there be one call at a time has no word of Converse's; Claude is told in its own, where nothing else is chosen: it is
+/// refused beside a `toolChoice` (<https://github.com/BerriAI/litellm/issues/36536>) and without tools (34420 there).
+pub(super) fn one_at_a_time(
+    parallel: Option<bool>,
+    config: Option<&mut Value>,
+    additional: &mut Map<String, Value>,
+    family: Family,
+    losses: &mut Losses,
+) {
+    let (Some(false), Some(Value::Object(config))) = (parallel, config) else {
+        return;
+    };
+    let is_free = config
+        .get("toolChoice")
+        .is_none_or(|choice| choice.get("auto").is_some());
+    if is_free && matches!(family, Family::Claude(generation) if generation >= CALLS_ONE) {
+        config.shift_remove("toolChoice");
+        let choice = json!({"type": "auto", "disable_parallel_tool_use": true});
+        additional.insert("tool_choice".to_owned(), choice);
+    } else {
+        losses.note("parallel_tool_calls", "the target cannot forbid several calls at once");
+    }
+}
+
 /// Writes `toolConfig`; `called` are the tools that the conversation names.
 pub(super) fn config(request: &mut Request, called: &[String], family: Family, losses: &mut Losses) -> Option<Value> {
-    losses.note_if(
-        request.parallel_tools == Some(false),
-        "parallel_tool_calls",
-        "the format cannot forbid several calls at once",
-    );
     let (choice, allowed) = choice(request.tool_choice.take(), losses);
     if let Some(names) = &allowed {
         Tool::retain_allowed(&mut request.tools, names, losses);

@@ -13,6 +13,8 @@ const PLAIN: Quirks = Quirks {
     max_completion_tokens: false,
     developer_role: false,
     reasoning_content: false,
+    reasoning: false,
+    thinking_switch: false,
     reasoning_details: false,
     extra_content: false,
     text_parts: false,
@@ -204,6 +206,35 @@ fn an_upstream_gets_back_only_its_own_seals() {
     };
     let (remembered, _) = told_to(&takes_back, request(Dialect::AnthropicMessages));
     assert_eq!(remembered["messages"][0]["reasoning_content"], "t");
+    let short = Quirks {
+        reasoning: true,
+        ..PLAIN
+    };
+    let (remembered, _) = told_to(&short, request(Dialect::AnthropicMessages));
+    assert_eq!(remembered["messages"][0]["reasoning"], "t");
+}
+
+#[test]
+fn not_to_think_is_an_effort_where_all_models_can_be_told() {
+    for has_switch in [false, true] {
+        let quirks = Quirks {
+            thinking_switch: has_switch,
+            ..PLAIN
+        };
+        let wish = Reasoning {
+            budget: Some(ThinkingBudget::Off),
+            ..Reasoning::default()
+        };
+        let (body, losses) = told_to(
+            &quirks,
+            Request {
+                reasoning: Some(wish),
+                ..Request::default()
+            },
+        );
+        assert_eq!(body.get("reasoning_effort").is_some(), has_switch);
+        assert_eq!(losses.is_empty(), has_switch, "{losses:?}");
+    }
 }
 
 #[test]
@@ -372,17 +403,55 @@ fn data_have_a_name() {
             cite: None,
         }))
     };
-    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-    let parts = vec![
-        data(None, "application/pdf"),
-        data(Some("a.pdf"), "application/pdf"),
-        data(None, docx),
-    ];
+    let parts = vec![data(None, "application/pdf"), data(Some("a.pdf"), "application/pdf")];
     let (body, _) = told(Request {
         messages: vec![message(Role::User, parts)],
         ..Request::default()
     });
     let content = body["messages"][0]["content"].as_array().unwrap();
     let names: Vec<_> = content.iter().map(|part| &part["file"]["filename"]).collect();
-    assert_eq!(names, ["document.pdf", "a.pdf", "document.docx"]);
+    assert_eq!(names, ["document.pdf", "a.pdf"]);
+}
+
+#[test]
+fn other_files_than_pdf_are_refused_from_people_and_lost_from_tools() {
+    let docx = || {
+        Part::new(Content::Media(Media {
+            kind: MediaKind::Document,
+            source: Source::Base64("QQ==".to_owned()),
+            mime: "application/vnd.openxmlformats-officedocument.wordprocessingml.document".to_owned(),
+            name: None,
+            detail: None,
+            context: None,
+            cite: None,
+        }))
+    };
+    let asked = Request {
+        messages: vec![message(Role::User, vec![docx()])],
+        ..Request::default()
+    };
+    let target = Target {
+        model: "there",
+        max_output: 0,
+        thinks: None,
+        include_usage: true,
+        quirks: &PLAIN,
+    };
+    let problem = super::request(asked, &target, &mut Losses::default()).unwrap_err();
+    assert!(problem.to_string().contains("PDF and text only"), "{problem}");
+    let (body, losses) = told(Request {
+        messages: vec![message(
+            Role::User,
+            vec![result("c", vec![Part::text("found"), docx()])],
+        )],
+        ..Request::default()
+    });
+    assert_eq!(
+        body["messages"],
+        json!([{"role": "tool", "tool_call_id": "c", "content": "found"}])
+    );
+    assert!(
+        losses.iter().any(|loss| loss.starts_with("tool_result: document")),
+        "{losses:?}"
+    );
 }

@@ -107,11 +107,6 @@ fn breakpoint(mark: &CacheMark) -> Value {
 
 fn media(media: Media, is_family: bool, losses: &mut Losses) -> Result<Vec<Value>, Unsayable> {
     losses.note_if(
-        media.context.is_some(),
-        "document.context",
-        "Responses has no such member",
-    );
-    losses.note_if(
         media.cite == Some(true),
         "document.citations",
         "Responses cites no files of the prompt",

@@ -133,6 +133,7 @@ fn tool(tool: Tool, namespace: Option<&Value>, is_own: bool, losses: &mut Losses
             members.insert("type".to_owned(), "function".into());
             members.insert("name".to_owned(), unflattened(&name, inside).into());
             set(&mut members, "description", description);
+            let strict = crate::schema::held_to(strict, schema.as_ref(), &extra, losses);
             let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
             let schema = if is_own { schema } else { listing_members(schema) };
             members.insert("parameters".to_owned(), schema);

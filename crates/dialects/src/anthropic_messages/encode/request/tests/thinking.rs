@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{NEW, OLD, hello, reasoning};
 use crate::anthropic_messages::fixtures::told;
-use crate::hub::{Effort, Reasoning, Request, Sampling, ThinkingBudget};
+use crate::hub::{Effort, OutputFormat, Reasoning, Request, Sampling, ThinkingBudget};
 
 #[test]
 fn budgets_fit_between_their_least_and_the_bound() {
@@ -113,4 +113,28 @@ fn sampling_keeps_to_what_the_model_takes() {
         ask(1.0, Some(0.97), thinking, "kimi-k2"),
         (Some(json!(1.0)), Some(json!(0.97)), vec![])
     );
+}
+
+#[test]
+fn models_before_thinking_and_schemas_are_asked_for_neither() {
+    let ask = |model: &str| {
+        let request = Request {
+            reasoning: reasoning(Some(Effort::Low), None),
+            format: Some(OutputFormat::Schema {
+                name: None,
+                description: None,
+                schema: json!({"type": "object"}),
+                strict: None,
+            }),
+            ..hello()
+        };
+        let (value, losses) = told(request, model, 8_192);
+        (value, losses.len())
+    };
+    let (old, losses) = ask("claude-3-5-haiku-20241022");
+    assert_eq!((old.get("thinking"), old.get("output_config")), (None, None));
+    assert_eq!((old["max_tokens"].as_u64(), losses), (Some(8_192), 2));
+    let (new, losses) = ask("claude-sonnet-4-5");
+    assert!(new.get("thinking").is_some() && new["output_config"].get("format").is_some());
+    assert_eq!(losses, 0);
 }
