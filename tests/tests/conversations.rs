@@ -387,3 +387,98 @@ fn a_cut_answer_is_not_kept() {
     assert!(!response.contains("response.completed"), "{response}");
     assert_eq!(world.ask("GET", &id, CLIENT_KEY).status(), 404);
 }
+
+/// Vercel's `ai` names what was answered in place of sending it, by default.
+#[test]
+fn items_that_are_named_are_put_back() {
+    let world = World::new("");
+    for model in MODELS {
+        for stream in [false, true] {
+            let call = Answer::tool_call("weather", json!({"city": "Oslo"}));
+            world.upstream.then(Behaviour::answer(call));
+            let first = world.say(json!({"model": model, "input": "how is it?", "tools": tools()}), stream);
+            let named = |response: &Value| -> Vec<Value> {
+                let items = response["output"].as_array().unwrap();
+                items
+                    .iter()
+                    .map(|item| json!({"id": item["id"], "type": "item_reference"}))
+                    .collect()
+            };
+            let call = first["output"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|item| item["type"] == "function_call");
+            let mut input = vec![json!({"role": "user", "content": "how is it?"})];
+            input.extend(named(&first));
+            input.push(
+                json!({"type": "function_call_output", "call_id": call.unwrap()["call_id"], "output": "4 degrees"}),
+            );
+            world.asked();
+
+            world.upstream.then(Behaviour::text("it is cold"));
+            let second = world.say(json!({"model": model, "input": input, "tools": tools()}), stream);
+            assert_in_order(&world.asked(), &["how is it?", "Oslo", "4 degrees"]);
+            input.extend(named(&second));
+            input.push(json!({"role": "user", "content": "an umbrella?"}));
+
+            for other in MODELS.iter().chain(&["native"]) {
+                world.upstream.then(Behaviour::text("no"));
+                let third = world.say(json!({"model": other, "input": input, "tools": tools()}), stream);
+                let body = world.asked();
+                assert_in_order(
+                    &body,
+                    &["how is it?", "Oslo", "4 degrees", "it is cold", "an umbrella?"],
+                );
+                assert!(!body.contains("item_reference"), "{body}");
+                if *other == "native" {
+                    continue;
+                }
+                // What was put back is kept with the turn.
+                world.upstream.then(Behaviour::text("sure"));
+                world.say(
+                    json!({"model": model, "previous_response_id": third["id"], "input": "sure?"}),
+                    stream,
+                );
+                assert_in_order(&world.asked(), &["Oslo", "it is cold", "an umbrella?", "no", "sure?"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn items_that_are_not_kept_are_refused_by_their_names() {
+    let world = World::new("");
+    world.upstream.then(Behaviour::text("a secret"));
+    let first = world.say(json!({"model": "chat", "input": "one"}), false);
+    world.upstream.then(Behaviour::text("not kept"));
+    let unkept = world.say(json!({"model": "chat", "input": "one", "store": false}), false);
+    world.asked();
+    world.upstream.take_received();
+    let ask = |model: &str, id: &Value, key: &str| {
+        let input = json!([{"role": "user", "content": "a"}, {"type": "item_reference", "id": id}]);
+        Request::post("/v1/responses", &json!({"model": model, "input": input}))
+            .bearer(key)
+            .send(&world.gateway.url())
+    };
+    let refused = |model: &str, id: &Value, key: &str| {
+        let response = ask(model, id, key);
+        assert_eq!(response.status(), 404, "{model} {id}: {}", response.text());
+        assert!(response.text().contains(text(id)), "{}", response.text());
+        assert!(world.upstream.take_received().is_empty(), "nobody was asked");
+    };
+    let item = &first["output"][0]["id"];
+    for model in ["chat", "anthropic", "gemini", "native"] {
+        refused(model, item, OTHER_KEY);
+        refused(model, &unkept["output"][0]["id"], CLIENT_KEY);
+        if model != "native" {
+            refused(model, &json!("msg_of_nobody"), CLIENT_KEY);
+        }
+    }
+    // Whoever keeps its own may know it.
+    world.upstream.then(Behaviour::text("yes"));
+    assert_eq!(ask("native", &json!("msg_of_nobody"), CLIENT_KEY).status(), 200);
+    assert!(world.asked().contains("msg_of_nobody"));
+    world.ask("DELETE", text(&first["id"]), CLIENT_KEY);
+    refused("chat", item, CLIENT_KEY);
+}

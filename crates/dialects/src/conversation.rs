@@ -7,6 +7,8 @@
 //! conversation itself, and everything that survives a round trip through the client (seals of reasoning, ids of calls)
 //! survives here too. Instructions are of one response only; they are not carried over, as at the provider.
 
+mod named;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -18,6 +20,8 @@ use crate::hub::{BadRequest, MADE, is_made_name, nested};
 use crate::json::{Cursor, Kind, Syntax};
 use crate::limits::{ITEMS_PAGE_DEFAULT, ITEMS_PAGE_MAX};
 use crate::openai_responses;
+pub(crate) use named::REFERENCE;
+pub use named::{Named, home_of, item, named_items, with_items};
 
 /// The items of a request's own input, as a JSON list.
 ///

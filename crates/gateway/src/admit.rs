@@ -131,10 +131,12 @@ pub(crate) async fn admit(
     };
     let mut body = body;
     let mut facts = scan(path.surface, &head, &body.bytes)?;
-    let own = (path.surface == recall::RESPONSES).then(|| body.bytes.clone());
+    let mut own = (path.surface == recall::RESPONSES).then(|| body.bytes.clone());
     let mut recalled = None;
     if facts.references.is_some() {
-        (recalled, facts) = Box::pin(look_up(gateway, &key, &snapshot, path.surface, &mut body, facts)).await?;
+        let looked = Box::pin(look_up(gateway, &key, &snapshot, path.surface, &mut body, facts)).await?;
+        own = own.map(|_| looked.own);
+        (recalled, facts) = (looked.recalled, looked.facts);
     }
     let model = path.model.as_deref().or(facts.model.as_deref());
     let model = model.or(path.surface.operation.default_model());
@@ -227,7 +229,7 @@ async fn look_up(
     surface: Surface,
     body: &mut RequestBody,
     facts: RequestFacts,
-) -> Result<(Option<Box<Recalled>>, RequestFacts), Fault> {
+) -> Result<recall::Looked, Fault> {
     let request = recall::Request {
         surface,
         key,
@@ -235,14 +237,14 @@ async fn look_up(
         body: body.bytes.clone(),
         facts,
     };
-    let (recalled, bytes, facts) = recall::recall(gateway, request).await?;
-    let added = bytes.len().saturating_sub(body.bytes.len());
+    let looked = recall::recall(gateway, request).await?;
+    let added = looked.body.len().saturating_sub(body.bytes.len());
     if !body.share.grow(added) {
         let full = Fault::new(FaultKind::Saturated, "too many large requests at once");
         return Err(full.retry_after(Duration::from_secs(1)));
     }
-    body.bytes = bytes;
-    Ok((recalled, facts))
+    body.bytes = looked.body.clone();
+    Ok(looked)
 }
 
 fn scan(surface: Surface, head: &Parts, body: &[u8]) -> Result<RequestFacts, Fault> {

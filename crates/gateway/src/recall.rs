@@ -7,6 +7,7 @@
 
 pub(crate) mod batches;
 mod cache;
+mod items;
 pub(crate) mod jobs;
 mod keep;
 mod resolve;
@@ -27,7 +28,7 @@ use batches::{Batches, Censuses};
 use cache::{Pins, Turns};
 use jobs::Jobs;
 pub(crate) use keep::{Maker, keep_turn, note_item, note_made};
-pub(crate) use resolve::{RESPONSES, Recalled, Request, recall, set_input_aside};
+pub(crate) use resolve::{Looked, RESPONSES, Recalled, Request, recall, set_input_aside};
 use writer::{Queue, Write};
 
 /// What is remembered beyond calls.
@@ -203,6 +204,26 @@ impl Recall {
                 Ok(Some(turns))
             }
         }
+    }
+
+    /// A turn by itself.
+    async fn alone(&self, user: UserId, id: &str, now: Timestamp) -> Result<Option<Arc<Turn>>, Fault> {
+        let known = self.turns.lock().get(user, id).filter(|turn| turn.expires_at > now);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let stored = self
+            .store
+            .turns()
+            .find(user, id, now)
+            .await
+            .map_err(|error| away(&error))?;
+        Ok(stored.map(Arc::new))
+    }
+
+    /// Keeps turns that were named as long as what was built on them just now.
+    fn used(&self, user: UserId, ids: Vec<String>, now: Timestamp) {
+        self.queue.push(Write::Touch(user, ids, now + self.keep));
     }
 
     /// The turn alone, where what was before it is gone.

@@ -73,6 +73,9 @@ pub(crate) fn tell(call: &Call, target: &Target, dialect: Dialect) -> Result<Enc
         .question
         .as_ref()
         .ok_or_else(|| lacking("the request was not read"))?;
+    question
+        .refuse_references(dialect)
+        .map_err(|error| untranslatable(&error))?;
     // What the request names may be at the upstream that it is pinned to, whatever its format.
     if call.pinned().is_none() {
         question

@@ -68,6 +68,24 @@ impl Turns<'_> {
         rows.into_iter().map(|row| row.open(self.0.ring())).collect()
     }
 
+    /// A turn by itself, if it is there and has not expired.
+    pub async fn find(&self, user: UserId, id: &str, now: Timestamp) -> Result<Option<Turn>> {
+        let select = "SELECT id, user_id, key_id, previous, made_at, expires_at, sealed FROM turns \
+                      WHERE user_id = $1 AND id = $2 AND expires_at > $3";
+        let reader = self.0.db().read().await?;
+        let row = reader.all::<Row>(select, values![user.0, id, now.0]).await?.pop();
+        row.map(|row| row.open(self.0.ring())).transpose()
+    }
+
+    /// Keeps turns until then at least, and what they are built on.
+    pub async fn touch(&self, user: UserId, ids: &[String], expires_at: Timestamp) -> Result<()> {
+        let tx = self.0.db().write().await?;
+        for id in ids {
+            touch(&tx, user, id, expires_at).await?;
+        }
+        tx.commit().await
+    }
+
     /// Deletes a turn; tells whether it was there.
     pub async fn remove(&self, user: UserId, id: &str) -> Result<bool> {
         let tx = self.0.db().write().await?;

@@ -1,5 +1,6 @@
 //! What decides in a request of the Responses format.
 
+use crate::conversation::REFERENCE;
 use crate::json::{Cursor, Kind, Syntax};
 use crate::openai_chat;
 use crate::request::{Once, RequestFacts, ScanError, Tool};
@@ -47,8 +48,10 @@ pub(crate) fn field(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>
 
 fn part(facts: &mut RequestFacts, key: &[u8], value: &mut Cursor<'_>) -> Result<bool, Syntax> {
     if key == b"type" && value.kind()? == Kind::String {
-        let is_reference = value.string()?.is("item_reference");
-        facts.by_reference |= is_reference;
+        let is_reference = value.string()?.is(REFERENCE);
+        if is_reference {
+            facts.name_item();
+        }
         facts.expect_item(is_reference);
         return Ok(true);
     }

@@ -14,7 +14,9 @@ pub struct References {
     pub previous: Option<String>,
     /// Files, conversations, caches and containers, each once.
     pub things: Vec<String>,
-    /// The last item of an earlier response (Responses) that it names in place of sending it.
+    /// Whether it names items of earlier responses (Responses) in place of sending them.
+    pub has_items: bool,
+    /// The last of them.
     pub item: Option<String>,
     /// Whether there are more than can be looked up.
     pub are_too_many: bool,
@@ -58,6 +60,12 @@ impl RequestFacts {
         } else {
             references.are_too_many = true;
         }
+    }
+
+    /// Notes that the item which is being read only names another.
+    pub(crate) fn name_item(&mut self) {
+        self.by_reference = true;
+        self.references.get_or_insert_default().has_items = true;
     }
 
     /// Reads the id of an item that is named in place of sending it. The last one counts: it is of the latest response.
@@ -164,6 +172,8 @@ mod tests {
         let found = facts(Dialect::OpenaiResponses, body);
         let named = found.references.unwrap();
         assert_eq!((named.item.as_deref(), named.things.len()), (Some("msg_1"), 0));
+        let turned = r#"{"input":[{"id":"msg_1","type":"item_reference"}]}"#;
+        assert!(facts(Dialect::OpenaiResponses, turned).references.unwrap().has_items);
         let whole = r#"{"input":[{"type":"message","id":"msg_2","role":"assistant","content":[]}]}"#;
         assert_eq!(
             facts(Dialect::OpenaiResponses, whole).references,

@@ -7,6 +7,7 @@
 use domain::Dialect;
 
 use super::{Kind, Question};
+use crate::conversation::REFERENCE;
 use crate::hub::{BadRequest, Content, HostedKind, Part, Source, Tool};
 
 impl Question {
@@ -31,6 +32,42 @@ impl Question {
             )),
         }
     }
+}
+
+impl Question {
+    /// Refuses a request that names an item of an earlier response which nobody here knows, where the target's format has no
+    /// such names: to leave it out would be to tell half of a conversation as a whole one.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn refuse_references(&self, dialect: Dialect) -> Result<(), BadRequest> {
+        let (Kind::Conversation(request) | Kind::Count(request)) = &self.asked else {
+            return Ok(());
+        };
+        if dialect == Dialect::OpenaiResponses {
+            return Ok(());
+        }
+        let mut parts = request.messages.iter().flat_map(|message| &message.parts);
+        parts.find_map(referred).map_or(Ok(()), |id| {
+            let reason =
+                format!("item with id '{id}' not found: the response it is of was not kept here; send the item itself");
+            Err(BadRequest::new("input", reason))
+        })
+    }
+}
+
+/// The item that a part only names.
+fn referred(part: &Part) -> Option<&str> {
+    let Content::Native {
+        origin: Dialect::OpenaiResponses,
+        value,
+    } = &part.content
+    else {
+        return None;
+    };
+    // Its type may be left out (openai 2.8, `types/responses/response_input_item_param.py`, `ItemReference`).
+    let is_reference = value.get("type").is_none_or(|kind| kind.is_null() || kind == REFERENCE);
+    value.get("id")?.as_str().filter(|_| is_reference)
 }
 
 /// What Anthropic's API is told in `anthropic-beta` where a request names a file. Everything else that our encoder writes is
@@ -136,6 +173,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn items_that_are_only_named_are_told_to_nobody_else() {
+        for item in [
+            json!({"type": "item_reference", "id": "msg_1"}),
+            json!({"id": "msg_1"}),
+            json!({"id": "msg_1", "type": null}),
+        ] {
+            let asked = json!({"input": [{"role": "user", "content": "a"}, item]});
+            let question = question(Dialect::OpenaiResponses, &asked);
+            for dialect in Dialect::ALL {
+                let refused = question.refuse_references(dialect);
+                let is_own = dialect == Dialect::OpenaiResponses;
+                assert_eq!(refused.is_ok(), is_own, "{dialect}");
+                assert!(refused.map_or_else(|error| error.to_string().contains("'msg_1'"), |()| is_own));
+            }
+        }
+        let whole = json!({"input": [{"type": "web_search_call", "id": "ws_1"}, {"id": "msg_1", "role": "user", "content": "a"}]});
+        let question = question(Dialect::OpenaiResponses, &whole);
+        assert!(question.refuse_references(Dialect::Gemini).is_ok());
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn outgoing(
         query: query.as_deref(),
         client_headers: &call.head.headers,
         body: match &call.recalled {
-            Some(recalled) if recalled.previous.is_some() => taken_over(call, &edits),
+            Some(recalled) if recalled.has_others_words() => taken_over(call, &edits),
             _ => call.facts.edit(&call.body, &edits),
         },
     }

@@ -11,12 +11,22 @@ use domain::snapshot::{Key, Route, Snapshot, Target};
 use domain::{Dialect, Fault, FaultKind, Operation, Pin, Surface};
 use routing::Pinned;
 
-use super::{Found, no_such, no_such_previous};
+use super::{Found, items, no_such, no_such_previous};
 use crate::gateway::Inner;
 use crate::limits::TURN_BYTES_MAX;
 
 /// Answers that are kept are of this surface.
 pub(crate) const RESPONSES: Surface = Surface::new(Operation::Chat, Dialect::OpenaiResponses);
+
+impl Request<'_> {
+    /// Takes another body in the place of the client's.
+    pub(super) fn go_on_with(&mut self, body: Bytes) -> Result<(), Fault> {
+        self.facts = dialects::scan(self.surface, &body)
+            .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))?;
+        self.body = body;
+        Ok(())
+    }
+}
 
 /// What was remembered for a call.
 #[derive(Debug, Default)]
@@ -27,6 +37,10 @@ pub(crate) struct Recalled {
     pub(crate) previous: Option<String>,
     /// The response that it continues, of which nothing is known here.
     pub(crate) unknown: Option<String>,
+    /// An item that it names, of which nothing is known here.
+    pub(crate) unknown_item: Option<String>,
+    /// Whether items that are kept here were put into the request.
+    pub(crate) has_kept_items: bool,
     /// The client's own items, where the answer may have to be kept.
     pub(crate) input: Option<String>,
 }
@@ -41,12 +55,23 @@ pub(crate) struct Request<'a> {
     pub(crate) facts: RequestFacts,
 }
 
-/// Looks up what a request names; gives what was found, the body to go on with, and its facts.
-pub(crate) async fn recall(
-    gateway: &Inner,
-    mut request: Request<'_>,
-) -> Result<(Option<Box<Recalled>>, Bytes, RequestFacts), Fault> {
+/// A request that was looked into.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) recalled: Option<Box<Recalled>>,
+    /// What the client said itself, without what stands in front of it.
+    pub(crate) own: Bytes,
+    pub(crate) body: Bytes,
+    pub(crate) facts: RequestFacts,
+}
+
+/// Looks up what a request names.
+pub(crate) async fn recall(gateway: &Inner, mut request: Request<'_>) -> Result<Looked, Fault> {
     let mut recalled = Recalled::default();
+    if request.facts.references.as_deref().is_some_and(|named| named.has_items) {
+        items::put_back(gateway, &mut request, &mut recalled).await?;
+    }
+    let own = request.body.clone();
     if let Some(previous) = request
         .facts
         .references
@@ -58,9 +83,17 @@ pub(crate) async fn recall(
     if let Some(named) = request.facts.references.as_deref() {
         locate(gateway, &request, named, &mut recalled).await?;
     }
-    let is_empty = recalled.pinned.is_none() && recalled.previous.is_none() && recalled.unknown.is_none();
-    let recalled = (!is_empty).then(|| Box::new(recalled));
-    Ok((recalled, request.body, request.facts))
+    let is_empty = recalled.pinned.is_none()
+        && recalled.previous.is_none()
+        && recalled.unknown.is_none()
+        && recalled.unknown_item.is_none()
+        && !recalled.has_kept_items;
+    Ok(Looked {
+        recalled: (!is_empty).then(|| Box::new(recalled)),
+        own,
+        body: request.body,
+        facts: request.facts,
+    })
 }
 
 /// Finds the response that the request continues.
@@ -73,9 +106,7 @@ async fn go_on(
     let (user, now) = (request.key.user.id, gateway.clock.now());
     if let Some(turns) = gateway.recall.conversation(user, &previous, now).await? {
         let said: Vec<&str> = turns.iter().map(|turn| turn.body.as_str()).collect();
-        request.body = conversation::continued(&request.body, &said).map_err(|error| malformed(&error))?;
-        request.facts = dialects::scan(request.surface, &request.body)
-            .map_err(|error| Fault::new(FaultKind::Malformed, format!("the request body: {error}")))?;
+        request.go_on_with(conversation::continued(&request.body, &said).map_err(|error| malformed(&error))?)?;
         recalled.previous = Some(previous);
         return Ok(());
     }
@@ -141,6 +172,11 @@ pub(crate) fn place(snapshot: &Snapshot, pin: &Pin) -> Pinned {
 }
 
 impl Recalled {
+    /// Whether the request holds what others answered before.
+    pub(crate) const fn has_others_words(&self) -> bool {
+        self.previous.is_some() || self.has_kept_items
+    }
+
     /// Refuses a model that is not served where the request's things live, or can live.
     pub(crate) fn check(&self, route: &Route, surface: Surface) -> Result<(), Fault> {
         let is_native = |target: &Target| target.upstream.serving(surface) == Some(surface);
@@ -148,6 +184,11 @@ impl Recalled {
             && !route.targets.iter().any(is_native)
         {
             return Err(no_such_previous(unknown));
+        }
+        if let Some(unknown) = &self.unknown_item
+            && !route.targets.iter().any(is_native)
+        {
+            return Err(no_such("Item", unknown));
         }
         let Some(pinned) = self.pinned else {
             return Ok(());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::{Fault, FaultKind, Pin, Turn, UserId};
+use domain::{Fault, FaultKind, Pin, Timestamp, Turn, UserId};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,8 @@ pub(super) enum Write {
     Unpin(UserId, String),
     Billed(UserId, String),
     Turn(Arc<Turn>),
+    /// Turns that are kept until then at least.
+    Touch(UserId, Vec<String>, Timestamp),
     Forget(UserId, String, oneshot::Sender<()>),
 }
 
@@ -34,7 +36,7 @@ impl Write {
     fn bytes(&self) -> usize {
         match self {
             Self::Turn(turn) => turn.body.len(),
-            Self::Pin(_) | Self::Unpin(..) | Self::Billed(..) | Self::Forget(..) => 0,
+            Self::Pin(_) | Self::Touch(..) | Self::Unpin(..) | Self::Billed(..) | Self::Forget(..) => 0,
         }
     }
 }
@@ -155,6 +157,7 @@ async fn apply(store: &Store, writes: &[Write]) -> Result<(), StoreError> {
             Write::Turn(turn) => turns.push(Turn::clone(turn)),
             Write::Unpin(user, id) => store.pins().remove(*user, id).await?,
             Write::Billed(user, id) => store.pins().billed(*user, id).await?,
+            Write::Touch(user, ids, expires_at) => store.turns().touch(*user, ids, *expires_at).await?,
             Write::Forget(user, id, _) => {
                 store.turns().remove(*user, id).await?;
             }

@@ -110,6 +110,11 @@ on_both! {
         let some = store.turns().conversation(ALICE, "r3", NOW, 8).await.unwrap();
         assert_eq!(ids(&some), ["r3", "r2"], "more would not fit");
         assert!(store.turns().conversation(BOB, "r3", NOW, u64::MAX).await.unwrap().is_empty());
+        let alone = store.turns().find(ALICE, "r3", NOW).await.unwrap().unwrap();
+        assert_eq!(alone.id, "r3");
+        assert!(store.turns().find(BOB, "r3", NOW).await.unwrap().is_none());
+        store.turns().touch(ALICE, &["r3".to_owned(), "none".to_owned()], Timestamp(alone.expires_at.0 + 10 * DAY)).await.unwrap();
+        assert!(store.turns().find(ALICE, "r3", alone.expires_at).await.unwrap().is_some());
         assert!(store.turns().remove(ALICE, "r1").await.unwrap());
         assert!(!store.turns().remove(BOB, "r2").await.unwrap());
         assert_eq!(ids(&all_of(&store, "r3", NOW).await), ["r3", "r2"]);
