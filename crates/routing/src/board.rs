@@ -11,6 +11,7 @@ mod again;
 mod counted;
 mod credential;
 mod entries;
+mod failing;
 mod hedges;
 mod lanes;
 mod named;
@@ -37,6 +38,7 @@ pub(crate) use counted::Counted;
 pub use credential::REFUSALS_MAX;
 pub(crate) use credential::{Daily, Unclear};
 pub(crate) use entries::Entries;
+pub(crate) use failing::{PROVEN, Standing, UNFAILED};
 pub(crate) use lanes::{KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
 
 /// The shared state. Cheap to clone: clones are the same board.
@@ -389,6 +391,7 @@ impl Board {
             entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, began, now));
         }
         entries.wake_upstream(upstream.id, began);
+        entries.answers(upstream, credential);
         if entries.credential_mut(credential.id).succeeded(tried.model, began) {
             entries.note(upstream.id, credential.id, Change::CreditBack, now);
         }
@@ -430,8 +433,8 @@ impl Board {
             return;
         }
         if is_the_upstreams(failure.class) {
-            self.broke(upstream, canary, now);
-            if let (Some(wait), Some(settings)) = (upstreams_rest(failure), upstream.cooldown) {
+            let alone = self.broke(tried, failure, canary, now);
+            if let (Some(wait), Some(settings), false) = (upstreams_rest(failure), upstream.cooldown, alone) {
                 let until = now + wait.min(settings.max.0);
                 self.entries.lock().rest_upstream(upstream.id, until, now);
             }
@@ -547,15 +550,25 @@ impl Board {
         entries.note(upstream.id, credential.id, Change::Deactivated { reason }, now);
     }
 
-    /// A call failed in a way that is the upstream's.
-    pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
+    /// A call failed in a way that is the upstream's. Tells whether it fails with this credential alone, which says nothing
+    /// against the others. A canary's failure counts all the same: it is what was to be found out.
+    pub(crate) fn broke(&self, tried: Tried<'_>, failure: &Failure, canary: Option<&Canary>, now: Timestamp) -> bool {
+        let upstream = tried.upstream;
         let mut entries = self.entries.lock();
-        entries.doubt(upstream.id, true);
         entries.shake(now);
+        // Where there is no connection, no credential was sent.
+        let alone = failure.class != FailureClass::Connect
+            && entries.fails(upstream, tried.credential, upstreams_rest(failure), now)
+            && canary.is_none();
+        if alone {
+            return true;
+        }
+        entries.doubt(upstream.id, true);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
             entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
         }
+        false
     }
 }
 
