@@ -128,6 +128,15 @@ pub(crate) struct Tried<'a> {
     pub(crate) began: Timestamp,
 }
 
+/// When an upstream failed a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broke<'a> {
+    /// Before its first content; the canary, where the call was one.
+    BeforeContent(Option<&'a Canary>),
+    /// After it: the board was told of an answer.
+    Off,
+}
+
 /// Leave to ask an upstream.
 #[derive(Debug)]
 pub(crate) enum Leave {
@@ -433,7 +442,7 @@ impl Board {
             return;
         }
         if is_the_upstreams(failure.class) {
-            let alone = self.broke(tried, failure, canary, now);
+            let alone = self.broke(tried, failure, Broke::BeforeContent(canary), now);
             if let (Some(wait), Some(settings), false) = (upstreams_rest(failure), upstream.cooldown, alone) {
                 let until = now + wait.min(settings.max.0);
                 self.entries.lock().rest_upstream(upstream.id, until, now);
@@ -552,13 +561,17 @@ impl Board {
 
     /// A call failed in a way that is the upstream's. Tells whether it fails with this credential alone, which says nothing
     /// against the others. A canary's failure counts all the same: it is what was to be found out.
-    pub(crate) fn broke(&self, tried: Tried<'_>, failure: &Failure, canary: Option<&Canary>, now: Timestamp) -> bool {
+    pub(crate) fn broke(&self, tried: Tried<'_>, failure: &Failure, when: Broke<'_>, now: Timestamp) -> bool {
+        let (broke_off, canary) = match when {
+            Broke::BeforeContent(canary) => (false, canary),
+            Broke::Off => (true, None),
+        };
         let upstream = tried.upstream;
         let mut entries = self.entries.lock();
         entries.shake(now);
         // Where there is no connection, no credential was sent.
         let alone = failure.class != FailureClass::Connect
-            && entries.fails(upstream, tried.credential, upstreams_rest(failure), now)
+            && entries.fails(upstream, tried.credential, (upstreams_rest(failure), broke_off), now)
             && canary.is_none();
         if alone {
             return true;
@@ -566,7 +579,10 @@ impl Board {
         entries.doubt(upstream.id, true);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
-            entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
+            entries.change_breaker(upstream.id, |breaker| match when {
+                Broke::Off => breaker.broke(settings, tried.began, now),
+                Broke::BeforeContent(_) => breaker.failed(settings, ticket, now),
+            });
         }
         false
     }

@@ -8,7 +8,7 @@ use domain::{Failure, FailureClass, Timestamp};
 use rand::Rng;
 
 use super::{Attempts, Phase, find, model_of};
-use crate::board::{Board, Tried};
+use crate::board::{Board, Broke, Tried};
 use crate::plan::Choice;
 
 impl Attempts {
@@ -25,7 +25,9 @@ impl Attempts {
     /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
     pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
         if let Some(tried) = self.tried_at(route, choice) {
-            board.broke(tried, &Failure::new(FailureClass::Reset, ""), None, now);
+            let failure = Failure::new(FailureClass::Reset, "");
+            board.wasted(route, choice, failure.class, now.since(self.began), now);
+            board.broke(tried, &failure, Broke::Off, now);
         }
     }
 
@@ -52,7 +54,8 @@ impl Attempts {
         self.note_break(failure, takers, now);
         self.note_counted(route, board, now);
         if let Some(tried) = self.tried_at(route, choice) {
-            board.broke(tried, failure, None, now);
+            board.wasted(route, choice, failure.class, now.since(self.began), now);
+            board.broke(tried, failure, Broke::Off, now);
         }
         self.refused = true;
         self.untried.retain(|choice| may_take(choice));

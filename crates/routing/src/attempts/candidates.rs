@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::troubles::rank_of;
 use super::{Attempts, Resting, accounts, exclusion, leave, may_retry, upstream_of};
-use crate::board::{Board, Leave};
+use crate::board::{Board, Leave, PROVEN};
 use crate::plan::{Choice, Excluded, Exclusion};
 
 /// Credentials of one upstream that may be limited in one call before its peers are asked instead of their siblings.
@@ -93,7 +93,9 @@ impl Attempts {
         let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
         // Another account may be served where one was not: each is asked before the call is given up.
         let left = |choice: &Choice| self.is_left(route, *choice, board) || accounts::is_one(route, *choice);
-        let retryable = |choice: &Choice| left(choice) && may_retry(route, *choice, board, now) && usable(choice);
+        let has_room =
+            |choice: &Choice| rank_of(route, *choice, board) == PROVEN || may_retry(route, *choice, board, now);
+        let retryable = |choice: &Choice| left(choice) && has_room(choice) && usable(choice);
         match self.untried.iter().position(untroubled) {
             Some(place) if self.tries > 0 => Some(self.better(route, place, untroubled, board)),
             Some(place) => Some(place),

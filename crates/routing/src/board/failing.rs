@@ -40,12 +40,26 @@ pub(crate) struct Standing {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Found {
     standing: Standing,
+    /// The same before it was answered last, should that answer break off.
+    before: Standing,
     shock: u32,
 }
 
 impl Found {
     pub(super) const fn new(standing: Standing, shock: u32) -> Self {
-        Self { standing, shock }
+        Self {
+            standing,
+            before: standing,
+            shock,
+        }
+    }
+
+    fn before(self, shock: u32) -> Standing {
+        if self.shock == shock {
+            self.before
+        } else {
+            Standing::default()
+        }
     }
 
     /// What still holds of it.
@@ -77,6 +91,11 @@ impl Entries {
         entry.map_or_else(Standing::default, |entry| entry.found.at(self.shock))
     }
 
+    fn stood(&self, credential: &Credential) -> Standing {
+        let entry = self.credential(credential.id);
+        entry.map_or_else(Standing::default, |entry| entry.found.before(self.shock))
+    }
+
     fn stands(&mut self, credential: &Credential, standing: Standing) {
         let shock = self.shock;
         self.credential_mut(credential.id).found = Found::new(standing, shock);
@@ -88,27 +107,38 @@ impl Entries {
             return;
         }
         let known = self.standing(credential);
-        if known.proven {
+        if known.proven && known == self.stood(credential) {
             return;
         }
         let mut others = upstream.credentials.iter().filter(|other| other.id != credential.id);
         let proven = others.any(|other| self.standing(other).failing > 0);
-        self.stands(credential, Standing { failing: 0, proven });
-        self.mix(upstream.id, proven);
+        let shock = self.shock;
+        self.credential_mut(credential.id).found = Found {
+            standing: Standing { failing: 0, proven },
+            before: known,
+            shock,
+        };
+        // Until it is answered once more, its own failures may yet count.
+        self.mix(upstream.id, proven || known.failing > 0);
     }
 
     /// A credential failed in a way that is the upstream's. Tells whether it is the only one that fails, as far as is known.
+    /// `broke_off`: after [`Entries::answers`] was told of its answer.
     pub(super) fn fails(
         &mut self,
         upstream: &Upstream,
         credential: &Credential,
-        named: Option<Duration>,
+        (named, broke_off): (Option<Duration>, bool),
         now: Timestamp,
     ) -> bool {
         if upstream.credentials.len() < 2 {
             return false;
         }
-        let known = self.standing(credential);
+        let known = if broke_off {
+            self.stood(credential)
+        } else {
+            self.standing(credential)
+        };
         let failing = known.failing.saturating_add(1);
         self.stands(credential, Standing { failing, proven: false });
         self.mix(upstream.id, true);
