@@ -406,14 +406,14 @@ impl Board {
         }
     }
 
-    /// An upstream answered something that costs nothing: all is well but for the credit, of which it says nothing.
+    /// An upstream answered something that costs nothing: it may be asked again, but whether calls are
+    /// answered, and whether there is credit, that does not say.
     fn accepted(&self, tried: Tried<'_>, now: Timestamp) {
         let upstream = tried.upstream;
         let mut entries = self.entries.lock();
-        if let Some(settings) = &upstream.breaker {
-            entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, tried.began, now));
+        if upstream.breaker.is_some() {
+            entries.change_breaker(upstream.id, |breaker| breaker.listed(tried.began, now));
         }
-        entries.doubt(upstream.id, false);
         entries.wake_upstream(upstream.id, tried.began);
         entries.credential_mut(tried.credential.id).accepted(tried.began);
     }
@@ -457,9 +457,9 @@ impl Board {
         }
     }
 
-    /// An upstream was probed with a credential, from `began` until `now`. What it shows counts as a call's outcome does,
-    /// so a probe that is answered closes a breaker early; one that is answered as a whole `call` also shows that there
-    /// is credit.
+    /// An upstream was probed with a credential, from `began` until `now`. What it shows counts as a call's outcome does:
+    /// one that is answered as a whole `call` closes a breaker early, and shows that there is credit. One that only lists models
+    /// lets a call try early.
     pub fn probed(
         &self,
         upstream: &Upstream,

@@ -205,6 +205,13 @@ impl Breaker {
         }
     }
 
+    /// Something that costs nothing was answered, asked at `began`: calls may fail all the same, so one of them may try at once.
+    pub(crate) fn listed(&mut self, began: Timestamp, now: Timestamp) {
+        if let Some(opened) = self.opened.as_mut().filter(|opened| began >= opened.at) {
+            opened.until = opened.until.min(now);
+        }
+    }
+
     /// An answer that [`Breaker::succeeded`] was told of broke off: it counts as a failure, and as a success no more. One that
     /// closed the breaker opens it again.
     pub(crate) fn broke(&mut self, settings: &BreakerDecl, began: Timestamp, now: Timestamp) {
