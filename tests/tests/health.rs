@@ -90,8 +90,9 @@ fn an_outage_is_found_before_anybody_calls_and_so_is_its_end() {
     );
     world.main.always(Behaviour::default());
     // Its breaker would stay open for an hour.
-    wait::until("the breaker to close", || world.standing()["breaker"] == "closed");
+    wait::until("a call to be let through", || world.standing()["breaker"] != "open");
     assert_eq!(world.ask().header("x-tollgate-upstream"), Some("main"));
+    assert_eq!(world.standing()["breaker"], "closed", "a call was answered");
     assert!(world.metrics().contains("tollgate_upstream_up{upstream=\"main\"} 1"));
     assert!(
         world

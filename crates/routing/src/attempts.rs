@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 429 | the next candidate at once, after two of one upstream of another; none left: wait for the soonest free |
 //! | 401, 402, 403 of the credential, 429 of an empty account | the next candidate |
-//! | 500, 502, 503, 529 | the same credential again after a delay, `retries` times, once if another upstream is healthy; then the next |
+//! | 500, 502, 503, 529 | the same credential again after a delay, `retries` times, once if another upstream is healthy; after two in a row each of its siblings once, those first that answer while others fail; then the next |
 //! | reset before the first content | the same at once (a pooled connection may have died), then as above |
 //! | no connection | the next upstream at once; if there is none, as above |
 //! | silence | the next upstream at once, and this one never again in this call |
@@ -17,7 +17,7 @@
 //! | the caller's mistake | none: it is the answer; what a fallback is configured for, the next model that may take it |
 //!
 //! What bounds it: `attempts_max` tries (and [`PASSED_MAX`] credentials that refuse, which a pool may be full of),
-//! [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream and as many 429s of one credential, what the
+//! [`WAITED_MAX`] of waiting, `1 + retries` failures at one upstream (six, while there are credentials that did not fail) and as many 429s of one credential, what the
 //! upstream's [retry budget](crate::retry_budget) has left for calls that it failed, and the call's deadline, beyond
 //! which nothing waits. A time that a provider named is never cut short: the wait is the longer of it and our own
 //! delay, and if that does not fit, the client is told to wait.

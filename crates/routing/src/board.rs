@@ -11,6 +11,7 @@ mod again;
 mod counted;
 mod credential;
 mod entries;
+mod failing;
 mod hedges;
 mod lanes;
 mod named;
@@ -37,6 +38,7 @@ pub(crate) use counted::Counted;
 pub use credential::REFUSALS_MAX;
 pub(crate) use credential::{Daily, Unclear};
 pub(crate) use entries::Entries;
+pub(crate) use failing::{PROVEN, Standing, UNFAILED};
 pub(crate) use lanes::{KeyLane, Lane, Lanes, Linked, UNLINKED_MAX};
 
 /// The shared state. Cheap to clone: clones are the same board.
@@ -124,6 +126,15 @@ pub(crate) struct Tried<'a> {
     pub(crate) credential: &'a Credential,
     /// When it began.
     pub(crate) began: Timestamp,
+}
+
+/// When an upstream failed a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broke<'a> {
+    /// Before its first content; the canary, where the call was one.
+    BeforeContent(Option<&'a Canary>),
+    /// After it: the board was told of an answer.
+    Off,
 }
 
 /// Leave to ask an upstream.
@@ -389,19 +400,20 @@ impl Board {
             entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, began, now));
         }
         entries.wake_upstream(upstream.id, began);
+        entries.answers(upstream, credential);
         if entries.credential_mut(credential.id).succeeded(tried.model, began) {
             entries.note(upstream.id, credential.id, Change::CreditBack, now);
         }
     }
 
-    /// An upstream answered something that costs nothing: all is well but for the credit, of which it says nothing.
+    /// An upstream answered something that costs nothing: it may be asked again, but whether calls are
+    /// answered, and whether there is credit, that does not say.
     fn accepted(&self, tried: Tried<'_>, now: Timestamp) {
         let upstream = tried.upstream;
         let mut entries = self.entries.lock();
-        if let Some(settings) = &upstream.breaker {
-            entries.change_breaker(upstream.id, |breaker| breaker.succeeded(settings, tried.began, now));
+        if upstream.breaker.is_some() {
+            entries.change_breaker(upstream.id, |breaker| breaker.listed(tried.began, now));
         }
-        entries.doubt(upstream.id, false);
         entries.wake_upstream(upstream.id, tried.began);
         entries.credential_mut(tried.credential.id).accepted(tried.began);
     }
@@ -433,8 +445,8 @@ impl Board {
             return;
         }
         if is_the_upstreams(failure.class) {
-            self.broke(upstream, canary, now);
-            if let (Some(wait), Some(settings)) = (upstreams_rest(failure), upstream.cooldown) {
+            let alone = self.broke(tried, failure, Broke::BeforeContent(canary), now);
+            if let (Some(wait), Some(settings), false) = (upstreams_rest(failure), upstream.cooldown, alone) {
                 let until = now + wait.min(settings.max.0);
                 self.entries.lock().rest_upstream(upstream.id, until, now);
             }
@@ -448,9 +460,9 @@ impl Board {
         }
     }
 
-    /// An upstream was probed with a credential, from `began` until `now`. What it shows counts as a call's outcome does,
-    /// so a probe that is answered closes a breaker early; one that is answered as a whole `call` also shows that there
-    /// is credit.
+    /// An upstream was probed with a credential, from `began` until `now`. What it shows counts as a call's outcome does:
+    /// one that is answered as a whole `call` closes a breaker early, and shows that there is credit. One that only lists models
+    /// lets a call try early.
     pub fn probed(
         &self,
         upstream: &Upstream,
@@ -550,15 +562,32 @@ impl Board {
         entries.note(upstream.id, credential.id, Change::Deactivated { reason }, now);
     }
 
-    /// A call failed in a way that is the upstream's.
-    pub(crate) fn broke(&self, upstream: &Upstream, canary: Option<&Canary>, now: Timestamp) {
+    /// A call failed in a way that is the upstream's. Tells whether it fails with this credential alone, which says nothing
+    /// against the others. A canary's failure counts all the same: it is what was to be found out.
+    pub(crate) fn broke(&self, tried: Tried<'_>, failure: &Failure, when: Broke<'_>, now: Timestamp) -> bool {
+        let (broke_off, canary) = match when {
+            Broke::BeforeContent(canary) => (false, canary),
+            Broke::Off => (true, None),
+        };
+        let upstream = tried.upstream;
         let mut entries = self.entries.lock();
-        entries.doubt(upstream.id, true);
         entries.shake(now);
+        // Where there is no connection, no credential was sent.
+        let alone = failure.class != FailureClass::Connect
+            && entries.fails(upstream, tried.credential, (upstreams_rest(failure), broke_off), now)
+            && canary.is_none();
+        if alone {
+            return true;
+        }
+        entries.doubt(upstream.id, true);
         if let Some(settings) = &upstream.breaker {
             let ticket = canary.map(|canary| canary.ticket);
-            entries.change_breaker(upstream.id, |breaker| breaker.failed(settings, ticket, now));
+            entries.change_breaker(upstream.id, |breaker| match when {
+                Broke::Off => breaker.broke(settings, tried.began, now),
+                Broke::BeforeContent(_) => breaker.failed(settings, ticket, now),
+            });
         }
+        false
     }
 }
 

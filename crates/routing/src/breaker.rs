@@ -47,6 +47,8 @@ pub(crate) struct Breaker {
     /// What choices look at lies beside each other, so the long window lies elsewhere.
     slices: Box<[Slice; SLICES]>,
     counted: Cell<Counted>,
+    /// When the call began whose answer closed it last.
+    closed_by: Timestamp,
 }
 
 /// The sums of a window, which records ask for far more often than they change.
@@ -195,9 +197,38 @@ impl Breaker {
     pub(crate) fn succeeded(&mut self, settings: &BreakerDecl, began: Timestamp, now: Timestamp) {
         match &self.opened {
             Some(opened) if began < opened.at => {}
-            Some(_) => self.close(),
+            Some(_) => {
+                self.close();
+                self.closed_by = began;
+            }
             None => self.slice(settings, now).successes += 1,
         }
+    }
+
+    /// Something that costs nothing was answered, asked at `began`: calls may fail all the same, so one of them may try at once.
+    pub(crate) fn listed(&mut self, began: Timestamp, now: Timestamp) {
+        if let Some(opened) = self.opened.as_mut().filter(|opened| began >= opened.at) {
+            opened.until = opened.until.min(now);
+        }
+    }
+
+    /// An answer that [`Breaker::succeeded`] was told of broke off: it counts as a failure, and as a success no more. One that
+    /// closed the breaker opens it again.
+    pub(crate) fn broke(&mut self, settings: &BreakerDecl, began: Timestamp, now: Timestamp) {
+        self.counted = Cell::default();
+        let latest = self.slices.iter_mut().filter(|slice| slice.successes > 0);
+        if let Some(slice) = latest.max_by_key(|slice| slice.number) {
+            slice.successes -= 1;
+        }
+        if self.opened.is_none() && self.closed_by == began && began != Timestamp::default() {
+            self.opened = Some(Opened {
+                at: now,
+                until: now + settings.open.0,
+                canary: None,
+            });
+            return;
+        }
+        self.failed(settings, None, now);
     }
 
     /// A call failed. `canary` is its ticket, if it was the one that probed.

@@ -149,6 +149,12 @@ impl Cooldown {
         self.guessed_at = now;
     }
 
+    /// Others answer and this one does not: a guess that says nothing of how often it was limited.
+    pub(crate) fn stay_behind(&mut self, until: Timestamp, now: Timestamp) {
+        self.guessed = self.guessed.max(until);
+        self.guessed_at = now;
+    }
+
     /// There is no money since then; look again at `until`.
     pub(crate) fn lacks_credit(&mut self, since: Timestamp, until: Timestamp) {
         self.out_of_credit = self.out_of_credit.max(until);

@@ -201,6 +201,10 @@ pub struct Score {
 /// How a candidate stood when it was decided. What is left out is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each tells of something else, and most records have none"
+)]
 pub struct State {
     /// The upstream's breaker.
     #[serde(skip_serializing_if = "is_default")]
@@ -250,6 +254,12 @@ pub struct State {
     /// Rests of the credential that were guessed one after another.
     #[serde(skip_serializing_if = "is_default")]
     pub strikes: u32,
+    /// Failures of the credential in a row that are not of its own making, as far as one answer can tell.
+    #[serde(skip_serializing_if = "is_default")]
+    pub failing: u8,
+    /// Whether it was answered while another credential of the upstream failed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub proven: bool,
 }
 
 /// How something was used.

@@ -143,7 +143,7 @@ impl Plan {
         };
         let mut plan = Self::of(&view, entries.lanes(linked));
         if let Some(pinned) = pinned {
-            plan.keep_only(route, pinned, now);
+            plan.keep_only(route, pinned, entries, now);
         }
         plan
     }
@@ -169,7 +169,7 @@ impl Plan {
             );
         }
         if plan.order.is_empty() {
-            plan.take_last_resort(view.route, view.now);
+            plan.take_last_resort(view.route, view.entries, view.now);
         }
         plan
     }
@@ -191,7 +191,7 @@ impl Plan {
     }
 
     /// Sets aside whatever is not the place. A last resort that was chosen before is chosen anew.
-    fn keep_only(&mut self, route: &Route, pinned: Pinned, now: Timestamp) {
+    fn keep_only(&mut self, route: &Route, pinned: Pinned, entries: &Entries, now: Timestamp) {
         let resort = std::mem::take(&mut self.last_resort);
         for excluded in &mut self.excluded {
             if !pinned.is_at(route, excluded.choice) {
@@ -211,16 +211,20 @@ impl Plan {
         });
         self.last_resort = resort && !self.order.is_empty();
         if self.order.is_empty() {
-            self.take_last_resort(route, now);
+            self.take_last_resort(route, entries, now);
         }
     }
 
-    /// Moves the candidate that should recover first from `excluded` to `order`.
-    fn take_last_resort(&mut self, route: &Route, now: Timestamp) {
+    /// Moves the candidate that should recover first from `excluded` to `order`; of several the one that did best of late, and
+    /// then the one that was not asked for longest: else a call after another would fail with the same.
+    fn take_last_resort(&mut self, route: &Route, entries: &Entries, now: Timestamp) {
         let guesses = self.excluded.iter().enumerate().filter_map(|(index, excluded)| {
             let target = &route.targets[excluded.choice.target];
             let guess = excluded.reason.guess(now);
-            guess.map(|until| (target.tier, until, target.priority, index))
+            let credential = target.upstream.credentials.get(excluded.choice.credential)?;
+            let standing = entries.sibling_rank(credential);
+            let used = entries.credential(credential.id).map_or(0, |entry| entry.used);
+            guess.map(|until| (target.tier, until, target.priority, standing, used, index))
         });
         if let Some((.., index)) = guesses.min() {
             let choice = self.excluded.remove(index).choice;

@@ -4,18 +4,30 @@
 //! tried cannot take up half an answer, and who can is for the caller to say.
 
 use domain::snapshot::{Route, Target};
-use domain::{Failure, Timestamp};
+use domain::{Failure, FailureClass, Timestamp};
 use rand::Rng;
 
-use super::{Attempts, Phase, find};
-use crate::board::Board;
+use super::{Attempts, Phase, find, model_of};
+use crate::board::{Board, Broke, Tried};
 use crate::plan::Choice;
 
 impl Attempts {
+    fn tried_at<'a>(&self, route: &'a Route, choice: Choice) -> Option<Tried<'a>> {
+        let (upstream, credential) = find(route, choice)?;
+        Some(Tried {
+            upstream,
+            model: model_of(route, choice),
+            credential,
+            began: self.began,
+        })
+    }
+
     /// The upstream broke off after the first content: it counts against its breaker, and there is no further try.
     pub fn broke(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) {
-        if let Some((upstream, _)) = find(route, choice) {
-            board.broke(upstream, None, now);
+        if let Some(tried) = self.tried_at(route, choice) {
+            let failure = Failure::new(FailureClass::Reset, "");
+            board.wasted(route, choice, failure.class, now.since(self.began), now);
+            board.broke(tried, &failure, Broke::Off, now);
         }
     }
 
@@ -41,7 +53,10 @@ impl Attempts {
         self.unroll();
         self.note_break(failure, takers, now);
         self.note_counted(route, board, now);
-        board.broke(upstream, None, now);
+        if let Some(tried) = self.tried_at(route, choice) {
+            board.wasted(route, choice, failure.class, now.since(self.began), now);
+            board.broke(tried, failure, Broke::Off, now);
+        }
         self.refused = true;
         self.untried.retain(|choice| may_take(choice));
         self.resting.retain(|resting| may_take(&resting.choice));

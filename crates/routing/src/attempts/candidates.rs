@@ -8,8 +8,9 @@ use domain::Timestamp;
 use domain::snapshot::{Route, Upstream};
 use smallvec::SmallVec;
 
+use super::troubles::rank_of;
 use super::{Attempts, Resting, accounts, exclusion, leave, may_retry, upstream_of};
-use crate::board::{Board, Leave};
+use crate::board::{Board, Leave, PROVEN};
 use crate::plan::{Choice, Excluded, Exclusion};
 
 /// Credentials of one upstream that may be limited in one call before its peers are asked instead of their siblings.
@@ -91,14 +92,18 @@ impl Attempts {
         let usable = |choice: &Choice| self.is_open_to(route, *choice, board, now);
         let untroubled = |choice: &Choice| self.failures_at(route, *choice) == 0 && usable(choice);
         // Another account may be served where one was not: each is asked before the call is given up.
-        let left = |choice: &Choice| {
-            self.failures_at(route, *choice) <= self.rules.retries || accounts::is_one(route, *choice)
-        };
-        let retryable = |choice: &Choice| left(choice) && may_retry(route, *choice, board, now) && usable(choice);
+        let left = |choice: &Choice| self.is_left(route, *choice, board) || accounts::is_one(route, *choice);
+        let has_room =
+            |choice: &Choice| rank_of(route, *choice, board) == PROVEN || may_retry(route, *choice, board, now);
+        let retryable = |choice: &Choice| left(choice) && has_room(choice) && usable(choice);
         match self.untried.iter().position(untroubled) {
             Some(place) if self.tries > 0 => Some(self.better(route, place, untroubled, board)),
             Some(place) => Some(place),
-            None => self.untried.iter().position(retryable),
+            None => {
+                let places = self.untried.iter().enumerate().filter(|(_, choice)| retryable(choice));
+                let best = places.min_by_key(|(_, choice)| rank_of(route, **choice, board));
+                best.map(|(place, _)| place)
+            }
         }
     }
 

@@ -8,8 +8,9 @@ use domain::Timestamp;
 use domain::snapshot::Route;
 use rand::Rng;
 
+use super::troubles::rank_of;
 use super::{Attempts, Phase, Resting, Step, exclusion, find, named_rest, upstream_of};
-use crate::board::{Board, Leave};
+use crate::board::{Board, Leave, PROVEN};
 use crate::plan::{Choice, Exclusion};
 
 impl Attempts {
@@ -79,9 +80,11 @@ impl Attempts {
         }
     }
 
-    /// Whether a try of this candidate is within its upstream's retry budget, which is told of it here. A first try is.
+    /// Whether a try of this candidate is within its upstream's retry budget, which is told of it here. A first try is, and one
+    /// with a credential that is answered while others fail: that amplifies no outage.
     pub(super) fn has_room(&mut self, route: &Route, choice: Choice, board: &Board, now: Timestamp) -> bool {
-        let Some(upstream) = upstream_of(route, choice).filter(|_| self.is_further(route, choice)) else {
+        let is_bounded = || self.is_further(route, choice) && rank_of(route, choice, board) != PROVEN;
+        let Some(upstream) = upstream_of(route, choice).filter(|_| is_bounded()) else {
             self.again = None;
             return true;
         };

@@ -11,6 +11,7 @@ use domain::snapshot::{Credential, Target};
 use domain::{Timestamp, Windows};
 
 use super::entries;
+use super::failing::Found;
 use crate::cooldown::{Cooldown, Rest};
 use crate::plan::Exclusion;
 use crate::strategy::{Latency, Load, Uses};
@@ -28,7 +29,7 @@ pub const REFUSALS_MAX: u32 = 5;
 #[repr(C)]
 pub(crate) struct CredentialEntry {
     /// When it was last chosen, as a sequence number.
-    pub(super) used: u64,
+    pub(crate) used: u64,
     pub(super) daily: Daily,
     /// Calls open.
     pub(crate) open: u32,
@@ -36,6 +37,8 @@ pub(crate) struct CredentialEntry {
     pub(super) deactivated: bool,
     /// Whether it is among those of which something is to be kept.
     pub(super) is_told: bool,
+    /// How it does beside its siblings.
+    pub(super) found: Found,
     resting_models: Vec<(Arc<str>, Cooldown)>,
     pub(super) cooldown: Cooldown,
     pub(super) windows: Windows,
@@ -117,6 +120,11 @@ impl CredentialEntry {
     pub(super) fn used_up_until(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
         self.spent_until(credential, now)
             .max(self.paused_until(credential, now))
+    }
+
+    /// Whether nothing is against it, whatever the model.
+    pub(super) fn is_usable(&self, credential: &Credential, now: Timestamp) -> bool {
+        !self.deactivated && self.cooldown.rest(now).is_none() && self.used_up_until(credential, now).is_none()
     }
 
     fn spent_until(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
@@ -208,6 +216,7 @@ impl CredentialEntry {
         self.deactivated = false;
         self.cooldown = Cooldown::default();
         self.resting_models.clear();
+        self.found = Found::default();
         self.refusals = Refusals::default();
         was_out
     }

@@ -44,6 +44,8 @@ pub(crate) struct Entries {
     upstreams_rest_until: Timestamp,
     /// Until then records tell what failures left behind that did not open a breaker.
     shaken_until: Timestamp,
+    /// How often failures began after a time without any.
+    pub(super) shock: u32,
     notes: Notes,
     /// Which models may be hedged how often, by their names, which may come from clients too.
     pub(super) hedges: HashMap<String, HedgeBudget>,
@@ -67,6 +69,8 @@ struct UpstreamEntry {
     open: u32,
     /// Whether the latest outcome was a failure of its own.
     doubted: bool,
+    /// Whether some of its credentials may have failed where others did not.
+    mixed: bool,
     rest: UpstreamRest,
     breaker: Breaker,
     /// Of its credentials that which keeps its turn.
@@ -151,6 +155,9 @@ impl Entries {
 
     /// Something failed.
     pub(super) fn shake(&mut self, now: Timestamp) {
+        if now >= self.shaken_until {
+            self.shock = self.shock.wrapping_add(1);
+        }
         self.shaken_until = self.shaken_until.max(now + SHAKEN);
     }
 
@@ -413,6 +420,15 @@ impl Entries {
     /// Notes whether the latest outcome was a failure.
     pub(super) fn doubt(&mut self, upstream: UpstreamId, doubted: bool) {
         self.upstream_mut(upstream).doubted = doubted;
+    }
+
+    /// Whether some of an upstream's credentials may have failed.
+    pub(super) fn is_mixed(&self, upstream: UpstreamId) -> bool {
+        self.upstreams.get(&upstream).is_some_and(|entry| entry.mixed)
+    }
+
+    pub(super) fn mix(&mut self, upstream: UpstreamId, mixed: bool) {
+        self.upstream_mut(upstream).mixed = mixed;
     }
 
     pub(super) fn breaker(&self, upstream: UpstreamId) -> Option<&Breaker> {

@@ -721,3 +721,22 @@ fn a_probe_is_no_callers_use_and_its_refusals_count() {
     assert_eq!(board.credentials(at(60))[0].refusals, REFUSALS_MAX);
     assert_eq!(reasons(&route, &board, at(60)), [Exclusion::Deactivated]);
 }
+
+#[test]
+fn a_list_of_models_lets_one_call_try_and_a_whole_call_closes_the_breaker() {
+    let route = pool(&[json!({})]);
+    let board = Board::new();
+    for _ in 0..5 {
+        fail(&route, &board, (0, 0), &status(503), START);
+    }
+    let breaker = |now| board.upstreams(now)[0].breaker;
+    probe(&board, &route, Ok(Probe::Models), at(1_000));
+    assert_eq!(breaker(at(1_000)), BreakerState::HalfOpen { probing: false });
+    probe(&board, &route, Ok(Probe::Call), at(2_000));
+    assert_eq!(breaker(at(2_000)), BreakerState::Closed);
+    for _ in 0..5 {
+        probe(&board, &route, Ok(Probe::Models), at(3_000));
+        fail(&route, &board, (0, 0), &status(503), at(3_000));
+    }
+    assert_ne!(breaker(at(3_000)), BreakerState::Closed, "lists are no calls");
+}

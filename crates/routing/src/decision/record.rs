@@ -198,6 +198,8 @@ fn state(seen: &Seen, trouble: &Trouble, now: Timestamp) -> State {
         doubted: trouble.doubted,
         lately: trouble.lately,
         strikes: trouble.strikes,
+        failing: trouble.standing.failing,
+        proven: trouble.standing.proven,
     }
 }
 

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{CANDIDATES_MAX, Decision, Walk};
 use crate::asked::Asked;
-use crate::board::{Board, Daily, Entries, Linked};
+use crate::board::{Board, Daily, Entries, Linked, Standing};
 use crate::breaker::BreakerState;
 use crate::chance::Dice;
 use crate::cooldown::Rest;
@@ -96,6 +96,7 @@ pub(crate) struct KeyTrouble {
     pub(crate) model_rest: Option<Rest>,
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) strikes: u32,
+    pub(crate) standing: Standing,
     pub(crate) has_turn: bool,
     pub(crate) deactivated: bool,
 }
@@ -126,6 +127,8 @@ pub(crate) struct Trouble {
     pub(crate) lately: (u32, u32),
     /// Rests of the credential that were guessed one after another.
     pub(crate) strikes: u32,
+    /// How it does beside its siblings.
+    pub(crate) standing: Standing,
 }
 
 /// How something was used.
@@ -157,6 +160,7 @@ impl Default for Trouble {
             doubted: false,
             lately: (0, 0),
             strikes: 0,
+            standing: Standing::default(),
         }
     }
 }
@@ -205,6 +209,7 @@ impl Sights {
             doubted: of_target.doubted,
             lately: of_target.lately,
             strikes: of_key.strikes,
+            standing: of_key.standing,
         }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::trace::{Seen, Trouble, Used};
 use super::{Breaker, Candidate, Decision, RestKind, Resting, State, Use};
 use crate::asked::Asked;
-use crate::board::{Daily, Entries};
+use crate::board::{Daily, Entries, Standing};
 use crate::breaker::BreakerState;
 use crate::cooldown::Rest;
 use crate::plan::{Choice, Pinned};
@@ -224,6 +224,10 @@ impl Known<'_> {
             trouble.has_turn = state.has_turn;
             trouble.deactivated = state.found_deactivated;
             trouble.strikes = state.strikes;
+            trouble.standing = Standing {
+                failing: state.failing,
+                proven: state.proven,
+            };
         }
         trouble.model_rest = self.model_of_key.and_then(|state| state.model_rest).map(rest);
         (seen, trouble)

@@ -78,3 +78,64 @@ fn it_counts_against_the_breaker() {
         board.exclusion_of(upstream, at(21))
     );
 }
+
+/// A call, `secs` after the start, whose answer breaks off at the first that is asked; by its upstream.
+fn streams_off(route: &Route, board: &Board, now: Timestamp) -> i64 {
+    let plan = plan(route, CHAT, board, now, &mut rng(1));
+    let mut attempts = Attempts::new(plan, &Defaults::default(), now + Duration::from_mins(1));
+    let step = attempts.next(route, board, now);
+    let Step::Try(choice) = step else {
+        panic!("there is somebody to try")
+    };
+    attempts.served(route, choice, board, now + Duration::from_millis(10));
+    let upstream = upstream_of(route, &step).unwrap_or_default();
+    if upstream == 1 {
+        attempts.broke(route, choice, board, now + Duration::from_millis(20));
+    }
+    upstream
+}
+
+#[test]
+fn an_upstream_that_breaks_off_every_stream_is_left_for_its_spare() {
+    for good in [0, 1, 3] {
+        let (route, board) = (with_fallback(), Board::new());
+        for n in 0..good {
+            assert_eq!(
+                Call::new(&route, &board)
+                    .at(at(n * 1_000))
+                    .run(|_, _, _| Ok(()))
+                    .status(),
+                200
+            );
+        }
+        let asked: Vec<_> = (0..10)
+            .map(|n| streams_off(&route, &board, at(5_000 + n * 1_000)))
+            .collect();
+        assert_eq!(asked, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2], "after {good} good calls");
+        // The canary's first words close the breaker, and its break opens it again.
+        let asked: Vec<_> = (0..3)
+            .map(|n| streams_off(&route, &board, at(40_000 + n * 1_000)))
+            .collect();
+        assert_eq!(asked, [1, 2, 2], "after {good} good calls");
+    }
+}
+
+#[test]
+fn a_credential_that_breaks_off_every_stream_stands_behind_its_siblings() {
+    let (two, board) = (route(Strategy::RoundRobin, &[json!({"keys": 2})]), Board::new());
+    let mut broken = 0;
+    for now in (0..30).map(|n| at(n * 1_000)) {
+        let plan = plan(&two, CHAT, &board, now, &mut rng(1));
+        let mut attempts = Attempts::new(plan, &Defaults::default(), at(600_000));
+        let Step::Try(choice) = attempts.next(&two, &board, now) else {
+            panic!("there is somebody to try")
+        };
+        attempts.served(&two, choice, &board, now);
+        if choice.credential == 0 {
+            broken += 1;
+            attempts.broke(&two, choice, &board, now);
+        }
+    }
+    assert!(broken <= 7, "{broken} of 30 broke off");
+    assert_eq!(board.upstreams(at(30_000))[0].breaker, BreakerState::Closed);
+}

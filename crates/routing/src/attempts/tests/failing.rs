@@ -46,7 +46,7 @@ fn an_endless_5xx_is_tried_twice_with_another() {
 }
 
 #[test]
-fn credentials_of_a_failing_upstream_share_its_retries() {
+fn credentials_of_a_failing_upstream_are_asked_once_each() {
     let many = route(Strategy::RoundRobin, &[json!({"keys": 5})]);
     let log = run(&many, always(&status(500)));
     assert_eq!(
@@ -54,7 +54,8 @@ fn credentials_of_a_failing_upstream_share_its_retries() {
             .iter()
             .map(|(_, _, credential)| *credential)
             .collect::<Vec<_>>(),
-        [0, 0, 1, 1]
+        [0, 0, 1, 2, 3],
+        "until the breaker opens"
     );
 }
 
@@ -157,4 +158,66 @@ fn nonsense_goes_to_the_next() {
     );
     let log = run(&alone(), always(&nonsense));
     assert_eq!((log.fault().kind, log.tries.len()), (FaultKind::BadGateway, 1));
+}
+
+/// Whether each of `calls` calls, a second apart, is answered where only the last of `keys` credentials works.
+fn answered_with_one_of(keys: usize, calls: u64) -> Vec<bool> {
+    let many = route(Strategy::RoundRobin, &[json!({ "keys": keys })]);
+    let board = Board::new();
+    let works = |_, _, credential: usize| {
+        if credential + 1 == keys {
+            Ok(())
+        } else {
+            Err(status(500))
+        }
+    };
+    (0..calls)
+        .map(|n| {
+            Call::new(&many, &board)
+                .at(at(n * 40_000 / calls.max(1)))
+                .run(works)
+                .status()
+                == 200
+        })
+        .collect()
+}
+
+#[test]
+fn the_one_credential_that_works_is_found_among_those_that_fail() {
+    for keys in [2, 3, 4] {
+        assert_eq!(answered_with_one_of(keys, 30), [true; 30], "{keys} keys");
+    }
+    let answered = answered_with_one_of(20, 40);
+    let first = answered.iter().position(|answered| *answered);
+    assert!(first.is_some_and(|first| first <= 5), "{answered:?}");
+    let found = &answered[first.unwrap()..];
+    assert!(found.iter().all(|answered| *answered), "{answered:?}");
+}
+
+#[test]
+fn one_failing_credential_does_not_open_the_breaker_beside_one_that_answers() {
+    let (two, board) = (route(Strategy::RoundRobin, &[json!({"keys": 2})]), Board::new());
+    let mut asked = 0;
+    for n in 0..60 {
+        let call = Call::new(&two, &board).at(at(n * 1_000));
+        let log = call.run(|_, _, credential| if credential == 1 { Ok(()) } else { Err(status(500)) });
+        assert_eq!(log.status(), 200);
+        asked += log.tries.iter().filter(|(_, _, credential)| *credential == 0).count();
+    }
+    assert!(asked <= 8, "the one that fails was asked {asked} times");
+    let now = at(60_000);
+    assert_eq!(board.upstreams(now)[0].breaker, BreakerState::Closed);
+    assert!(board.events(now).is_empty(), "its log is of what providers say");
+    // Mended, it is used again soon; failing together, they are left alone.
+    let log = Call::new(&two, &board).at(at(95_000)).run(|_, _, _| Ok(()));
+    assert_eq!(log.tries[0].2, 0);
+    for n in 0..3 {
+        Call::new(&two, &board)
+            .at(at(100_000 + n * 5_000))
+            .run(always(&status(500)));
+    }
+    assert!(matches!(
+        board.upstreams(at(116_000))[0].breaker,
+        BreakerState::Open { .. }
+    ));
 }

@@ -7,6 +7,7 @@ use domain::{CredentialId, Timestamp, UpstreamId, Window};
 
 use super::{Entries, TargetEntry, Turn, UpstreamEntry, UpstreamRest};
 use crate::board::credential::{CredentialEntry, Daily};
+use crate::board::failing::{Found, Standing};
 use crate::board::lanes::{KeyLane, Lanes, Linked, UNLINKED_MAX, measures};
 use crate::breaker::{Breaker, BreakerState};
 use crate::cooldown::{Cooldown, Rest};
@@ -21,6 +22,7 @@ struct Search {
     some_rest: bool,
     /// Whether something failed lately.
     is_shaken: bool,
+    shock: u32,
     keep_turns: bool,
 }
 
@@ -108,6 +110,7 @@ impl Entries {
             now,
             some_rest: self.some_rest(now),
             is_shaken: now < self.shaken_until,
+            shock: self.shock,
             keep_turns,
         };
         let is_quiet = !search.some_rest && self.upstreams_are_well(now) && !keep_turns && !search.is_shaken;
@@ -133,7 +136,8 @@ impl Entries {
             return;
         };
         self.put_back_upstream(target, (seen, trouble), now);
-        if trouble.doubted || trouble.lately != (0, 0) || trouble.strikes > 0 {
+        if trouble.doubted || trouble.lately != (0, 0) || trouble.strikes > 0 || trouble.standing != Standing::default()
+        {
             self.shake(now);
         }
         *self.target_mut(route, choice.target) = TargetEntry {
@@ -151,7 +155,12 @@ impl Entries {
         if trouble.has_turn {
             self.keep_turn(target.upstream.id, credential.id);
         }
+        if trouble.standing.failing > 0 {
+            self.mix(target.upstream.id, true);
+        }
+        let found = Found::new(trouble.standing, self.shock);
         let entry = self.credential_mut(credential.id);
+        entry.found = found;
         entry.open = seen.key_open;
         entry.used = seen.key.turn;
         entry.uses = seen.key.uses;
@@ -252,6 +261,11 @@ fn see_key(
         has_turn: place.has_turn,
         deactivated: entry.deactivated,
         strikes: entry.cooldown.strikes(),
+        standing: if search.is_shaken {
+            entry.found.at(search.shock)
+        } else {
+            Standing::default()
+        },
         ..KeyTrouble::default()
     };
     if search.some_rest {
