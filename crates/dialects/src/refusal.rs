@@ -8,6 +8,7 @@ use bytes::Bytes;
 use domain::{Dialect, Fault, FaultKind};
 use serde_json::{Map, Value, json};
 
+use crate::hub::nested;
 use crate::provider_error::{ProviderError, overloaded_status};
 
 /// A refusal ready to be sent as `application/json`.
@@ -50,13 +51,35 @@ pub fn retell_refusal(to: Dialect, status: u16, body: &[u8], request_id: &str) -
     };
     let mut envelope = envelope(to, &Fault::new(kind, message.to_owned()), status);
     match to {
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => envelope["error"]["code"] = code.into(),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+            envelope["error"]["code"] = code.into();
+            keep_openais_own(&mut envelope["error"], body);
+        }
         Dialect::AnthropicMessages => envelope["request_id"] = request_id.into(),
         Dialect::Gemini | Dialect::BedrockConverse => {}
     }
     Rendered {
         status,
         body: envelope.to_string().into(),
+    }
+}
+
+/// Chat Completions and Responses have one envelope, so between the two an error keeps its type, parameter and code
+/// (<https://platform.openai.com/docs/guides/error-codes>). Other providers' errors have no `param`.
+fn keep_openais_own(error: &mut Value, body: &[u8]) {
+    let Ok(root) = nested::read(body) else {
+        return;
+    };
+    let Some(own) = root.get("error").filter(|own| own.get("param").is_some()) else {
+        return;
+    };
+    for member in ["type", "param", "code"] {
+        match own.get(member) {
+            // What tells an agent to shorten its history stays, also where the provider says it in its message only.
+            Some(Value::Null) if member == "code" && error["code"] == "context_length_exceeded" => {}
+            Some(told @ (Value::String(_) | Value::Null)) => error[member] = told.clone(),
+            _ => {}
+        }
     }
 }
 
@@ -274,6 +297,27 @@ mod tests {
     fn rendered(dialect: Dialect, kind: FaultKind) -> (u16, Value) {
         let rendered = refusal(dialect, &Fault::new(kind, "it \"broke\"\nhere"), "req-1");
         (rendered.status, serde_json::from_slice(&rendered.body).unwrap())
+    }
+
+    #[test]
+    fn an_error_of_one_of_openais_formats_is_the_same_in_the_other() {
+        let told = |to, body: &Value| -> Value {
+            let told = retell_refusal(to, 404, body.to_string().as_bytes(), "req-1");
+            serde_json::from_slice(&told.body).unwrap()
+        };
+        let error =
+            json!({"error": {"message": "no m", "type": "some_error", "param": "messages", "code": "model_not_found"}});
+        assert_eq!(told(Dialect::OpenaiResponses, &error), error);
+        let bare = json!({"error": {"message": "no m", "type": "some_error", "param": null, "code": null}});
+        assert_eq!(told(Dialect::OpenaiChat, &bare), bare);
+        let too_long = json!({"error": {"message": "maximum context length is 8", "type": "t", "param": "messages", "code": null}});
+        assert_eq!(
+            told(Dialect::OpenaiChat, &too_long)["error"]["code"],
+            "context_length_exceeded"
+        );
+        // Anthropic's has neither, so it is told in our own words.
+        let other = json!({"type": "error", "error": {"type": "not_found_error", "message": "no m"}});
+        assert_eq!(told(Dialect::OpenaiChat, &other)["error"]["param"], "model");
     }
 
     #[test]

@@ -202,12 +202,23 @@ fn read_openai(body: &[u8]) -> Result<Vec<Vec<f64>>, Nonsense> {
         .get("data")
         .and_then(Value::as_array)
         .ok_or(Nonsense::Lacks("data"))?;
-    data.iter()
-        .map(|entry| match entry.get("embedding") {
-            Some(Value::String(text)) => unpacked(text),
-            other => floats(other),
+    let vector = |entry: &Value| match entry.get("embedding") {
+        Some(Value::String(text)) => unpacked(text),
+        other => floats(other),
+    };
+    // Which text it belongs to is what `index` says, in whatever order they come.
+    let mut vectors: Vec<(u64, Vec<f64>)> = (0..)
+        .zip(data)
+        .map(|(place, entry)| {
+            let index = entry.get("index").and_then(Value::as_u64);
+            Ok((index.unwrap_or(place), vector(entry)?))
         })
-        .collect()
+        .collect::<Result<_, Nonsense>>()?;
+    vectors.sort_by_key(|(index, _)| *index);
+    if vectors.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(Nonsense::Lacks("index"));
+    }
+    Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
 }
 
 fn floats(values: Option<&Value>) -> Result<Vec<f64>, Nonsense> {
@@ -324,6 +335,23 @@ mod tests {
             Dialect::OpenaiChat,
         );
         assert_eq!(listed, json!({"embeddings": [{"values": [0.5, -1.0]}]}));
+        let unordered = |first: u32, second: u32| {
+            let body = json!({"data": [{"index": first, "embedding": [1.0]}, {"index": second, "embedding": [0.0]}]});
+            let body = body.to_string();
+            super::answer(
+                Dialect::OpenaiChat,
+                Dialect::Gemini,
+                body.as_bytes(),
+                &asked(false, false),
+                None,
+                &reply,
+            )
+        };
+        assert_eq!(
+            unordered(1, 0).unwrap(),
+            json!({"embeddings": [{"values": [0.0]}, {"values": [1.0]}]})
+        );
+        assert!(unordered(1, 1).is_err());
         let usage = Some(Usage {
             input: 8,
             ..Usage::default()
