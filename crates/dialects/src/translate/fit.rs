@@ -11,6 +11,7 @@ use super::Target;
 use crate::hub::Losses;
 
 mod chat;
+mod effort;
 
 /// How requests wish for thinking: Chat, Responses, Anthropic.
 const WISHES: [&str; 3] = ["reasoning_effort", "reasoning", "thinking"];
@@ -30,6 +31,7 @@ pub(super) fn fit(body: &mut Value, target: &Target<'_>, losses: &mut Losses) {
         }
     }
     chat::fit(body, target.quirks, losses);
+    effort::fit(body, target.model, losses);
     match target.thinks {
         Some(true) if !is_told_not_to_think(body) => {
             for member in &target.quirks.thinking_models_refuse {
@@ -123,6 +125,28 @@ mod tests {
         ] {
             assert_eq!(fitted(Some(true), quiet.clone()), (quiet, 0));
         }
+    }
+
+    #[test]
+    fn one_that_cannot_stop_thinking_takes_no_temperature_either() {
+        let quirks = Quirks {
+            thinking_models_refuse: vec!["temperature".to_owned()],
+            ..Quirks::default()
+        };
+        let target = Target {
+            model: "gpt-5",
+            max_output: 0,
+            thinks: Some(true),
+            include_usage: false,
+            quirks: &quirks,
+        };
+        let (mut body, mut losses) = (
+            json!({"temperature": 1, "reasoning": {"effort": "none"}}),
+            Losses::default(),
+        );
+        fit(&mut body, &target, &mut losses);
+        assert_eq!(body, json!({"reasoning": {"effort": "minimal"}}));
+        assert_eq!(losses.into_vec().len(), 2);
     }
 
     #[test]
