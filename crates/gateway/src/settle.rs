@@ -121,6 +121,37 @@ impl Settlement {
         }
     }
 
+    /// Another account of the same call: nothing is held, tried or noted in it, and dropping it writes no receipt.
+    fn of_same_call(&self) -> Self {
+        Self {
+            gateway: Arc::clone(&self.gateway),
+            call: self.call,
+            user: Arc::clone(&self.user),
+            key: self.key,
+            surface: self.surface,
+            model: self.model.clone(),
+            stream: self.stream,
+            route: Arc::clone(&self.route),
+            body_bytes: self.body_bytes,
+            started: self.started,
+            started_instant: self.started_instant,
+            hold: None,
+            units: None,
+            session: None,
+            growth: None,
+            permit: None,
+            bill_abandoned: self.bill_abandoned,
+            hold_ran_out: false,
+            is_shared: false,
+            attempts: Vec::new(),
+            trying: None,
+            broke: Vec::new(),
+            pair: None,
+            trace: None,
+            open: false,
+        }
+    }
+
     pub(crate) fn with_guards(mut self, hold: Option<Hold>, steps: Option<Steps>, permit: Option<Permit>) -> Self {
         (self.hold, self.permit) = (hold, permit);
         self.growth = steps.map(|steps| Growth {

@@ -35,33 +35,16 @@ impl Settlement {
         self.open = false;
         // The client's slot is free again.
         self.permit = None;
-        Self {
-            gateway: Arc::clone(&self.gateway),
-            call: self.call,
-            user: Arc::clone(&self.user),
-            key: self.key,
-            surface: self.surface,
-            model: self.model.clone(),
-            stream: self.stream,
-            route: Arc::clone(&self.route),
-            body_bytes: self.body_bytes,
-            started: self.started,
-            started_instant: self.started_instant,
-            hold: self.hold.take(),
-            units: self.units.take(),
-            session: None,
-            growth: None,
-            permit: None,
-            bill_abandoned: self.bill_abandoned,
-            hold_ran_out: self.hold_ran_out,
-            is_shared: self.is_shared,
-            attempts: std::mem::take(&mut self.attempts),
-            trying: None,
-            broke: std::mem::take(&mut self.broke),
-            pair: self.pair.take(),
-            trace: self.trace.take(),
-            open: false,
-        }
+        let mut taken = self.of_same_call();
+        taken.hold = self.hold.take();
+        taken.units = self.units.take();
+        taken.hold_ran_out = self.hold_ran_out;
+        taken.is_shared = self.is_shared;
+        taken.attempts = std::mem::take(&mut self.attempts);
+        taken.broke = std::mem::take(&mut self.broke);
+        taken.pair = self.pair.take();
+        taken.trace = self.trace.take();
+        taken
     }
 
     /// The account of a call whose work was begun by an earlier process.

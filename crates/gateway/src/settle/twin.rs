@@ -48,33 +48,10 @@ impl Settlement {
             })
         };
         self.pair = Some(pair());
-        Self {
-            gateway: Arc::clone(&self.gateway),
-            call: self.call,
-            session: self.session,
-            user: Arc::clone(&self.user),
-            key: self.key,
-            surface: self.surface,
-            model: self.model.clone(),
-            stream: self.stream,
-            route: Arc::clone(&self.route),
-            body_bytes: self.body_bytes,
-            started: self.started,
-            started_instant: self.started_instant,
-            hold: None,
-            growth: None,
-            units: None,
-            permit: None,
-            bill_abandoned: self.bill_abandoned,
-            hold_ran_out: false,
-            attempts: Vec::new(),
-            trying: None,
-            broke: Vec::new(),
-            pair: Some(pair()),
-            is_shared: false,
-            trace: None,
-            open: false,
-        }
+        let mut twin = self.of_same_call();
+        twin.session = self.session;
+        twin.pair = Some(pair());
+        twin
     }
 
     /// What to ask for as much again as is held for the call, once a second attempt is to begin.
